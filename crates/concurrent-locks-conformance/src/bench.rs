@@ -1,0 +1,145 @@
+//! The bench a case works on: a fresh lock space and what goes with it.
+
+use std::{path::PathBuf, time::Duration};
+
+use concurrent_locks::{LockManager, Mode, Owner, Settings, Status};
+use tempfile::TempDir;
+
+use crate::{
+    taker::LockTaker,
+    wait::{DEADLINE, until},
+};
+
+/// A lock space that nobody else uses, and the directory it lives in, if it lives in one.
+#[derive(Debug)]
+pub struct Space {
+    /// The URL to connect to.
+    pub url: String,
+    /// Removed with the space.
+    pub directory: Option<TempDir>,
+}
+
+/// What a case gets.
+#[derive(Debug)]
+pub struct Bench {
+    locks: LockManager,
+    taker: PathBuf,
+    space: Space,
+}
+
+impl Bench {
+    /// A bench in `space`; `taker` is the path of the lock-taker program.
+    ///
+    /// # Panics
+    /// If the engine cannot be opened.
+    #[must_use]
+    pub fn new(space: Space, taker: PathBuf) -> Bench {
+        let locks = LockManager::connect(&space.url).unwrap_or_else(|error| panic!("{}: {error}", space.url));
+        Bench { locks: locks.with_settings(patient()), taker, space }
+    }
+
+    /// The locks of the space. They wait for [`DEADLINE`], so that a broken promise ends as a
+    /// time-out and not as a hang.
+    #[must_use]
+    pub fn locks(&self) -> &LockManager {
+        &self.locks
+    }
+
+    /// The same locks with other settings.
+    #[must_use]
+    pub fn with(&self, change: impl FnOnce(&mut Settings)) -> LockManager {
+        let mut settings = patient();
+        change(&mut settings);
+        self.locks.clone().with_settings(settings)
+    }
+
+    /// The URL of the space.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.space.url
+    }
+
+    /// A new owner.
+    ///
+    /// # Panics
+    /// If the label is refused.
+    #[must_use]
+    pub fn owner(&self, label: &str) -> Owner {
+        self.locks.owner(label).expect("a good label")
+    }
+
+    /// Another process that takes locks in this space.
+    #[must_use]
+    pub fn taker(&self) -> LockTaker {
+        self.taker_with(Some(self.url()), &[])
+    }
+
+    /// Another process that is `owner`, by inheritance.
+    #[must_use]
+    pub fn taker_of(&self, owner: &Owner) -> LockTaker {
+        self.taker_with(Some(self.url()), &owner.environment())
+    }
+
+    /// Another process with these variables in its environment; without a URL it uses the
+    /// process-wide default.
+    #[must_use]
+    pub fn taker_with(&self, url: Option<&str>, environment: &[(&str, String)]) -> LockTaker {
+        LockTaker::start(&self.taker, url, environment)
+    }
+
+    /// What is seen of `name`.
+    ///
+    /// # Panics
+    /// If the engine does not know it.
+    #[track_caller]
+    #[must_use]
+    pub fn status(&self, name: &str) -> Status {
+        self.locks.status(name).expect("status").unwrap_or_else(|| panic!("{name} is unknown"))
+    }
+
+    /// Waits until `count` requests are seen waiting for `name`.
+    #[track_caller]
+    pub fn until_waiting(&self, name: &str, count: usize) {
+        until(&format!("{count} waiters for {name}"), || self.waiters(name) == count);
+    }
+
+    /// How many requests wait for `name`.
+    #[must_use]
+    pub fn waiters(&self, name: &str) -> usize {
+        self.locks.status(name).expect("status").map_or(0, |status| status.waiters.len())
+    }
+
+    /// Fails unless nobody holds `name` or waits for it, and it can be had.
+    ///
+    /// # Panics
+    /// If it is not free.
+    #[track_caller]
+    pub fn assert_free(&self, name: &str) {
+        if self.locks.capabilities().inspect
+            && let Some(status) = self.locks.status(name).expect("status")
+        {
+            assert!(status.holders.is_empty(), "still held: {:?}", status.holders);
+            assert!(status.waiters.is_empty(), "still waited for: {:?}", status.waiters);
+        }
+        drop(self.locks.write(name).try_now().expect("a free lock"));
+    }
+
+    /// Fails unless somebody holds `name` so that `mode` cannot be had now.
+    ///
+    /// # Panics
+    /// If it can be had.
+    #[track_caller]
+    pub fn assert_busy(&self, name: &str, mode: Mode) {
+        let error = self.locks.request(name, mode).try_now().expect_err("a busy lock");
+        assert_eq!(error.kind(), concurrent_locks::ErrorKind::WouldBlock, "{error}");
+    }
+}
+
+fn patient() -> Settings {
+    let mut settings = Settings::default();
+    settings.read_timeout = Some(DEADLINE);
+    settings.write_timeout = Some(DEADLINE);
+    // A wait of a case that fails must not be taken for a suspect by one that looks for suspects.
+    settings.suspect_after = DEADLINE + Duration::from_secs(1);
+    settings
+}

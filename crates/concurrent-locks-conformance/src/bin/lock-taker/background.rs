@@ -1,0 +1,40 @@
+//! A thread that takes and gives back one lock until it is told to stop.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use concurrent_locks::{Error, LockManager, Mode};
+use concurrent_locks_conformance::DEADLINE;
+
+pub(crate) struct Background {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<u64, Error>>,
+}
+
+impl Background {
+    pub(crate) fn start(locks: &LockManager, name: &str, mode: Mode) -> Background {
+        let (locks, name) = (locks.clone(), name.to_owned());
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut count = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                drop(locks.request(&name, mode).timeout(DEADLINE).blocking()?);
+                count += 1;
+            }
+            Ok(count)
+        });
+        Background { stop, thread }
+    }
+
+    /// How often the lock was held.
+    pub(crate) fn stop(self) -> Result<u64, Error> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the loop")
+    }
+}

@@ -1,0 +1,17 @@
+//! Forking with everything held: the child takes over the conversation.
+
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+/// Forks. Returns `true` in the child at once, and `false` in the parent after the child's end;
+/// in between the child is the one who reads commands.
+pub(crate) fn child_first() -> bool {
+    #[expect(unsafe_code, reason = "fork is what the case is about")]
+    // SAFETY: the thread that forks holds no lock of the allocator or of the standard library, so
+    // the child's copy of this thread can go on. Threads of the lock engine are not copied; that
+    // the engine copes with it is what the case checks.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
+    let Some(child) = Pid::from_raw(pid) else { return true };
+    waitpid(Some(child), WaitOptions::empty()).expect("the end of the child");
+    false
+}

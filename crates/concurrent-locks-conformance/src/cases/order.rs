@@ -1,0 +1,173 @@
+//! First come, first served; readers in batches; nobody starves.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+};
+
+use concurrent_locks::{Guard, Mode};
+
+use crate::{bench::Bench, case::cases, polled::Polled};
+
+cases! {
+    threads_are_served_in_the_order_they_came [Fair, Inspect],
+    futures_are_served_in_the_order_they_came [Fair],
+    readers_enter_together_between_writers [Fair],
+    a_newcomer_waits_behind_those_who_wait [Fair],
+    a_release_hands_over_and_nobody_barges [Fair],
+    status_shows_the_queue_in_order [Fair, Inspect],
+    looping_readers_do_not_overtake_a_writer [Fair, Inspect],
+    looping_writers_do_not_overtake_a_reader [Fair, Inspect],
+    everybody_gets_a_turn_in_every_round [Fair],
+}
+
+fn threads_are_served_in_the_order_they_came(bench: &Bench) {
+    let served = Mutex::new(Vec::new());
+    let guard = bench.locks().write("a").blocking().unwrap();
+    thread::scope(|scope| {
+        for place in 0..8 {
+            let served = &served;
+            scope.spawn(move || {
+                let _guard = bench.locks().write("a").blocking().unwrap();
+                served.lock().unwrap().push(place);
+            });
+            bench.until_waiting("a", place + 1);
+        }
+        drop(guard);
+    });
+    assert_eq!(served.into_inner().unwrap(), Vec::from_iter(0..8));
+    bench.assert_free("a");
+}
+
+fn futures_are_served_in_the_order_they_came(bench: &Bench) {
+    let mut guard = bench.locks().write("a").blocking().unwrap();
+    let mut queue: Vec<_> = (0..8).map(|_| Polled::queued(bench.locks().write("a"))).collect();
+    while !queue.is_empty() {
+        drop(guard);
+        guard = queue.remove(0).granted();
+        queue.iter_mut().for_each(Polled::pending);
+    }
+    drop(guard);
+    bench.assert_free("a");
+}
+
+fn readers_enter_together_between_writers(bench: &Bench) {
+    use Mode::{Read, Write};
+    let guard = bench.locks().write("a").blocking().unwrap();
+    let modes = [Read, Read, Write, Read, Read, Read, Write, Write, Read];
+    let mut queue: Vec<_> = modes.iter().map(|mode| Polled::queued(bench.locks().request("a", *mode))).collect();
+    drop(guard);
+    let mut last_token = 0;
+    for batch in [2, 1, 3, 1, 1, 1] {
+        let mut entered: Vec<_> = queue.drain(..batch).collect();
+        let guards: Vec<Guard> = entered.iter_mut().map(Polled::granted).collect();
+        queue.iter_mut().for_each(Polled::pending);
+        for guard in &guards {
+            assert!(guard.token() > last_token, "tokens follow the order of grants");
+            last_token = guard.token();
+        }
+    }
+    bench.assert_free("a");
+}
+
+fn a_newcomer_waits_behind_those_who_wait(bench: &Bench) {
+    let reader = bench.locks().read("a").blocking().unwrap();
+    let mut writer = Polled::queued(bench.locks().write("a"));
+    // Compatible with the holder, not with the one who waits.
+    bench.assert_busy("a", Mode::Read);
+    let mut late = Polled::queued(bench.locks().read("a"));
+    drop(reader);
+    let guard = writer.granted();
+    late.pending();
+    drop(guard);
+    drop(late.granted());
+    bench.assert_free("a");
+}
+
+fn a_release_hands_over_and_nobody_barges(bench: &Bench) {
+    let guard = bench.locks().write("a").blocking().unwrap();
+    let mut waiter = Polled::queued(bench.locks().write("a"));
+    drop(guard);
+    // The waiter has not run yet, and the lock is its already.
+    bench.assert_busy("a", Mode::Write);
+    bench.assert_busy("a", Mode::Read);
+    drop(waiter.granted());
+    bench.assert_free("a");
+}
+
+fn status_shows_the_queue_in_order(bench: &Bench) {
+    let _guard = bench.locks().write("a").blocking().unwrap();
+    let owners: Vec<_> = (0..6).map(|place| bench.owner(&format!("w{place}"))).collect();
+    let modes = [Mode::Write, Mode::Read, Mode::Read, Mode::Write, Mode::Read, Mode::Write];
+    let requests = owners.iter().zip(modes).map(|(owner, mode)| bench.locks().request("a", mode).owner(owner));
+    let mut queue: Vec<_> = requests.map(Polled::queued).collect();
+    let seen = || bench.status("a").waiters.into_iter().map(|waiter| waiter.label).collect::<Vec<_>>();
+    assert_eq!(seen(), ["w0", "w1", "w2", "w3", "w4", "w5"]);
+    drop(queue.remove(2));
+    assert_eq!(seen(), ["w0", "w1", "w3", "w4", "w5"]);
+}
+
+fn looping_readers_do_not_overtake_a_writer(bench: &Bench) {
+    overtaking(bench, Mode::Read, Mode::Write);
+}
+
+fn looping_writers_do_not_overtake_a_reader(bench: &Bench) {
+    overtaking(bench, Mode::Write, Mode::Read);
+}
+
+/// Four threads hold the lock in `looping` mode over and over while one waits for it in the other:
+/// no loop that begins after the one is seen waiting gets in before it.
+fn overtaking(bench: &Bench, looping: Mode, mode: Mode) {
+    for _ in 0..5 {
+        let (waits, served) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (overtaken, running) = (AtomicU32::new(0), AtomicU32::new(0));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !served.load(Ordering::SeqCst) {
+                        let late = waits.load(Ordering::SeqCst);
+                        let _guard = bench.locks().request("a", looping).blocking().unwrap();
+                        running.fetch_add(1, Ordering::SeqCst);
+                        if late && !served.load(Ordering::SeqCst) {
+                            overtaken.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+            let one = bench.owner("the one");
+            crate::wait::until("the loops run", || running.load(Ordering::SeqCst) > 20);
+            let mut request = Polled::new(one.read("a").owner(&one));
+            if mode == Mode::Write {
+                request = Polled::new(one.write("a"));
+            }
+            let first = request.poll();
+            waits.store(true, Ordering::SeqCst);
+            let guard = match first {
+                std::task::Poll::Ready(result) => result.unwrap(),
+                std::task::Poll::Pending => request.granted(),
+            };
+            served.store(true, Ordering::SeqCst);
+            drop(guard);
+        });
+        assert_eq!(overtaken.into_inner(), 0, "{looping} requests overtook a waiting {mode}");
+    }
+    bench.assert_free("a");
+}
+
+fn everybody_gets_a_turn_in_every_round(bench: &Bench) {
+    // While four keep asking, nobody is served twice before everybody who waited is served once.
+    let guard = bench.locks().write("a").blocking().unwrap();
+    let mut queue: Vec<_> = (0..4).map(|_| Polled::queued(bench.locks().write("a"))).collect();
+    drop(guard);
+    for _ in 0..100 {
+        let mut first = queue.remove(0);
+        let guard = first.granted();
+        queue.push(Polled::queued(bench.locks().write("a")));
+        drop(guard);
+    }
+    queue.into_iter().for_each(|mut waiter| drop(waiter.granted()));
+    bench.assert_free("a");
+}

@@ -1,0 +1,158 @@
+//! After a fork there are two processes, and only the parent holds what was held.
+
+use concurrent_locks::{ErrorKind, Mode};
+
+use crate::{bench::Bench, case::cases, polled::Polled, taker::LockTaker};
+
+cases! {
+    a_forked_copy_of_a_guard_releases_nothing [AcrossProcesses],
+    a_forked_child_locks_anew [AcrossProcesses],
+    a_forked_child_waits_and_is_woken [AcrossProcesses],
+    a_child_forked_after_async_waits_can_wait [AcrossProcesses],
+    a_forked_child_does_not_keep_its_parent_alive [AcrossProcesses],
+    a_parent_goes_on_after_its_forked_child [AcrossProcesses],
+    a_forked_child_is_another_owner_process [AcrossProcesses, Inspect],
+    a_forked_child_that_is_killed_frees_what_it_took [AcrossProcesses],
+}
+
+/// Forks the taker: from now on its child answers. Returns the child's pid.
+fn fork(taker: &mut LockTaker) -> u32 {
+    taker.ask("fork").after("child").parse().expect("a pid")
+}
+
+/// Ends the forked child: from now on its parent answers again.
+fn join(taker: &mut LockTaker) {
+    assert_eq!(taker.ask("exit").text(), "forked");
+}
+
+fn a_forked_copy_of_a_guard_releases_nothing(bench: &Bench) {
+    let mut taker = bench.taker();
+    for name in ["a", "b", "c"] {
+        taker.take(&format!("write {name}"));
+    }
+    fork(&mut taker);
+    taker.ask("release a").error(ErrorKind::Lost);
+    taker.ask("drop b").after("dropped");
+    for name in ["a", "b", "c"] {
+        bench.assert_busy(name, Mode::Read);
+    }
+    join(&mut taker);
+    for name in ["a", "b", "c"] {
+        bench.assert_busy(name, Mode::Read);
+        taker.ask(&format!("release {name}")).after("released");
+        bench.assert_free(name);
+    }
+}
+
+fn a_forked_child_locks_anew(bench: &Bench) {
+    let mut taker = bench.taker();
+    let token = taker.take("write a");
+    fork(&mut taker);
+    taker.ask("write a try").error(ErrorKind::WouldBlock);
+    taker.ask("read a timeout=20").error(ErrorKind::TimedOut);
+    taker.take("write b");
+    bench.assert_busy("b", Mode::Read);
+    taker.ask("release b").after("released");
+    bench.assert_free("b");
+    join(&mut taker);
+    taker.ask("release a").after("released");
+    assert!(taker.take("write a") > token);
+}
+
+fn a_forked_child_waits_and_is_woken(bench: &Bench) {
+    for manner in ["write a", "write a async"] {
+        let mut taker = bench.taker();
+        taker.take("write z");
+        fork(&mut taker);
+        let guard = bench.locks().write("a").blocking().unwrap();
+        taker.send(manner);
+        if bench.locks().capabilities().inspect {
+            bench.until_waiting("a", 1);
+        }
+        taker.assert_silent();
+        drop(guard);
+        taker.answer().token();
+        taker.ask("release a").after("released");
+        join(&mut taker);
+        taker.ask("release z").after("released");
+    }
+}
+
+fn a_child_forked_after_async_waits_can_wait(bench: &Bench) {
+    // The parent has whatever serves its futures running; the child has no copy of that thread.
+    let mut taker = bench.taker();
+    for generation in 0..3 {
+        let guard = bench.locks().write("a").blocking().unwrap();
+        taker.send("write a async");
+        if bench.locks().capabilities().inspect {
+            bench.until_waiting("a", 1);
+        }
+        drop(guard);
+        taker.answer().token();
+        taker.ask("release a").after("released");
+        taker.take(&format!("write held/{generation}"));
+        fork(&mut taker);
+    }
+}
+
+fn a_forked_child_does_not_keep_its_parent_alive(bench: &Bench) {
+    let mut taker = bench.taker();
+    taker.take("write a");
+    taker.take("read b");
+    fork(&mut taker);
+    taker.take("write c");
+    let mut waiter = Polled::queued(bench.locks().write("a"));
+    // The signal goes to the parent; the child lives on and answers.
+    taker.kill();
+    drop(waiter.granted());
+    drop(bench.locks().write("b").blocking().unwrap());
+    bench.assert_busy("c", Mode::Read);
+    taker.ask("release c").after("released");
+    bench.assert_free("c");
+    taker.send("exit");
+}
+
+fn a_parent_goes_on_after_its_forked_child(bench: &Bench) {
+    let mut taker = bench.taker();
+    taker.take("write a");
+    for _ in 0..3 {
+        fork(&mut taker);
+        taker.take("write b");
+        join(&mut taker);
+        // What the child held went with it.
+        drop(bench.locks().write("b").blocking().unwrap());
+        taker.take("write b");
+        bench.assert_busy("b", Mode::Read);
+        taker.ask("release b").after("released");
+    }
+    taker.ask("release a").after("released");
+    bench.assert_free("a");
+}
+
+fn a_forked_child_is_another_owner_process(bench: &Bench) {
+    let mut taker = bench.taker();
+    taker.take("read a");
+    let child = fork(&mut taker);
+    taker.take("read a");
+    let mut pids: Vec<_> = bench.status("a").holders.iter().map(|holder| holder.pid).collect();
+    pids.sort_unstable();
+    let mut expected = vec![taker.pid(), child];
+    expected.sort_unstable();
+    assert_eq!(pids, expected);
+    let owners: Vec<_> = bench.status("a").holders.into_iter().map(|holder| holder.owner).collect();
+    assert_ne!(owners[0], owners[1], "an anonymous owner of the child is not one of the parent");
+}
+
+fn a_forked_child_that_is_killed_frees_what_it_took(bench: &Bench) {
+    let mut taker = bench.taker();
+    taker.take("write a");
+    let child = fork(&mut taker);
+    taker.take("write b");
+    let mut waiter = Polled::queued(bench.locks().write("b"));
+    LockTaker::kill_child(child);
+    drop(waiter.granted());
+    assert_eq!(taker.answer().text(), "forked");
+    bench.assert_busy("a", Mode::Read);
+    taker.ask("release a").after("released");
+    bench.assert_free("a");
+}

@@ -1,0 +1,129 @@
+//! Making a history: tasks on a runtime and threads beside it, all in one process.
+
+use std::{pin::pin, task::Poll, thread, time::Duration};
+
+use concurrent_locks::{Error, ErrorKind, Guard, LockManager, Mode};
+use fastrand::Rng;
+
+use crate::history::{Outcome, Record, now};
+
+/// What one process is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Where its random numbers start.
+    pub seed: u64,
+    /// How many tasks share its runtime.
+    pub tasks: usize,
+    /// How many threads block beside it.
+    pub threads: usize,
+    /// How many requests each of them makes.
+    pub requests: usize,
+    /// How many resources they meet on.
+    pub names: usize,
+}
+
+/// How a request is made.
+#[derive(Clone, Copy)]
+enum Manner {
+    Wait,
+    /// With a short time limit.
+    Briefly(Duration),
+    /// Leaves the queue after it has got its place.
+    Cancel,
+    Try,
+}
+
+/// Does what the plan says; returns what everybody saw.
+///
+/// # Panics
+/// If a request fails in a way that is not part of the game.
+#[must_use]
+pub fn run(locks: &LockManager, plan: Plan) -> Vec<Record> {
+    let random = |worker: usize| Rng::with_seed(plan.seed.wrapping_add(worker as u64));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..plan.threads)
+            .map(|worker| scope.spawn(move || pollster::block_on(worker_of(locks.clone(), plan, random(worker)))))
+            .collect();
+        let tasks: Vec<_> = (0..plan.tasks)
+            .map(|worker| runtime.spawn(worker_of(locks.clone(), plan, random(plan.threads + worker))))
+            .collect();
+        let mut records = Vec::new();
+        for thread in threads {
+            records.extend(thread.join().expect("a worker thread"));
+        }
+        for task in tasks {
+            records.extend(runtime.block_on(task).expect("a worker task"));
+        }
+        records
+    })
+}
+
+async fn worker_of(locks: LockManager, plan: Plan, mut random: Rng) -> Vec<Record> {
+    let mut records = Vec::with_capacity(plan.requests);
+    for _ in 0..plan.requests {
+        let name = format!("history/{}", random.usize(..plan.names));
+        let mode = if random.u8(..3) == 0 { Mode::Write } else { Mode::Read };
+        let manner = match random.u8(..20) {
+            0 => Manner::Briefly(Duration::from_micros(random.u64(..3000))),
+            1 => Manner::Cancel,
+            2 => Manner::Try,
+            _ => Manner::Wait,
+        };
+        let pauses = random.u8(..4);
+        records.push(request(&locks, name, mode, manner, pauses).await);
+    }
+    records
+}
+
+/// One request from beginning to end.
+async fn request(locks: &LockManager, name: String, mode: Mode, manner: Manner, pauses: u8) -> Record {
+    let asked = now();
+    let (placed, result) = match manner {
+        Manner::Try => {
+            let result = locks.request(&name, mode).try_now();
+            (now(), Some(result))
+        }
+        Manner::Wait => wait(locks.request(&name, mode).into_future(), false).await,
+        Manner::Cancel => wait(locks.request(&name, mode).into_future(), true).await,
+        Manner::Briefly(time) => wait(locks.request(&name, mode).timeout(time).into_future(), false).await,
+    };
+    let outcome = match result {
+        Some(Ok(guard)) => hold(guard, pauses).await,
+        None => Outcome::GaveUp,
+        Some(Err(error)) => {
+            let expected = match manner {
+                Manner::Try => ErrorKind::WouldBlock,
+                _ => ErrorKind::TimedOut,
+            };
+            assert_eq!(error.kind(), expected, "{error}");
+            Outcome::GaveUp
+        }
+    };
+    Record { name, mode, asked, placed, outcome }
+}
+
+/// Awaits a request and notes when it had its place; `None` if it was cancelled there.
+async fn wait(
+    request: impl Future<Output = Result<Guard, Error>>,
+    cancel: bool,
+) -> (u64, Option<Result<Guard, Error>>) {
+    let mut request = pin!(request);
+    let first = std::future::poll_fn(|context| Poll::Ready(request.as_mut().poll(context))).await;
+    let placed = now();
+    match first {
+        Poll::Ready(result) => (placed, Some(result)),
+        Poll::Pending if cancel => (placed, None),
+        Poll::Pending => (placed, Some(request.await)),
+    }
+}
+
+async fn hold(guard: Guard, pauses: u8) -> Outcome {
+    let (token, from) = (guard.token(), now());
+    for _ in 0..pauses {
+        smol::future::yield_now().await;
+    }
+    let to = now();
+    drop(guard);
+    Outcome::Held { token, from, to }
+}

@@ -1,0 +1,37 @@
+//! Runs the cases against one engine, as a test binary without a harness.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use concurrent_locks::LockManager;
+use libtest_mimic::{Arguments, Trial};
+
+use crate::{
+    bench::{Bench, Space},
+    cases,
+};
+
+/// The `main` of an engine's test binary. `space` makes a fresh lock space, one for each case;
+/// `taker` is the path of the lock-taker program.
+///
+/// A case that needs what the engine cannot is listed as ignored, with what is lacking.
+///
+/// # Panics
+/// If the engine cannot be opened at all: then nothing is checked, and nothing passes.
+pub fn run(taker: &str, space: fn() -> Space) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let probe = space();
+    let capabilities =
+        LockManager::connect(&probe.url).unwrap_or_else(|error| panic!("{}: {error}", probe.url)).capabilities();
+    let trials = cases::all()
+        .map(|(group, case)| {
+            let taker = PathBuf::from(taker);
+            let lacks = case.lacks(&capabilities);
+            let trial = Trial::test(format!("{group}::{}", case.name), move || {
+                (case.run)(&Bench::new(space(), taker));
+                Ok(())
+            });
+            if lacks.is_empty() { trial } else { trial.with_kind(format!("lacks {lacks:?}")).with_ignored_flag(true) }
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,23 @@
+//! Proof by killing: whatever a process does with a lock table, at whatever instruction it dies,
+//! the others go on.
+//!
+//! - [`scenario`]: the operations, and what the rest of the world does meanwhile.
+//! - [`stepper`]: a child process that is run one instruction at a time.
+//! - [`run`]: kills a victim after 1, 1 + stride, ... instructions of an operation, and looks each time.
+//! - [`chaos`] and [`worker`]: many processes at once, killed at random, that check each other's [`claims`].
+//! - [`hostile`]: a table of hostile bytes is opened and used.
+//!
+//! The tests take a sample of the instructions; all of them are for
+//! `cargo run --release -p concurrent-locks-death --bin death -- --stride 1`.
+#![cfg(target_os = "linux")]
+
+pub mod chaos;
+pub mod claims;
+pub mod hostile;
+pub mod run;
+pub mod scenario;
+pub mod stepper;
+pub mod worker;
+
+/// What goes wrong is told in words, to a person.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -1,0 +1,161 @@
+//! Kills victims at one instruction after the other, and looks each time whether the others go on.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use concurrent_locks::LockManager;
+
+use crate::{
+    Result,
+    scenario::{DEADLINE, Scenario, Stage, second, status, until},
+    stepper::{Reached, Victim},
+};
+
+/// At which instructions victims die.
+#[derive(Clone, Copy, Debug)]
+pub enum Plan {
+    /// After 1, 1 + n, 1 + 2n, ... instructions.
+    Stride(u64),
+    /// At about so many instructions, evenly spread.
+    Points(u64),
+}
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The scenario's name.
+    pub name: &'static str,
+    /// How many victims died.
+    pub kills: usize,
+    /// How many instructions the operation has.
+    pub instructions: u64,
+    /// From each kill until another process had taken all the locks, sorted.
+    pub recoveries: Vec<Duration>,
+    /// Buckets that were rebuilt meanwhile.
+    pub rebuilds: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let median = self.recoveries.get(self.recoveries.len() / 2).copied().unwrap_or_default();
+        let worst = self.recoveries.last().copied().unwrap_or_default();
+        write!(
+            f,
+            "{:20} {:6} kills in {:8} instructions, {:6} rebuilds, others went on after {median:.1?}, at worst {worst:.1?}",
+            self.name, self.kills, self.instructions, self.rebuilds
+        )
+    }
+}
+
+/// A table of its own and the runner's view of it.
+struct Arena<'a> {
+    scenario: &'a Scenario,
+    victim: PathBuf,
+    url: String,
+    locks: LockManager,
+    round: u64,
+    recoveries: Vec<Duration>,
+}
+
+/// Runs a scenario. `victim` is the program of `src/bin/victim.rs`.
+///
+/// # Errors
+/// Says at which instruction the victim died and what the others could not do then.
+pub fn run(scenario: &Scenario, plan: Plan, victim: &Path) -> Result<Report> {
+    let directory = tempfile::tempdir()?;
+    let url = format!("host:{}", directory.path().join("table").display());
+    let locks = LockManager::connect(&url)?;
+    (scenario.furnish)(&locks)?;
+    let mut arena = Arena { scenario, victim: victim.to_owned(), url, locks, round: 0, recoveries: Vec::new() };
+    let instructions = match arena.kill_after(u64::MAX)? {
+        Reached::End(instructions) | Reached::Steps(instructions) => instructions,
+    };
+    let stride = match plan {
+        Plan::Stride(stride) => stride,
+        Plan::Points(points) => (instructions / points).max(1),
+    };
+    let mut at = 1;
+    while let Reached::Steps(_) = arena.kill_after(at)? {
+        at += stride;
+    }
+    arena.nothing_leaked()?;
+    arena.recoveries.sort_unstable();
+    Ok(Report {
+        name: scenario.name,
+        kills: arena.recoveries.len(),
+        instructions,
+        recoveries: arena.recoveries,
+        rebuilds: arena.locks.health()?.rebuilds,
+    })
+}
+
+impl Arena<'_> {
+    /// One victim's life and death, and what the others can do afterwards.
+    fn kill_after(&mut self, steps: u64) -> Result<Reached> {
+        self.round += 1;
+        let name = if self.scenario.new_names { format!("death/{}", self.round) } else { "death".to_owned() };
+        self.round_with(&name, steps).map_err(|error| {
+            format!("{}: a victim that died after {steps} instructions: {error}", self.scenario.name).into()
+        })
+    }
+
+    fn round_with(&mut self, name: &str, steps: u64) -> Result<Reached> {
+        let start =
+            |scenario: &Scenario, name: &str| Ok(Victim::start(&mut scenario.command(&self.victim, &self.url, name))?);
+        let held = if self.scenario.held_before { Some(self.locks.write(name).blocking()?) } else { None };
+        let mut victim = start(self.scenario, name)?;
+        let mut stage = Stage {
+            locks: &self.locks,
+            name,
+            round: self.round,
+            pid: victim.pid(),
+            held,
+            waiters: Vec::new(),
+            over: Arc::new(AtomicBool::new(false)),
+            start: &start,
+        };
+        (self.scenario.stage)(&mut stage)?;
+        let reached = victim.step(steps)?;
+        victim.kill()?;
+        let died = Instant::now();
+        stage.over.store(true, Relaxed);
+        let Stage { waiters, held, .. } = stage;
+        drop(held);
+        let both = [name, &second(name)];
+        for name in both {
+            self.locks.write(name).timeout(DEADLINE).blocking()?.release()?;
+        }
+        self.recoveries.push(died.elapsed());
+        for waiter in waiters {
+            waiter.join().map_err(|_| "a waiter panicked")??;
+        }
+        for name in both {
+            let status = status(&self.locks, name)?;
+            if !status.holders.is_empty() || !status.waiters.is_empty() {
+                return Err(format!("left behind: {status:?}").into());
+            }
+        }
+        let problems = self.locks.health()?.problems;
+        if problems.is_empty() { Ok(reached) } else { Err(format!("problems: {problems:?}").into()) }
+    }
+
+    /// After a newcomer has attached, which cleans up after all dead, only the runner is left.
+    fn nothing_leaked(&self) -> Result<()> {
+        let newcomer = Scenario::named("acquire").ok_or("there is no such scenario")?;
+        Victim::start(&mut newcomer.command(&self.victim, &self.url, "newcomer"))?.kill()?;
+        until(|| {
+            self.locks.write("newcomer").timeout(DEADLINE).blocking()?.release()?;
+            let health = self.locks.health()?;
+            let mine = health.attached.iter().all(|process| process.pid == std::process::id() || !process.alive);
+            Ok(mine && health.requests.used == 0)
+        })
+        .map_err(|error| format!("{}: {error}: {:?}", self.scenario.name, self.locks.health()).into())
+    }
+}

@@ -1,0 +1,214 @@
+//! One lock file per resource, locked by the kernel for the process (std: flock, LockFileEx).
+//!
+//! Every [`KernelLock`] is an open file of its own, so two of them exclude each other also within
+//! one process, and closing one never touches another.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{error::Error, mode::Mode, name::Name};
+
+/// How much of a name can be read in its file names.
+const READABLE_BYTES: usize = 80;
+
+/// The files of one resource.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// Locked by the kernel; stays empty.
+    pub(super) lock: PathBuf,
+    /// The last fencing token.
+    pub(super) token: PathBuf,
+    /// Who holds the lock file.
+    pub(super) holder: PathBuf,
+}
+
+impl Files {
+    pub(super) fn of(directory: &Path, name: Name<'_>) -> Files {
+        let stem = stem(name);
+        let file = |extension| directory.join(format!("{stem}.{extension}"));
+        Files { lock: file("lock"), token: file("token"), holder: file("holder") }
+    }
+}
+
+/// A file name of at most 113 bytes that stands for a name: what can be read of it, then a hash that
+/// tells apart names which differ only in case, in what a file name cannot have, or far behind.
+fn stem(name: Name<'_>) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c.to_ascii_lowercase() } else { '_' };
+    let readable: String = name.text().chars().take(READABLE_BYTES).map(plain).collect();
+    format!("{readable}-{:032x}", xxhash_rust::xxh3::xxh3_128(name.bytes()))
+}
+
+/// A lock file that the kernel has locked for this process. Dropping it closes the file, which gives
+/// the lock back unless a forked child has inherited it; [`KernelLock::give_back`] does in any case.
+#[derive(Debug)]
+pub(super) struct KernelLock {
+    file: File,
+}
+
+impl KernelLock {
+    /// Takes the lock if it is free.
+    pub(super) fn try_take(path: &Path, mode: Mode) -> Result<Option<KernelLock>, Error> {
+        loop {
+            let file = open(path).map_err(|error| failed("open", path, &error))?;
+            let locked = match mode {
+                Mode::Read => file.try_lock_shared(),
+                Mode::Write => file.try_lock(),
+            };
+            match locked {
+                Ok(()) if is_at(&file, path) => return Ok(Some(KernelLock { file })),
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(TryLockError::Error(error)) => return Err(failed("lock", path, &error)),
+            }
+        }
+    }
+
+    /// Waits for the lock.
+    pub(super) fn take(path: &Path, mode: Mode) -> Result<KernelLock, Error> {
+        loop {
+            let file = open(path).map_err(|error| failed("open", path, &error))?;
+            let locked = match mode {
+                Mode::Read => file.lock_shared(),
+                Mode::Write => file.lock(),
+            };
+            match locked {
+                Ok(()) if is_at(&file, path) => return Ok(KernelLock { file }),
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed("lock", path, &error)),
+            }
+        }
+    }
+
+    pub(super) fn give_back(self, path: &Path) -> Result<(), Error> {
+        self.file.unlock().map_err(|error| failed("unlock", path, &error))
+    }
+}
+
+/// Opens, and makes if missing, a file that only this user may use. Never follows a symbolic link.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    }
+    #[cfg(windows)]
+    {
+        use std::os::windows::fs::OpenOptionsExt;
+        // FILE_SHARE_READ | FILE_SHARE_WRITE: nobody deletes it while it is open.
+        options.share_mode(1 | 2);
+    }
+    options.open(path)
+}
+
+/// Whether the open file is still the one that others find under its path. If somebody has removed
+/// it, a lock on it excludes nobody.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(own), Ok(found)) => own.dev() == found.dev() && own.ino() == found.ino(),
+        _ => false,
+    }
+}
+
+/// An open file cannot be removed here: see the share mode in [`open`].
+#[cfg(not(unix))]
+fn is_at(_file: &File, _path: &Path) -> bool {
+    true
+}
+
+/// What went wrong with which file, and what to look at.
+pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
+    let path = path.display();
+    Error::io(
+        format!("cannot {doing} {path} (its directory must belong to this user, on a file system with file locks)"),
+        error,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stem_of(name: &str) -> String {
+        stem(Name::new(name).unwrap())
+    }
+
+    #[test]
+    fn file_names_are_safe_and_distinct() {
+        let long = "x".repeat(255);
+        let wide = "日".repeat(85);
+        let names = ["a", "A", "a/b", "a_b", "../a", ".", "con", "tab\t", long.as_str(), &long[1..], wide.as_str()];
+        let stems: Vec<String> = names.iter().map(|name| stem_of(name)).collect();
+        for stem in &stems {
+            assert!(stem.len() <= READABLE_BYTES + 33, "{stem}");
+            assert!(stem.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c)), "{stem}");
+        }
+        let mut distinct = stems.clone();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!(distinct.len(), stems.len());
+    }
+
+    /// Processes built at different times must meet at the same files.
+    #[test]
+    fn golden() {
+        assert_eq!(stem_of("db:Main.sqlite"), "db_main.sqlite-GOLDEN");
+    }
+
+    #[test]
+    fn a_removed_lock_file_is_not_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.lock");
+        let old = KernelLock::take(&path, Mode::Write).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_at(&old.file, &path));
+        let new = KernelLock::try_take(&path, Mode::Write).unwrap().unwrap();
+        assert!(is_at(&new.file, &path));
+        assert!(KernelLock::try_take(&path, Mode::Read).unwrap().is_none());
+    }
+
+    /// A waiter that has the old file open gets its lock when it is removed, and must go on to the new one.
+    #[test]
+    fn a_waiter_of_a_removed_file_goes_on_to_the_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.lock");
+        let old = KernelLock::take(&path, Mode::Write).unwrap();
+        let (waits, is_waiting) = std::sync::mpsc::channel();
+        let taken = std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                waits.send(()).unwrap();
+                KernelLock::take(&path, Mode::Write).unwrap()
+            });
+            is_waiting.recv().unwrap();
+            // Whether it waits for the old file or opens the new one, it must end with the new one.
+            std::fs::remove_file(&path).unwrap();
+            drop(old);
+            waiter.join().unwrap()
+        });
+        assert!(is_at(&taken.file, &path));
+        assert!(KernelLock::try_take(&path, Mode::Write).unwrap().is_none());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_is_not_followed_and_files_are_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let victim = directory.path().join("victim");
+        let link = directory.path().join("a.lock");
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(KernelLock::try_take(&link, Mode::Write).is_err());
+        assert!(!victim.exists());
+        let path = directory.path().join("b.lock");
+        drop(KernelLock::try_take(&path, Mode::Write).unwrap());
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,295 @@
+//! `file:DIR`, the portable fallback: one lock file per resource, locked by the kernel.
+//!
+//! For systems without the shared table (macOS, Windows) and for network file systems. It needs
+//! nothing but std's file locks, and the kernel gives a lock back when its holder dies.
+//!
+//! # How it works
+//! Inside a process a private `local:` table does what it does everywhere: queueing, modes, owners,
+//! re-entry, deadlocks. The lock file is what the process holds on behalf of its holders. A request
+//! that the table has granted *enters* the [`resource`]; the first to enter takes the lock file
+//! (shared to read, exclusive to write), further readers use it too, the last to leave gives it
+//! back. So processes take turns at least as often as the requests of one process do.
+//!
+//! 1. Who holds a grant of this engine holds the table's grant and, through its process, the lock file.
+//! 2. The lock file is given back before the table hands its grant on, and never while one of its
+//!    users is left.
+//! 3. Lock files are never removed. If somebody else does, it is noticed after locking ([`kernel`]).
+//! 4. Every grant has a new [`token`], also those that share one lock of the file.
+//!
+//! # Waiting
+//! Waiting for the table is the table's. For the lock file one thread per resource and mode waits in
+//! the kernel, without polling, and wakes those who need it. It cannot be called back: after a
+//! time-out or a dropped future it goes on waiting, and gives the lock back as soon as it has it, if
+//! nobody has come to need it. For that moment `try_now` of another process may find it taken.
+//!
+//! # What it lacks
+//! See [`Capabilities`]: the kernel serves processes in no order, so a process may wait long for
+//! another whose readers always overlap; it knows no priorities; it can neither upgrade nor
+//! downgrade without a gap; of other processes it shows the one holder in the [`record`]; their
+//! waiters, events, statistics and deadlocks it does not see. An owner re-enters within its process
+//! only: a child process that inherits it waits for its parent like any other.
+//!
+//! # Fork
+//! A forked child begins anew (a [`Process`] of its own): its copies of guards are `Lost` and give
+//! nothing back. But it inherits the open lock files, so if the parent dies without giving a lock
+//! back, the lock stays taken until the child ends or executes another program.
+
+mod journal;
+mod kernel;
+mod process;
+mod record;
+mod resource;
+#[cfg(all(test, unix))]
+mod tests;
+mod timer;
+mod token;
+
+use std::{
+    fs::DirBuilder,
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use self::{kernel::KernelLock, process::Process};
+use crate::{
+    deadlock::{DeadlockReport, Suspect},
+    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, table::{Geometry, Table}, unsupported},
+    error::Error,
+    event::Event,
+    manager::Fairness,
+    mode::Mode,
+    name::Name,
+    stats::StatisticsMap,
+    status::{Health, Holder, Status, StatusMap, Usage, Waiter},
+};
+
+/// Layout of the directory, of names and contents of its files.
+const LAYOUT: u32 = 1;
+
+pub(crate) struct FileEngine {
+    url: String,
+    directory: PathBuf,
+    /// Counts on in a forked child, so that no handle of its parent's names a request of its own.
+    handles: AtomicU64,
+    first: &'static Generation,
+}
+
+/// What a process has of the engine, and what the child has that was forked while it was used.
+struct Generation {
+    process: Process,
+    next: OnceLock<&'static Generation>,
+}
+
+impl Generation {
+    fn new(directory: &Path, url: &str) -> Result<&'static Generation, Error> {
+        static TABLES: AtomicU64 = AtomicU64::new(0);
+        let number = TABLES.fetch_add(1, Ordering::Relaxed);
+        let table = Table::local(format!("local:{url}#{number}"), Geometry::DEFAULT)?;
+        let process = Process::new(directory.to_owned(), url.to_owned(), table);
+        Ok(Box::leak(Box::new(Generation { process, next: OnceLock::new() })))
+    }
+}
+
+impl FileEngine {
+    /// The locks of a directory, which is made (for this user only) if it is missing.
+    pub(crate) fn open(directory: &Path) -> Result<&'static dyn Engine, Error> {
+        Ok(Box::leak(Box::new(Self::new(directory)?)))
+    }
+
+    fn new(directory: &Path) -> Result<FileEngine, Error> {
+        make(directory).map_err(|error| kernel::failed("make the directory", directory, &error))?;
+        // Whether files can be made and locked here is better told now than at the first lock.
+        KernelLock::try_take(&directory.join(token::MAKER), Mode::Read)?;
+        let url = format!("file:{}", directory.display());
+        let first = Generation::new(directory, &url)?;
+        Ok(FileEngine { url, directory: directory.to_owned(), handles: AtomicU64::new(1), first })
+    }
+
+    /// What this process has: in a forked child, something new.
+    fn process(&self) -> Result<&'static Process, Error> {
+        let pid = std::process::id();
+        let mut generation = self.first;
+        while generation.process.pid != pid {
+            generation = match generation.next.get() {
+                Some(next) => next,
+                None => {
+                    let next = Generation::new(&self.directory, &self.url)?;
+                    generation.next.get_or_init(|| next)
+                }
+            };
+        }
+        Ok(&generation.process)
+    }
+
+    fn unsupported<T>(&self, what: &str, instead: &str) -> Result<T, Error> {
+        Err(unsupported(&self.url, what, instead))
+    }
+}
+
+impl Engine for FileEngine {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            across_processes: true,
+            fair: false,
+            priority: false,
+            upgrade: false,
+            downgrade: false,
+            inspect: false,
+            revoke: false,
+            deadlocks: false,
+        }
+    }
+
+    fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+        if ask.priority != 0 {
+            return self.unsupported("honour priorities", "ask without one, or use host:");
+        }
+        self.process()?.begin(self.handles.fetch_add(1, Ordering::Relaxed), ask)
+    }
+
+    fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
+        self.process()?.poll(ticket, context)
+    }
+
+    fn park(&self, ticket: &Ticket) -> Result<Grant, Error> {
+        self.process()?.park(ticket)
+    }
+
+    fn abandon(&self, ticket: &Ticket) {
+        // Without a process there is no request either.
+        if let Ok(process) = self.process() {
+            process.abandon(ticket);
+        }
+    }
+
+    fn release(&self, grant: &Grant, ending: Ending, _fairness: Fairness) -> Result<(), Error> {
+        self.process()?.release(grant, ending)
+    }
+
+    fn downgrade(&self, grant: &Grant) -> Result<Grant, Error> {
+        match grant.mode {
+            Mode::Read => Ok(*grant),
+            Mode::Write => self.unsupported(
+                "turn a write grant into a read grant without a gap",
+                "give the write grant back and ask to read",
+            ),
+        }
+    }
+
+    fn held_for(&self, grant: &Grant) -> Duration {
+        self.process().map(|process| process.held_for(grant)).unwrap_or_default()
+    }
+
+    fn name_of(&self, grant: &Grant) -> Result<String, Error> {
+        self.process()?.name_of(grant)
+    }
+
+    fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error> {
+        self.process()?.table.record_order(earlier, later, label)
+    }
+
+    fn status(&self, name: Option<Name<'_>>) -> Result<StatusMap, Error> {
+        self.process()?.status(name)
+    }
+
+    fn statistics(&self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error> {
+        let process = self.process()?;
+        let status = process.status(name)?;
+        let mut all = StatisticsMap::new();
+        for (name, statistics) in process.journal.statistics(name.map(|name| name.text())) {
+            for (mode, mut statistics) in Mode::ALL.into_iter().zip(statistics) {
+                if let Some(now) = status.get(&name) {
+                    statistics.current_holders = now.holders.iter().filter(|holder| holder.mode == mode).count() as u64;
+                    statistics.current_waiters = now.waiters.iter().filter(|waiter| waiter.mode == mode).count() as u64;
+                }
+                all.entry(name.clone()).or_default().insert(mode, statistics);
+            }
+        }
+        Ok(all)
+    }
+
+    fn reset_statistics(&self, name: Option<Name<'_>>) -> Result<(), Error> {
+        self.process()?.journal.reset(name.map(|name| name.text()));
+        Ok(())
+    }
+
+    fn deadlocks(&self, suspect_after: Duration) -> Result<DeadlockReport, Error> {
+        let process = self.process()?;
+        // The table does not know of waits for the kernel: what it suspects is not all.
+        let suspects = process.status(None)?.into_values().flat_map(|status| suspects(status, suspect_after));
+        Ok(DeadlockReport { suspects: suspects.collect(), ..process.table.deadlocks(suspect_after)? })
+    }
+
+    fn events(&self, cursor: Option<u64>, wait: Duration) -> Result<(Vec<Event>, u64), Error> {
+        Ok(self.process()?.journal.events(cursor, wait))
+    }
+
+    fn revoke(&self, _name: Name<'_>, _token: u64) -> Result<Holder, Error> {
+        self.unsupported("take a lock from its holder", "end the holding process, which `locks status` names")
+    }
+
+    fn health(&self) -> Result<Health, Error> {
+        let failed = |error: std::io::Error| kernel::failed("read the directory", &self.directory, &error);
+        let metadata = std::fs::metadata(&self.directory).map_err(failed)?;
+        let lock_files = std::fs::read_dir(&self.directory)
+            .map_err(failed)?
+            .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|it| it == "lock")))
+            .count() as u64;
+        let permissions = permissions(&metadata);
+        let shared = permissions.as_ref().filter(|bits| !bits.ends_with("00"));
+        let problem = |bits| format!("{} may be used by others (mode {bits}): chmod 700", self.directory.display());
+        Ok(Health {
+            url: self.url.clone(),
+            path: Some(self.directory.display().to_string()),
+            layout: LAYOUT,
+            // The file of `token::MAKER` is no resource's.
+            resources: Usage { used: lock_files.saturating_sub(1), capacity: u64::MAX },
+            problems: shared.map(problem).into_iter().collect(),
+            permissions,
+            ..self.process()?.table.health()?
+        })
+    }
+}
+
+fn suspects(status: Status, suspect_after: Duration) -> Vec<Suspect> {
+    let Status { resource_name: resource, current_writer, current_readers, pending_writes, waiters, .. } = status;
+    let long = waiters.into_iter().filter(|waiter| waiter.waited_ms >= suspect_after.as_secs_f64() * 1e3);
+    let suspect = |waiter: Waiter| Suspect {
+        resource: resource.clone(),
+        request_id: waiter.owner,
+        requester: waiter.label,
+        lock_type: waiter.mode,
+        wait_time_seconds: waiter.waited_ms / 1e3,
+        current_writer: current_writer.clone(),
+        current_readers: current_readers.clone(),
+        pending_writes,
+    };
+    long.map(suspect).collect()
+}
+
+fn make(directory: &Path) -> std::io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+#[cfg(unix)]
+fn permissions(metadata: &std::fs::Metadata) -> Option<String> {
+    Some(format!("{:04o}", std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777))
+}
+
+#[cfg(not(unix))]
+fn permissions(_metadata: &std::fs::Metadata) -> Option<String> {
+    None
+}

@@ -1,0 +1,435 @@
+//! What one process has in a directory of lock files: a private table in which its requests queue,
+//! and the resources that they use. A forked child begins with a new one.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use super::{
+    journal::{Journal, Who},
+    kernel::KernelLock,
+    resource::{Entered, Entrant, Granted, Resource, Stage, left},
+    timer::Timer,
+};
+use crate::{
+    engine::{Ask, Ending, Engine, Grant, Progress, Ticket, Wait, unsupported},
+    error::{Busy, Error, ErrorKind},
+    manager::Fairness,
+    mode::Mode,
+    name::Name,
+    status::{Status, StatusMap},
+};
+
+pub(super) struct Process {
+    /// The process that this belongs to.
+    pub(super) pid: u32,
+    pub(super) table: &'static dyn Engine,
+    pub(super) journal: Journal,
+    directory: PathBuf,
+    url: String,
+    /// Where this engine's clock begins.
+    epoch: Instant,
+    timer: Timer,
+    /// The resources that some request or thread uses.
+    resources: Mutex<HashMap<String, Arc<Resource>>>,
+    /// Requests that wait or are held, by handle.
+    requests: Mutex<HashMap<u64, Request>>,
+}
+
+/// A request that waits or is held.
+struct Request {
+    who: Who,
+    resource: Arc<Resource>,
+    begun: Instant,
+    /// `None` is never.
+    deadline: Option<Instant>,
+    fairness: Fairness,
+    place: Place,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    /// In the table's queue.
+    Queued(Ticket),
+    /// It has the table's grant, and waits for the kernel or holds the lock.
+    Entered(Grant),
+}
+
+impl Process {
+    pub(super) fn new(directory: PathBuf, url: String, table: &'static dyn Engine) -> Process {
+        Process {
+            pid: std::process::id(),
+            table,
+            journal: Journal::default(),
+            directory,
+            url,
+            epoch: Instant::now(),
+            timer: Timer::default(),
+            resources: Mutex::default(),
+            requests: Mutex::default(),
+        }
+    }
+
+    pub(super) fn begin(&'static self, handle: u64, ask: &Ask<'_>) -> Result<Progress, Error> {
+        let begun = Instant::now();
+        let who =
+            Who { resource: ask.name.text().to_owned(), mode: ask.mode, owner: ask.owner, label: ask.label.to_owned() };
+        let resource = self.resource(ask.name);
+        if ask.mode == Mode::Write && resource.would_upgrade(ask.owner) {
+            self.forget(resource);
+            return Err(self.no_upgrade());
+        }
+        let deadline = match ask.wait {
+            Wait::No => Some(begun),
+            Wait::For(time) => begun.checked_add(time),
+            Wait::Forever => None,
+        };
+        let place = match self.table.begin(&Ask { hint: None, ..*ask }) {
+            Ok(Progress::Granted(grant)) => Place::Entered(grant),
+            Ok(Progress::Queued(ticket)) => Place::Queued(ticket),
+            Err(error) => {
+                let error = self.corrected(&resource, error);
+                self.journal.refused(&who, &error, begun.elapsed());
+                self.forget(resource);
+                return Err(error);
+            }
+        };
+        let request = Request { who, resource, begun, deadline, fairness: ask.fairness, place };
+        let ticket = Ticket {
+            handle,
+            deadline: deadline.map_or(u64::MAX, |deadline| self.reading(deadline)),
+            policy: ask.policy,
+            fairness: ask.fairness,
+            may_hold: ask.may_hold,
+        };
+        let granted = match place {
+            Place::Entered(grant) => self.enter(handle, request, grant, ask.wait == Wait::No)?,
+            Place::Queued(_) => {
+                self.journal.queued(&request.who);
+                self.requests().insert(handle, request);
+                None
+            }
+        };
+        Ok(granted.map_or(Progress::Queued(ticket), Progress::Granted))
+    }
+
+    /// Goes on with a request that the table has granted: `None` if it waits for the kernel.
+    fn enter(
+        &'static self,
+        handle: u64,
+        mut request: Request,
+        grant: Grant,
+        try_now: bool,
+    ) -> Result<Option<Grant>, Error> {
+        let was_queued = matches!(request.place, Place::Queued(_));
+        request.place = Place::Entered(grant);
+        let Who { mode, owner, .. } = request.who;
+        let begun = request.begun;
+        let entrant = Entrant { request: handle, owner, mode, pass: grant.token, begun, stage: Stage::Waiting(None) };
+        let resource = Arc::clone(&request.resource);
+        match resource.enter(self.table, entrant, left(request.deadline).is_some()) {
+            Ok(Entered::Granted(granted)) => {
+                let grant = self.granted(handle, &request, granted);
+                self.requests().insert(handle, request);
+                Ok(Some(grant))
+            }
+            Ok(Entered::Waiting) => {
+                if !was_queued {
+                    self.journal.queued(&request.who);
+                }
+                self.requests().insert(handle, request);
+                self.ask(&resource);
+                Ok(None)
+            }
+            Ok(Entered::Busy) => {
+                let busy = self.busy(&request, None);
+                let refuse = if try_now { Error::would_block } else { Error::timed_out };
+                let error = refuse(&request.who.resource, mode, busy);
+                Err(self.refuse(handle, request, grant, error))
+            }
+            Ok(Entered::Upgrade) => Err(self.refuse(handle, request, grant, self.no_upgrade())),
+            Err(error) => Err(self.refuse(handle, request, grant, error)),
+        }
+    }
+
+    pub(super) fn poll(&'static self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
+        let Some(request) = self.take(ticket.handle) else { return Poll::Ready(Err(self.lost("waiting request"))) };
+        let request = match request.place {
+            Place::Entered(grant) => return self.look(ticket.handle, request, grant, context.waker()),
+            Place::Queued(inner) => match self.table.poll(&inner, context) {
+                Poll::Pending => {
+                    self.requests().insert(ticket.handle, request);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.refused(request, error))),
+                Poll::Ready(Ok(grant)) => match self.enter(ticket.handle, request, grant, false) {
+                    Ok(None) => self.take(ticket.handle).map(|request| (request, grant)),
+                    Ok(Some(grant)) => return Poll::Ready(Ok(grant)),
+                    Err(error) => return Poll::Ready(Err(error)),
+                },
+            },
+        };
+        let Some((request, grant)) = request else { return Poll::Ready(Err(self.lost("waiting request"))) };
+        self.look(ticket.handle, request, grant, context.waker())
+    }
+
+    pub(super) fn park(&'static self, ticket: &Ticket) -> Result<Grant, Error> {
+        let Some(request) = self.take(ticket.handle) else { return Err(self.lost("waiting request")) };
+        let deadline = request.deadline;
+        match request.place {
+            Place::Entered(_) => drop(self.requests().insert(ticket.handle, request)),
+            Place::Queued(inner) => match self.table.park(&inner) {
+                Err(error) => return Err(self.refused(request, error)),
+                Ok(grant) => {
+                    if let Some(grant) = self.enter(ticket.handle, request, grant, false)? {
+                        return Ok(grant);
+                    }
+                }
+            },
+        }
+        let waker = Waker::from(Arc::new(Parked(thread::current())));
+        loop {
+            match self.poll(ticket, &mut Context::from_waker(&waker)) {
+                Poll::Ready(result) => return result,
+                Poll::Pending => thread::park_timeout(left(deadline).unwrap_or_default()),
+            }
+        }
+    }
+
+    /// Looks at a request that waits for the kernel.
+    fn look(&'static self, handle: u64, request: Request, grant: Grant, waker: &Waker) -> Poll<Result<Grant, Error>> {
+        let ended = match request.resource.look(handle, waker) {
+            Some(Ok(granted)) => Ok(granted),
+            Some(Err(error)) => Err(error),
+            None if left(request.deadline).is_none() => {
+                Err(Error::timed_out(&request.who.resource, request.who.mode, self.busy(&request, Some(handle))))
+            }
+            None => match request.deadline.map_or(Ok(()), |deadline| self.timer.set(deadline, handle, waker)) {
+                Ok(()) => {
+                    self.requests().insert(handle, request);
+                    return Poll::Pending;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        if let Some(deadline) = request.deadline {
+            self.timer.clear(deadline, handle);
+        }
+        Poll::Ready(match ended {
+            Ok(granted) => {
+                let grant = self.granted(handle, &request, granted);
+                self.requests().insert(handle, request);
+                Ok(grant)
+            }
+            Err(error) => Err(self.refuse(handle, request, grant, error)),
+        })
+    }
+
+    pub(super) fn abandon(&'static self, ticket: &Ticket) {
+        let Some(request) = self.take(ticket.handle) else { return };
+        match request.place {
+            Place::Queued(inner) => self.table.abandon(&inner),
+            Place::Entered(grant) => {
+                if let Some(deadline) = request.deadline {
+                    self.timer.clear(deadline, ticket.handle);
+                }
+                // A future that is dropped has nobody to tell.
+                let _ = self.leave(ticket.handle, &request, &grant, Ending::Normal);
+            }
+        }
+        self.journal.cancelled(&request.who, request.begun.elapsed());
+        self.forget(request.resource);
+    }
+
+    pub(super) fn release(&'static self, grant: &Grant, ending: Ending) -> Result<(), Error> {
+        let request = self.take(grant.handle).ok_or_else(|| self.lost("grant"))?;
+        let Place::Entered(inner) = request.place else { return Err(self.lost("grant")) };
+        let result = self.leave(grant.handle, &request, &inner, ending);
+        self.journal.released(&request.who, grant.token, self.held_for(grant), ending);
+        self.forget(request.resource);
+        result
+    }
+
+    pub(super) fn held_for(&self, grant: &Grant) -> Duration {
+        self.epoch.elapsed().saturating_sub(Duration::from_nanos(grant.since))
+    }
+
+    pub(super) fn name_of(&self, grant: &Grant) -> Result<String, Error> {
+        let requests = self.requests();
+        requests.get(&grant.handle).map(|request| request.who.resource.clone()).ok_or_else(|| self.lost("grant"))
+    }
+
+    pub(super) fn status(&self, name: Option<Name<'_>>) -> Result<StatusMap, Error> {
+        let mut all = self.table.status(name)?;
+        for status in all.values_mut() {
+            let resource = self.resources().get(&status.resource_name).cloned();
+            if let Some(resource) = resource {
+                let (holders, mut waiters) = resource.tell_apart(std::mem::take(&mut status.holders));
+                waiters.append(&mut status.waiters);
+                *status = status_of(&status.resource_name, holders, waiters);
+                self.forget(resource);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Gives back all that a request that entered has: the kernel's lock first, then the table's.
+    fn leave(&'static self, handle: u64, request: &Request, grant: &Grant, ending: Ending) -> Result<(), Error> {
+        let (_, kernel) = request.resource.leave(handle);
+        let table = self.table.release(grant, ending, request.fairness);
+        self.ask(&request.resource);
+        kernel.and(table)
+    }
+
+    /// Ends a request that entered with an error.
+    fn refuse(&'static self, handle: u64, request: Request, grant: Grant, error: Error) -> Error {
+        // The error that is told is the one that ended the request.
+        let _ = self.leave(handle, &request, &grant, Ending::Normal);
+        self.journal.refused(&request.who, &error, request.begun.elapsed());
+        self.forget(request.resource);
+        error
+    }
+
+    /// Ends a request that the table has ended with an error.
+    fn refused(&self, request: Request, error: Error) -> Error {
+        let error = self.corrected(&request.resource, error);
+        self.journal.refused(&request.who, &error, request.begun.elapsed());
+        self.forget(request.resource);
+        error
+    }
+
+    fn granted(&self, handle: u64, request: &Request, granted: Granted) -> Grant {
+        let waited = granted.at.saturating_duration_since(request.begun);
+        self.journal.granted(&request.who, granted.token, waited);
+        Grant { handle, token: granted.token, mode: request.who.mode, waited, since: self.reading(granted.at) }
+    }
+
+    /// Has a thread wait for the lock file, if somebody needs it and no thread does. The thread
+    /// cannot be called back when the request gives up: it lets go once it has the lock.
+    fn ask(&'static self, resource: &Arc<Resource>) {
+        let Some(mode) = resource.begin_asking() else { return };
+        let asked = Arc::clone(resource);
+        let wait = move || {
+            asked.asked(self.table, mode, KernelLock::take(asked.lock_file(), mode));
+            self.ask(&asked);
+            self.forget(asked);
+        };
+        let thread = thread::Builder::new().name(format!("waits to {mode}")).spawn(wait);
+        if let Err(error) = thread {
+            resource.asked(self.table, mode, Err(Error::io("cannot start a thread to wait for a lock file", &error)));
+        }
+    }
+
+    /// The table's picture of a busy lock, with the holders that it cannot know.
+    fn corrected(&self, resource: &Resource, error: Error) -> Error {
+        let (Some(busy), Some(mode)) = (error.busy(), error.mode()) else { return error };
+        let (holders, entered) = resource.tell_apart(busy.holders.clone());
+        let busy = Busy {
+            holders,
+            position: busy.position.map(|position| position + entered.len()),
+            waiters: busy.waiters + entered.len(),
+            waited: busy.waited,
+        };
+        let refuse = if error.kind() == ErrorKind::TimedOut { Error::timed_out } else { Error::would_block };
+        refuse(resource.name(), mode, busy)
+    }
+
+    /// What the lock looks like to a request that has the table's grant and not the kernel's.
+    fn busy(&self, request: &Request, waits: Option<u64>) -> Busy {
+        let name = request.resource.name();
+        let status = Name::new(name).and_then(|name| self.status(Some(name))).unwrap_or_default().remove(name);
+        Busy {
+            holders: request.resource.recorded_holder().into_iter().collect(),
+            position: waits.map(|_| 1),
+            waiters: status.map_or(0, |status| status.pending_requests),
+            waited: request.begun.elapsed(),
+        }
+    }
+
+    fn no_upgrade(&self) -> Error {
+        unsupported(
+            &self.url,
+            "turn a read grant into a write grant without a gap",
+            "give the read grant back and ask to write",
+        )
+    }
+
+    fn lost(&self, what: &str) -> Error {
+        let message =
+            format!("the {what} is not of this process ({}): it was given back, or made before a fork", self.url);
+        Error::new(ErrorKind::Lost, message)
+    }
+
+    /// An instant on this engine's clock.
+    fn reading(&self, instant: Instant) -> u64 {
+        u64::try_from(instant.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn resource(&self, name: Name<'_>) -> Arc<Resource> {
+        let mut resources = self.resources();
+        if let Some(resource) = resources.get(name.text()) {
+            return Arc::clone(resource);
+        }
+        let resource = Arc::new(Resource::new(&self.directory, name));
+        resources.insert(name.text().to_owned(), Arc::clone(&resource));
+        resource
+    }
+
+    /// Ends a use of a resource; after the last one nothing is kept of it.
+    fn forget(&self, resource: Arc<Resource>) {
+        let mut resources = self.resources();
+        // This use and the map's: nobody can find it while the map is locked.
+        if Arc::strong_count(&resource) == 2 {
+            resources.remove(resource.name());
+        }
+    }
+
+    /// How many resources and requests there are.
+    #[cfg(all(test, unix))]
+    pub(super) fn in_use(&self) -> (usize, usize) {
+        (self.resources().len(), self.requests().len())
+    }
+
+    fn take(&self, handle: u64) -> Option<Request> {
+        self.requests().remove(&handle)
+    }
+
+    fn resources(&self) -> MutexGuard<'_, HashMap<String, Arc<Resource>>> {
+        self.resources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn requests(&self) -> MutexGuard<'_, HashMap<u64, Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn status_of(name: &str, holders: Vec<crate::status::Holder>, waiters: Vec<crate::status::Waiter>) -> Status {
+    let labels = |mode| holders.iter().filter(move |holder| holder.mode == mode).map(|holder| holder.label.clone());
+    let current_readers: Vec<String> = labels(Mode::Read).collect();
+    let current_writer = labels(Mode::Write).next();
+    Status {
+        resource_name: name.to_owned(),
+        readers: current_readers.len(),
+        writer_active: current_writer.is_some(),
+        current_writer,
+        current_readers,
+        pending_writes: waiters.iter().filter(|waiter| waiter.mode == Mode::Write).count(),
+        pending_requests: waiters.len(),
+        holders,
+        waiters,
+    }
+}
+
+/// Wakes a parked thread.
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}

@@ -1,0 +1,99 @@
+//! The holder file: who in which process holds the lock file, for the errors of other processes.
+//!
+//! Written by the first holder of a process, so of several processes that read together it names
+//! one. It is only a message: nothing is decided by it, and what cannot be read is nobody.
+
+use std::{io::Write, path::Path, time::SystemTime};
+
+use super::kernel::{failed, open};
+use crate::{error::Error, mode::Mode, status::Holder};
+
+/// Records the holder in place of whoever was there.
+pub(super) fn write(path: &Path, holder: &Holder) -> Result<(), Error> {
+    let Holder { owner, label, pid, host, mode, since, token, note, .. } = holder;
+    let lines = [
+        ("owner", owner.clone()),
+        ("label", one_line(label)),
+        ("pid", pid.to_string()),
+        ("host", one_line(host)),
+        ("mode", mode.to_string()),
+        ("since", since.clone()),
+        ("token", token.to_string()),
+        ("note", one_line(note)),
+    ];
+    let text: String = lines.iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+    let write = || {
+        let mut file = open(path)?;
+        file.set_len(0)?;
+        file.write_all(text.as_bytes())
+    };
+    write().map_err(|error| failed("write", path, &error))
+}
+
+/// Records that nobody holds the lock file, if the record is the one with this pid and token.
+pub(super) fn clear(path: &Path, pid: u32, token: u64) -> Result<(), Error> {
+    if read(path).is_some_and(|holder| holder.pid == pid && holder.token == token) {
+        open(path).and_then(|file| file.set_len(0)).map_err(|error| failed("write", path, &error))?;
+    }
+    Ok(())
+}
+
+/// The recorded holder, if the record is whole.
+pub(super) fn read(path: &Path) -> Option<Holder> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let value = |key| text.lines().find_map(|line| line.split_once(' ').filter(|(own, _)| *own == key)).map(|(_, v)| v);
+    let since = value("since")?;
+    let held = SystemTime::now().duration_since(humantime::parse_rfc3339(since).ok()?).unwrap_or_default();
+    Some(Holder {
+        owner: value("owner")?.to_owned(),
+        label: value("label")?.to_owned(),
+        pid: value("pid")?.parse().ok()?,
+        host: value("host")?.to_owned(),
+        mode: Mode::ALL.into_iter().find(|mode| Some(mode.as_str()) == value("mode"))?,
+        since: since.to_owned(),
+        held_ms: held.as_secs_f64() * 1e3,
+        priority: 0,
+        token: value("token")?.parse().ok()?,
+        note: value("note")?.to_owned(),
+    })
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_torn_is_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.holder");
+        let holder = Holder {
+            owner: "00000000000000ab".into(),
+            label: "agent 7\nnot a line".into(),
+            pid: 7,
+            host: "box".into(),
+            mode: Mode::Write,
+            since: "2026-01-02T03:04:05.678Z".into(),
+            held_ms: 0.0,
+            priority: 0,
+            token: 12,
+            note: String::new(),
+        };
+        assert_eq!(read(&path), None);
+        write(&path, &holder).unwrap();
+        let found = read(&path).unwrap();
+        assert_eq!((found.label.as_str(), found.token), ("agent 7 not a line", 12));
+        assert!(found.held_ms > 0.0);
+        clear(&path, 7, 11).unwrap();
+        assert!(read(&path).is_some());
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+        assert_eq!(read(&path), None);
+        write(&path, &holder).unwrap();
+        clear(&path, 7, 12).unwrap();
+        assert_eq!(read(&path), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! The seam between the API and where lock state lives.
+//!
+//! A request begins with [`Engine::begin`], which never waits: it is granted, refused or queued.
+//! A queued request is finished by [`Engine::poll`] (a future) or [`Engine::park`] (a thread), or
+//! ended by [`Engine::abandon`]. What is granted goes back with [`Engine::release`].
+//!
+//! Every promise of the API is made here and checked by the one conformance suite.
+
+pub(crate) mod file;
+pub(crate) mod table;
+
+use std::{
+    sync::atomic::AtomicU64,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use crate::{
+    deadlock::{DeadlockPolicy, DeadlockReport},
+    error::{Error, ErrorKind},
+    event::Event,
+    manager::Fairness,
+    mode::Mode,
+    name::Name,
+    stats::StatisticsMap,
+    status::{Health, Holder, StatusMap},
+};
+
+/// What an engine can do. Asking for what it cannot is a loud [`ErrorKind::Unsupported`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Other processes meet these locks.
+    pub across_processes: bool,
+    /// Requests of all processes are served in order.
+    pub fair: bool,
+    /// Priorities are honoured.
+    pub priority: bool,
+    /// A read grant can become a write grant without giving the lock up.
+    pub upgrade: bool,
+    /// A write grant can become a read grant without giving the lock up.
+    pub downgrade: bool,
+    /// Holders and waiters of other processes can be seen.
+    pub inspect: bool,
+    /// A lock can be broken by an operator.
+    pub revoke: bool,
+    /// Cycles through other processes are found.
+    pub deadlocks: bool,
+}
+
+/// How long a request is ready to queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Not at all: busy is `WouldBlock`.
+    No,
+    /// At most so long: busy is `TimedOut`.
+    For(Duration),
+    Forever,
+}
+
+/// One request for one resource.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) name: Name<'a>,
+    /// Where the engine may remember how it found the resource (a handle's memory).
+    pub(crate) hint: Option<&'a AtomicU64>,
+    pub(crate) mode: Mode,
+    pub(crate) owner: u64,
+    /// Empty for an owner without a label.
+    pub(crate) label: &'a str,
+    /// Whether the owner may hold something already. `false` spares the look for re-entry and cycles.
+    pub(crate) may_hold: bool,
+    pub(crate) priority: i8,
+    pub(crate) note: &'a str,
+    pub(crate) wait: Wait,
+    pub(crate) policy: DeadlockPolicy,
+    pub(crate) fairness: Fairness,
+}
+
+/// A grant as the engine knows it. Plain data: dropping it releases nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// The engine's key to its own record of the grant.
+    pub(crate) handle: u64,
+    pub(crate) token: u64,
+    pub(crate) mode: Mode,
+    pub(crate) waited: Duration,
+    /// When it was granted, on the engine's clock.
+    pub(crate) since: u64,
+}
+
+/// A queued request. Plain data: it must end in `poll`, `park` or `abandon`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    /// The engine's key to its own record of the request.
+    pub(crate) handle: u64,
+    /// When the request gives up, on the engine's clock; `u64::MAX` is never.
+    pub(crate) deadline: u64,
+    pub(crate) policy: DeadlockPolicy,
+    pub(crate) fairness: Fairness,
+    /// Whether the owner holds something, so that this wait can close a cycle.
+    pub(crate) may_hold: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Progress {
+    Granted(Grant),
+    Queued(Ticket),
+}
+
+/// How a section ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Normal,
+    /// By a panic; counted as an error.
+    Panicked,
+}
+
+/// Where lock state lives. Engines live as long as the process.
+pub(crate) trait Engine: Send + Sync {
+    fn url(&self) -> &str;
+
+    fn capabilities(&self) -> Capabilities;
+
+    /// Takes the lock, or refuses, or queues the request. Does not wait.
+    fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error>;
+
+    /// Looks whether the queued request is granted; else the context's waker will be woken.
+    /// After `Ready` the ticket is spent.
+    fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>>;
+
+    /// Blocks the calling thread until the queued request is granted or refused. The ticket is spent.
+    fn park(&self, ticket: &Ticket) -> Result<Grant, Error>;
+
+    /// Ends a queued request whose future was dropped. If it was granted in the same instant, the
+    /// grant is handed on.
+    fn abandon(&self, ticket: &Ticket);
+
+    /// Gives a grant back and hands the resource to its successors.
+    fn release(&self, grant: &Grant, ending: Ending, fairness: Fairness) -> Result<(), Error>;
+
+    /// Turns a write grant into a read grant without a gap in which somebody else could write.
+    fn downgrade(&self, grant: &Grant) -> Result<Grant, Error>;
+
+    fn held_for(&self, grant: &Grant) -> Duration;
+
+    /// The name of the resource a grant is for.
+    fn name_of(&self, grant: &Grant) -> Result<String, Error>;
+
+    /// Records that an owner took `later` while it held `earlier` (lock-order inversions).
+    fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error>;
+
+    fn status(&self, name: Option<Name<'_>>) -> Result<StatusMap, Error>;
+
+    fn statistics(&self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error>;
+
+    fn reset_statistics(&self, name: Option<Name<'_>>) -> Result<(), Error>;
+
+    fn deadlocks(&self, suspect_after: Duration) -> Result<DeadlockReport, Error>;
+
+    /// Events from `cursor` on, waiting at most `wait` for the first one; returns the next cursor.
+    /// `None` starts with what happens from now on.
+    fn events(&self, cursor: Option<u64>, wait: Duration) -> Result<(Vec<Event>, u64), Error>;
+
+    /// Takes the lock from the holder with this token.
+    fn revoke(&self, name: Name<'_>, token: u64) -> Result<Holder, Error>;
+
+    fn health(&self) -> Result<Health, Error>;
+}
+
+pub(crate) fn unsupported(url: &str, what: &str, instead: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("the engine {url} cannot {what}; {instead}"))
+}

@@ -1,0 +1,175 @@
+//! Attaching a process to a table: the private things it needs there, made once per process, and
+//! made anew by a forked child.
+//!
+//! - A1. Everything private is reached through one page that the kernel wipes in a forked child.
+//!   So a child finds itself unattached, and cannot use its parent's slot, records or hub.
+//! - A2. The new generation of a slot is published before anything is cleaned up for its previous
+//!   occupant, so that nobody takes the newcomer for the dead (prototype bug 1).
+#![expect(unsafe_code, reason = "the attachment is reached through a page that is wiped on fork")]
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{
+        AtomicPtr, AtomicU32,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use super::{
+    Table,
+    hub::Hub,
+    kernel,
+    liveness::Liveness,
+    memory::{Mapping, Shared, page_size},
+    records::Pool,
+    short_lock,
+};
+use crate::{error::Error, owner};
+
+/// What this process has in the table.
+pub(super) struct Attachment {
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+    /// This process as lock words name it.
+    pub(super) name: short_lock::Name,
+    pub(super) pool: Arc<Pool>,
+    pub(super) hub: Hub,
+    /// `None` in a private table, which has no other processes.
+    pub(super) liveness: Option<Liveness>,
+    /// One reaper at a time: file-description locks do not exclude threads of one process.
+    pub(super) reaping: Mutex<()>,
+    pub(super) may_spin: bool,
+}
+
+/// The page of A1.
+pub(super) struct ForkPage(Mapping);
+
+/// Its contents, zero in a forked child.
+#[repr(C)]
+struct Contents {
+    attachment: AtomicPtr<Attachment>,
+    /// 0 not attached, 1 a thread is attaching.
+    attaching: AtomicU32,
+}
+
+// SAFETY: two atomics; every bit pattern is valid as a value. That the pointer may be followed is
+// A1, stated where it is.
+unsafe impl Shared for Contents {}
+
+impl ForkPage {
+    pub(super) fn new() -> std::io::Result<ForkPage> {
+        Mapping::private(page_size()).map(ForkPage)
+    }
+
+    fn contents(&self) -> &Contents {
+        match self.0.at(0) {
+            Some(contents) => contents,
+            None => unreachable!("a page is larger than its contents"),
+        }
+    }
+
+    /// The attachment of this process, if it has one.
+    #[inline]
+    pub(super) fn get(&self) -> Option<&Attachment> {
+        // SAFETY: the pointer is null (a fresh or wiped page) or was stored by `attach` in this
+        // very process (A1) from a leaked box that is never freed.
+        unsafe { self.contents().attachment.load(Acquire).as_ref() }
+    }
+
+    /// Attaches, once per process, whichever thread comes first.
+    pub(super) fn get_or_attach(
+        &self,
+        attach: impl FnOnce() -> Result<Attachment, Error>,
+    ) -> Result<&Attachment, Error> {
+        let contents = self.contents();
+        // Not a std mutex: a thread of the parent might have held it at the fork.
+        while contents.attaching.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            std::thread::yield_now();
+        }
+        let result = match self.get() {
+            Some(_) => Ok(()),
+            None => attach().map(|attachment| {
+                contents.attachment.store(Box::into_raw(Box::new(attachment)), Release);
+            }),
+        };
+        contents.attaching.store(0, Release);
+        result?;
+        match self.get() {
+            Some(attachment) => Ok(attachment),
+            None => unreachable!("stored above"),
+        }
+    }
+}
+
+impl Table {
+    /// This process in the table; attaches on first use and again in a forked child.
+    #[inline]
+    pub(super) fn me(&self) -> Result<&Attachment, Error> {
+        match self.fork_page.get() {
+            Some(me) => Ok(me),
+            None => self.attach(),
+        }
+    }
+
+    #[cold]
+    fn attach(&self) -> Result<&Attachment, Error> {
+        self.fork_page.get_or_attach(|| {
+            owner::forget_anonymous();
+            let liveness = match &self.file {
+                Some(file) => Some(Liveness::claim(file, &self.layout)?),
+                None => {
+                    self.initialise_if_blank();
+                    None
+                }
+            };
+            let slot = liveness.as_ref().map_or(0, Liveness::slot);
+            let entry = self.layout.slot(slot)?;
+            // A2: from here on, words of the previous occupant name somebody else.
+            for word in &entry.death {
+                word.store(0, Relaxed);
+            }
+            entry.pid.store(0, Relaxed);
+            let generation = entry.generation.fetch_add(1, Release).wrapping_add(1);
+            let me = Attachment {
+                slot,
+                generation,
+                name: short_lock::Name::new(slot, generation),
+                pool: Arc::new(Pool::new()),
+                hub: Hub::new(),
+                liveness,
+                reaping: Mutex::new(()),
+                may_spin: kernel::processors() > 1,
+            };
+            if entry.state.load(Acquire) != 0 {
+                self.remove_occupant(&me, slot)?;
+            }
+            self.publish(&me)?;
+            self.reap_all(&me)?;
+            Ok(me)
+        })
+    }
+
+    /// Fills the slot and makes it live.
+    fn publish(&self, me: &Attachment) -> Result<(), Error> {
+        let entry = self.layout.slot(me.slot)?;
+        entry.pid.store(std::process::id(), Relaxed);
+        entry.namespace.store(super::liveness::pid_namespace(), Relaxed);
+        entry.attached.store(self.clock.now(), Relaxed);
+        entry.letters.store(0, Relaxed);
+        let program = std::env::current_exe()
+            .ok()
+            .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
+            .unwrap_or_default();
+        let program = entry.program.store(&program) as u32;
+        let host = entry.host.store(&super::host_name()) as u32;
+        entry.text_lens.store(program | host << 8, Relaxed);
+        if me.liveness.is_some() {
+            let offset = kernel::lock_death_word(&entry.death)
+                .map_err(|error| Error::io("cannot make the death word of the lock table", &error))?;
+            entry.death_offset.store(offset, Relaxed);
+        }
+        entry.state.store(1, Release);
+        self.layout.header().counters.slots_used.fetch_max(me.slot + 1, Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! The table's clock: nanoseconds that all processes of a table agree on.
+//!
+//! The invariant TSC where the processor has one and the kernel itself trusts it (10 ns a reading
+//! instead of 23), else CLOCK_MONOTONIC. The scale is measured once by whoever makes the table
+//! and stored in its header. Times are for order and statistics; no deadline of a lease hangs on them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::kernel;
+
+/// Nanoseconds per tick, as a fraction of 2^32; 0 means CLOCK_MONOTONIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Clock {
+    scale: u64,
+}
+
+impl Clock {
+    /// Measures the scale of this machine's clock (takes 2 ms where there is a usable TSC).
+    pub(super) fn measure() -> Clock {
+        if !ticks::invariant() {
+            return Clock { scale: 0 };
+        }
+        let (t0, n0) = Self::sample();
+        while kernel::monotonic() - n0 < Duration::from_millis(2) {
+            std::hint::spin_loop();
+        }
+        let (t1, n1) = Self::sample();
+        let nanos = (n1 - n0).as_nanos() << 32;
+        let elapsed = u128::from(t1.wrapping_sub(t0)).max(1);
+        Clock { scale: u64::try_from(nanos / elapsed).unwrap_or(0) }
+    }
+
+    /// A tick count and the monotonic time it belongs to: the tightest of a few tries, so that an
+    /// interruption between the two readings does not count.
+    fn sample() -> (u64, Duration) {
+        let mut best = (u64::MAX, 0, Duration::ZERO);
+        for _ in 0..8 {
+            let before = ticks::now();
+            let time = kernel::monotonic();
+            let after = ticks::now();
+            let width = after.wrapping_sub(before);
+            if width < best.0 {
+                best = (width, before + width / 2, time);
+            }
+        }
+        (best.1, best.2)
+    }
+
+    /// The clock of an existing table, from its header. A scale that no machine has is refused.
+    pub(super) fn stored(scale: u64) -> Option<Clock> {
+        let plausible = scale == 0 || ticks::invariant() && (1 << 28..1 << 36).contains(&scale);
+        plausible.then_some(Clock { scale })
+    }
+
+    pub(super) fn scale(self) -> u64 {
+        self.scale
+    }
+
+    /// Now, in nanoseconds since a moment that is the same for all users of the table.
+    #[inline]
+    pub(super) fn now(self) -> u64 {
+        if self.scale == 0 {
+            return u64::try_from(kernel::monotonic().as_nanos()).unwrap_or(u64::MAX);
+        }
+        ((u128::from(ticks::now()) * u128::from(self.scale)) >> 32) as u64
+    }
+
+    /// The wall-clock time of an earlier (or later) reading.
+    pub(super) fn wall(self, reading: u64) -> SystemTime {
+        let now = self.now();
+        let wall = SystemTime::now();
+        if reading <= now {
+            wall.checked_sub(Duration::from_nanos(now - reading)).unwrap_or(UNIX_EPOCH)
+        } else {
+            wall + Duration::from_nanos(reading - now)
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod ticks {
+    #![expect(unsafe_code, reason = "the TSC is read by an intrinsic")]
+    // CPUID became a safe function after our minimum Rust version.
+    #![allow(unused_unsafe)]
+
+    use std::{arch::x86_64, sync::OnceLock};
+
+    /// Whether the TSC ticks evenly through all power states and the kernel uses it as its own clock.
+    pub(super) fn invariant() -> bool {
+        static INVARIANT: OnceLock<bool> = OnceLock::new();
+        *INVARIANT.get_or_init(|| {
+            // SAFETY: CPUID exists on every x86-64 processor.
+            let advanced = unsafe { x86_64::__cpuid(0x8000_0000) }.eax >= 0x8000_0007
+                // SAFETY: the leaf exists, as just asked.
+                && unsafe { x86_64::__cpuid(0x8000_0007) }.edx & (1 << 8) != 0;
+            let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+            advanced && std::fs::read_to_string(source).is_ok_and(|source| source.trim() == "tsc")
+        })
+    }
+
+    #[inline]
+    pub(super) fn now() -> u64 {
+        // SAFETY: RDTSC exists on every x86-64 processor; Linux leaves it to user space.
+        unsafe { x86_64::_rdtsc() }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod ticks {
+    pub(super) fn invariant() -> bool {
+        false
+    }
+
+    pub(super) fn now() -> u64 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_runs_like_the_monotonic_clock() {
+        let clock = Clock::measure();
+        assert_eq!(Clock::stored(clock.scale()), Some(clock));
+        let (start, reference) = (clock.now(), kernel::monotonic());
+        while kernel::monotonic() - reference < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        let (ticked, elapsed) = (clock.now() - start, kernel::monotonic() - reference);
+        let error = ticked.abs_diff(u64::try_from(elapsed.as_nanos()).unwrap());
+        assert!(error < 1_000_000, "the clock is {error} ns off in {elapsed:?}");
+    }
+
+    #[test]
+    fn hostile_scales_are_refused() {
+        assert_eq!(Clock::stored(1), None);
+        assert_eq!(Clock::stored(u64::MAX), None);
+    }
+}

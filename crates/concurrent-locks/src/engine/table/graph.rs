@@ -1,0 +1,254 @@
+//! Deadlocks in the table: the snapshot for `crate::wait_for`, and acting on its answer.
+//!
+//! - G1. The graph is built from requests whose record did not change between two scans. Each of
+//!   them stood from the end of the first scan to the start of the second, so all edges of a cycle
+//!   stood at one moment: a cycle found is real.
+//! - G2. A request enters the queue before its owner looks (with a full fence between), so of the
+//!   requests that close a cycle at least the last to enter sees all of it.
+//! - G3. Everybody who sees a cycle names the same victim, and only the victim refuses itself; who
+//!   sees that another is the victim nudges it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::atomic::{
+        Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+        fence,
+    },
+    time::Duration,
+};
+
+use super::{
+    Table,
+    attach::Attachment,
+    layout::{Checked, ORDERS, State},
+    queue::{Queue, Wakes},
+    verbs::{Leaving, record_of},
+    view::{Seen, label_text, owner_text},
+    wait_word,
+};
+use crate::{
+    deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect},
+    engine::{Grant, Ticket},
+    error::Error,
+    grant::Rank,
+    name::Name,
+    wait_for::{Graph, Hold, Link, Reorder, Wait, victim},
+};
+
+/// A graph and the requests it was made of, by the id the graph knows them by.
+struct Snapshot {
+    graph: Graph,
+    seen: HashMap<u64, Seen>,
+}
+
+fn id_of(seen: &Seen) -> u64 {
+    u64::from(seen.word.sequence()) << 32 | u64::from(seen.record)
+}
+
+impl Table {
+    /// The wait-for graph of one moment (G1).
+    fn snapshot(&self) -> Checked<Snapshot> {
+        fence(SeqCst);
+        let first: HashSet<(u64, u64)> =
+            self.requests(|_| true)?.iter().map(|seen| (seen.word.0, seen.ticket)).collect();
+        let (mut holds, mut waits) = (Vec::new(), Vec::new());
+        let mut by_id = HashMap::new();
+        for seen in self.requests(|_| true)? {
+            if !first.contains(&(seen.word.0, seen.ticket)) {
+                continue;
+            }
+            let (owner, resource, mode) = (seen.owner, u64::from(seen.resource), seen.word.mode());
+            if seen.word.state() == State::Held {
+                holds.push(Hold { owner, resource, mode });
+            } else {
+                let (rank, priority, arrival) = (seen.rank, seen.priority, seen.requested);
+                waits.push(Wait { id: id_of(&seen), owner, resource, mode, rank, priority, arrival });
+                by_id.insert(id_of(&seen), seen);
+            }
+        }
+        Ok(Snapshot { graph: Graph::new(holds, waits), seen: by_id })
+    }
+
+    /// Looks whether this wait is part of a deadlock, and if so breaks it: by a new order, by
+    /// refusing this request, or by nudging the victim. `Some`: it was granted in the meantime.
+    pub(super) fn break_deadlock(&self, me: &Attachment, ticket: &Ticket) -> Result<Option<Grant>, Error> {
+        let record = self.layout.record(record_of(ticket.handle))?;
+        let owner = record.owner.load(Relaxed);
+        // Each new order frees somebody, so this ends; the bound is against a table that lies.
+        for _ in 0..64 {
+            let snapshot = self.snapshot()?;
+            let Some(cycle) = snapshot.graph.cycle_through(owner) else { return Ok(None) };
+            if let Some(reorder) = snapshot.graph.dissolve(&cycle) {
+                self.reorder(me, &snapshot, &reorder)?;
+                continue;
+            }
+            let chosen = victim(&cycle).wait.id;
+            if chosen != ticket.handle {
+                let wake = wait_word::nudge(&self.layout.record(record_of(chosen))?.grant);
+                self.wake(me, record_of(chosen), wake)?;
+                return Ok(None);
+            }
+            if ticket.policy == DeadlockPolicy::Report {
+                return Ok(None);
+            }
+            return self.refuse_victim(me, ticket, &snapshot, cycle);
+        }
+        Ok(None)
+    }
+
+    /// Ends this request with the explanation of the cycle.
+    fn refuse_victim(
+        &self,
+        me: &Attachment,
+        ticket: &Ticket,
+        snapshot: &Snapshot,
+        mut cycle: Vec<Link>,
+    ) -> Result<Option<Grant>, Error> {
+        let own = cycle.iter().position(|link| link.wait.id == ticket.handle).unwrap_or(0);
+        cycle.rotate_left(own);
+        let told = self.tell(snapshot, &cycle)?;
+        let record = self.layout.record(record_of(ticket.handle))?;
+        let mode = record.word().mode();
+        let name = self.layout.resource(self.place_of(record)?.0)?.name_text();
+        if let Some(grant) = self.leave(me, ticket, Leaving::Deadlock)? {
+            return Ok(Some(grant));
+        }
+        self.layout.header().counters.deadlocks.fetch_add(1, Relaxed);
+        Err(Error::deadlock(&name, mode, told))
+    }
+
+    /// A cycle in words and names.
+    fn tell(&self, snapshot: &Snapshot, cycle: &[Link]) -> Result<Cycle, Error> {
+        let now = self.clock.now();
+        let mut links = Vec::with_capacity(cycle.len());
+        for link in cycle {
+            let Some(seen) = snapshot.seen.get(&link.wait.id) else { continue };
+            let (pid, host) = self.process_of(seen.word.slot());
+            links.push(CycleLink {
+                owner: owner_text(seen.owner),
+                label: label_text(seen.label.clone(), pid),
+                pid,
+                host,
+                waits_for: self.layout.resource(seen.resource)?.name_text(),
+                mode: link.wait.mode,
+                since: humantime::format_rfc3339_millis(self.clock.wall(seen.requested)).to_string(),
+                waited_ms: now.saturating_sub(seen.requested) as f64 / 1e6,
+                held: link.hard,
+            });
+        }
+        Ok(Cycle { links })
+    }
+
+    /// Puts one waiter before another of the same queue, if both still wait there.
+    fn reorder(&self, me: &Attachment, snapshot: &Snapshot, reorder: &Reorder) -> Result<(), Error> {
+        let (Some(moved), Some(before)) = (snapshot.seen.get(&reorder.move_wait), snapshot.seen.get(&reorder.before))
+        else {
+            return Ok(());
+        };
+        let record = self.layout.record(moved.record)?;
+        let other = self.layout.record(before.record)?;
+        let (place, bucket) = self.place_of(record)?;
+        let mut wakes = Wakes::new();
+        self.with_bucket(me, bucket, |locked| {
+            let still = record.word() == moved.word
+                && other.word() == before.word
+                && record.resource.load(Relaxed) == other.resource.load(Relaxed)
+                && record.resource.load(Relaxed) == place + 1;
+            if !still || record.rank() < other.rank() {
+                return Ok(());
+            }
+            let queue = Queue::of(self, place)?;
+            queue.unlink(moved.record, record, State::Waiting, moved.word.mode())?;
+            // Right before the other: its arrival less a nanosecond. Among others that were put
+            // there, the own ticket decides.
+            let ticket = record.ticket.load(Relaxed);
+            let arrival = other.rank().virtual_arrival().saturating_sub(1);
+            record.set_rank(Rank::from_parts(arrival, ticket), ticket);
+            queue.link_waiter(moved.record, record)?;
+            queue.grant_waiters(locked, self.clock.now(), &mut wakes)
+        })?;
+        self.deliver(me, place, bucket, &wakes)
+    }
+
+    /// The records of the victims of all deadlocks that stand now.
+    pub(super) fn victims(&self) -> Checked<Vec<u32>> {
+        Ok(self.snapshot()?.graph.cycles().iter().map(|cycle| record_of(victim(cycle).wait.id)).collect())
+    }
+
+    pub(super) fn deadlock_report(&self, suspect_after: Duration) -> Result<DeadlockReport, Error> {
+        self.me()?;
+        let snapshot = self.snapshot()?;
+        let cycles =
+            snapshot.graph.cycles().iter().map(|cycle| self.tell(&snapshot, cycle)).collect::<Result<_, _>>()?;
+        let mut suspects = Vec::new();
+        for (name, status) in self.status_of(None)? {
+            for waiter in status.waiters.iter().filter(|waiter| waiter.waited_ms >= suspect_after.as_secs_f64() * 1e3) {
+                suspects.push(Suspect {
+                    resource: name.clone(),
+                    request_id: waiter.owner.clone(),
+                    requester: waiter.label.clone(),
+                    lock_type: waiter.mode,
+                    wait_time_seconds: waiter.waited_ms / 1e3,
+                    current_writer: status.current_writer.clone(),
+                    current_readers: status.current_readers.clone(),
+                    pending_writes: status.pending_writes,
+                });
+            }
+        }
+        let broken = self.layout.header().counters.deadlocks.load(Relaxed);
+        Ok(DeadlockReport { cycles, suspects, inversions: self.inversions()?, broken })
+    }
+
+    /// Keeps "`earlier` was held while `later` was taken" once (lockdep's idea: an order that is
+    /// taken both ways can deadlock, although it has not yet). A full memory of orders keeps no more.
+    pub(super) fn keep_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Checked<()> {
+        let mut hasher = DefaultHasher::new();
+        (earlier.hash(), later.hash()).hash(&mut hasher);
+        let key = hasher.finish().max(1);
+        for step in 0..16 {
+            let order = self.layout.order((key as u32).wrapping_add(step) & (ORDERS - 1))?;
+            match order.key.compare_exchange(0, key, AcqRel, Acquire) {
+                Ok(_) => {
+                    order.first.store(earlier.text());
+                    order.second.store(later.text());
+                    let label_len = order.label.store(label) as u64;
+                    let lens = earlier.bytes().len() as u64 | (later.bytes().len() as u64) << 8 | label_len << 16;
+                    order.lens.store(lens | 1 << 24, Release);
+                    return Ok(());
+                }
+                Err(found) if found == key => return Ok(()),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn inversions(&self) -> Checked<Vec<Inversion>> {
+        let mut orders = HashMap::new();
+        for index in 0..ORDERS {
+            let order = self.layout.order(index)?;
+            let lens = order.lens.load(Acquire);
+            if order.key.load(Acquire) == 0 || lens & 1 << 24 == 0 {
+                continue;
+            }
+            let byte = |shift: u32| (lens >> shift & 0xff) as usize;
+            orders.insert((order.first.load(byte(0)), order.second.load(byte(8))), order.label.load(byte(16).min(40)));
+        }
+        let mut inversions: Vec<Inversion> = orders
+            .iter()
+            .filter(|((first, second), _)| first < second)
+            .filter_map(|((first, second), forwards)| {
+                let backwards = orders.get(&(second.clone(), first.clone()))?;
+                Some(Inversion {
+                    first: first.clone(),
+                    second: second.clone(),
+                    first_then_second: forwards.clone(),
+                    second_then_first: backwards.clone(),
+                })
+            })
+            .collect();
+        inversions.sort_by(|a, b| (&a.first, &a.second).cmp(&(&b.first, &b.second)));
+        Ok(inversions)
+    }
+}

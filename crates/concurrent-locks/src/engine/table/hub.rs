@@ -1,0 +1,279 @@
+//! The hub: one thread per process and table, started when the first future waits. It wakes the
+//! futures that other processes granted, serves their time-outs, and looks for the dead and for
+//! deadlocks on their behalf. A grant made in the same process wakes the future directly.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::Ordering::{Acquire, Relaxed, Release},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use super::{
+    Table,
+    atomic_word::AtomicWord,
+    attach::Attachment,
+    kernel::{self, WATCH_MAX, Watch},
+    park::{DETECT_EVERY, SLICE, Suspicion},
+    verbs::record_of,
+    wait_word::{self, Found, Wake},
+};
+use crate::{
+    engine::{Grant, Ticket},
+    error::Error,
+};
+
+/// How long the hub sleeps when no future waits; the doorbell ends it.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// The futures of this process that wait.
+pub(super) struct Hub {
+    futures: Mutex<Futures>,
+}
+
+#[derive(Default)]
+struct Futures {
+    running: bool,
+    waiting: HashMap<u32, Future>,
+    deadlines: BTreeSet<(u64, u32)>,
+}
+
+struct Future {
+    waker: Waker,
+    ticket: Ticket,
+}
+
+impl Hub {
+    pub(super) fn new() -> Hub {
+        Hub { futures: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Futures> {
+        self.futures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the future that waits with this record, if one does.
+    pub(super) fn wake_future(&self, record: u32) {
+        let waker = self.lock().waiting.get(&record).map(|future| future.waker.clone());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// What a round of the hub found to do.
+struct Round {
+    /// When the next time-out is, on the table's clock.
+    next_deadline: Option<u64>,
+    anybody: bool,
+    anybody_holds: bool,
+}
+
+impl Table {
+    /// Looks whether the request is granted; else arranges for the waker to be woken.
+    pub(super) fn poll_future(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
+        match self.try_poll(ticket, context) {
+            Ok(None) => Poll::Pending,
+            Ok(Some(grant)) => Poll::Ready(Ok(grant)),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn try_poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Result<Option<Grant>, Error> {
+        let me = self.me()?;
+        let index = record_of(ticket.handle);
+        let record = self.layout.record(index)?;
+        if record.word().slot() != me.slot {
+            return Err(self.lost_request());
+        }
+        loop {
+            match wait_word::look(&record.grant) {
+                Found::Granted => {
+                    self.forget_future(me, index);
+                    return Ok(Some(self.granted(ticket.handle, record)));
+                }
+                Found::Nudged => {
+                    if let Some(grant) = self.nudged(me, ticket)? {
+                        return Ok(Some(grant));
+                    }
+                    continue;
+                }
+                Found::Nothing => {}
+            }
+            if self.clock.now() >= ticket.deadline {
+                return self.time_out(me, ticket).map(Some);
+            }
+            self.remember_future(me, index, ticket, context.waker())?;
+            if wait_word::arm(&record.grant, Wake::Future) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Stores the waker, and starts or rings the hub where it must know.
+    fn remember_future(&self, me: &Attachment, index: u32, ticket: &Ticket, waker: &Waker) -> Result<(), Error> {
+        let mut futures = me.hub.lock();
+        if let Some(future) = futures.waiting.get_mut(&index) {
+            future.waker.clone_from(waker);
+            future.ticket = *ticket;
+            return Ok(());
+        }
+        let first = futures.waiting.is_empty();
+        futures.waiting.insert(index, Future { waker: waker.clone(), ticket: *ticket });
+        let mut earliest = false;
+        if ticket.deadline != u64::MAX {
+            futures.deadlines.insert((ticket.deadline, index));
+            earliest = futures.deadlines.first() == Some(&(ticket.deadline, index));
+        }
+        if !futures.running {
+            let table = self.forever();
+            std::thread::Builder::new()
+                .name("locks-hub".to_owned())
+                .spawn(move || table.run_hub())
+                .map_err(|error| Error::io("cannot start the thread that wakes waiting futures", &error))?;
+            futures.running = true;
+        } else if first || earliest {
+            drop(futures);
+            let slot = self.layout.slot(me.slot)?;
+            slot.doorbell.fetch_add(1, Release);
+            kernel::futex_wake(&slot.doorbell, 1);
+        }
+        Ok(())
+    }
+
+    /// Forgets the waker of a future that waits no more.
+    pub(super) fn forget_future(&self, me: &Attachment, index: u32) {
+        let mut futures = me.hub.lock();
+        if let Some(future) = futures.waiting.remove(&index) {
+            futures.deadlines.remove(&(future.ticket.deadline, index));
+            drop(futures);
+            // Dropping a waker may run foreign code: not under the lock.
+            drop(future);
+        }
+    }
+
+    fn run_hub(&'static self) {
+        let Some(me) = self.fork_page.get() else { return };
+        let mut looked = self.clock.now();
+        let mut detected = looked;
+        let mut suspicions: HashMap<u32, Suspicion> = HashMap::new();
+        loop {
+            let Ok(slot) = self.layout.slot(me.slot) else { return };
+            let bell = slot.doorbell.get();
+            for letter in &slot.mailbox {
+                if let Some(record) = super::layout::linked(letter.swap(0, Acquire)) {
+                    me.hub.wake_future(record);
+                }
+            }
+            let now = self.clock.now();
+            let all = slot.spare.swap(0, Acquire) != 0;
+            let slice_over = now.saturating_sub(looked) >= SLICE.as_nanos() as u64;
+            if slice_over {
+                looked = now;
+            }
+            let round = self.wake_due(me, now, all || slice_over);
+            if slice_over && round.anybody {
+                self.finish_lost_grants(me);
+            }
+            if round.anybody_holds && now.saturating_sub(detected) >= DETECT_EVERY.as_nanos() as u64 {
+                detected = now;
+                self.nudge_victims(me);
+            }
+            let pause = self.ask_for_the_dead(me, slice_over && round.anybody, &mut suspicions);
+            let mut timeout = if round.anybody { SLICE.min(pause) } else { IDLE };
+            if let Some(deadline) = round.next_deadline {
+                timeout = timeout.min(Duration::from_nanos(deadline.saturating_sub(self.clock.now())));
+            }
+            let mut watches = vec![Watch { word: &slot.doorbell, expected: bell }];
+            if round.anybody {
+                watches.extend(self.other_slots(me).filter_map(|slot| self.watch_death(slot)).take(WATCH_MAX - 1));
+            }
+            kernel::futex_wait_any(&watches, timeout);
+        }
+    }
+
+    /// Wakes futures whose time is over, and, when asked for all, those that were granted or nudged.
+    fn wake_due(&self, me: &Attachment, now: u64, look_at_all: bool) -> Round {
+        let mut futures = me.hub.lock();
+        let mut due = Vec::new();
+        while let Some(&(deadline, record)) = futures.deadlines.first() {
+            if deadline > now {
+                break;
+            }
+            futures.deadlines.pop_first();
+            due.extend(futures.waiting.get(&record).map(|future| future.waker.clone()));
+        }
+        if look_at_all {
+            for (record, future) in &futures.waiting {
+                let word = self.layout.record(*record).map(|record| record.grant.get());
+                if !matches!(word, Ok(wait_word::ARMED | wait_word::IDLE)) {
+                    due.push(future.waker.clone());
+                }
+            }
+        }
+        let round = Round {
+            next_deadline: futures.deadlines.first().map(|(deadline, _)| *deadline),
+            anybody: !futures.waiting.is_empty(),
+            anybody_holds: futures.waiting.values().any(|future| future.ticket.may_hold),
+        };
+        drop(futures);
+        due.into_iter().for_each(Waker::wake);
+        round
+    }
+
+    /// Grants that a dead process left undone, once a slice (P1): one look per waiting resource.
+    fn finish_lost_grants(&self, me: &Attachment) {
+        let tickets: Vec<Ticket> = {
+            let futures = me.hub.lock();
+            let mut seen = std::collections::HashSet::new();
+            let place = |record: &u32| self.layout.record(*record).map_or(0, |record| record.resource.load(Relaxed));
+            futures
+                .waiting
+                .iter()
+                .filter(|(record, _)| seen.insert(place(record)))
+                .map(|(_, future)| future.ticket)
+                .collect()
+        };
+        for ticket in tickets {
+            // An error here is met again, and told, by the future itself when it looks.
+            let _ = self.look_at_queue(me, &ticket);
+        }
+    }
+
+    /// Live slots of other processes.
+    fn other_slots<'a>(&'a self, me: &'a Attachment) -> impl Iterator<Item = u32> + 'a {
+        let used = self.layout.header().counters.slots_used.load(Acquire).min(self.layout.geometry().slots);
+        let used = if me.liveness.is_some() { used } else { 0 };
+        (0..used).filter(move |index| {
+            *index != me.slot && self.layout.slot(*index).is_ok_and(|slot| slot.state.load(Acquire) != 0)
+        })
+    }
+
+    /// Asks for the death of marked processes (of all, once a slice); the pause until the next question.
+    fn ask_for_the_dead(&self, me: &Attachment, all: bool, suspicions: &mut HashMap<u32, Suspicion>) -> Duration {
+        let mut pause = SLICE;
+        for slot in self.other_slots(me) {
+            if !all && !self.is_marked(slot) {
+                suspicions.remove(&slot);
+                continue;
+            }
+            let suspicion = suspicions.entry(slot).or_default();
+            // As above: the future meets the error itself.
+            let _ = suspicion.ask(self, me, slot);
+            pause = pause.min(suspicion.pause());
+        }
+        pause
+    }
+
+    /// Tells the victims of standing deadlocks to look.
+    fn nudge_victims(&self, me: &Attachment) {
+        for record in self.victims().unwrap_or_default() {
+            let Ok(entry) = self.layout.record(record) else { continue };
+            let wake = wait_word::nudge(&entry.grant);
+            let _ = self.wake(me, record, wake);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The system calls the table rests on: futexes, file-description locks, memory advice.
+//!
+//! Thin and total: each function does one call and says what its answer means. On systems other
+//! than Linux only what `local:` needs exists; waiting there goes through wakers (`park.rs`).
+#![expect(unsafe_code, reason = "system calls")]
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    sync::atomic::AtomicU32,
+    time::Duration,
+};
+
+/// How many words one `futex_waitv` can watch (`FUTEX_WAITV_MAX`).
+pub(super) const WATCH_MAX: usize = 128;
+
+/// One word to sleep on, and the value it must still have.
+#[derive(Clone, Copy)]
+pub(super) struct Watch<'a> {
+    pub(super) word: &'a AtomicU32,
+    pub(super) expected: u32,
+}
+
+fn timespec(time: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+/// Sleeps until the word changes, is woken, or `timeout` has passed. Spurious returns are allowed.
+pub(super) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) {
+    let timeout = timespec(timeout);
+    // SAFETY: `word` is a live, aligned u32 and `timeout` a live timespec for the whole call;
+    // FUTEX_WAIT only reads both. A failed call (EAGAIN, EINTR, ETIMEDOUT) is a spurious return.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const timeout);
+    }
+}
+
+/// Wakes up to `count` sleepers of the word.
+pub(super) fn futex_wake(word: &AtomicU32, count: i32) {
+    // SAFETY: FUTEX_WAKE uses the address only as a key.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count);
+    }
+}
+
+/// `struct futex_waitv` of the kernel.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FutexWaitv {
+    val: u64,
+    uaddr: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+const FUTEX2_SIZE_U32: u32 = 2;
+
+/// Sleeps on several words at once, until one of them changes or is woken, or `timeout` has
+/// passed. `false`: the kernel has no `futex_waitv` (before Linux 5.16, or seccomp refuses it),
+/// and the call slept on the first word only.
+pub(super) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) -> bool {
+    let [first, rest @ ..] = watches else { return true };
+    if rest.is_empty() {
+        futex_wait(first.word, first.expected, timeout);
+        return true;
+    }
+    let mut waiters = [FutexWaitv { val: 0, uaddr: 0, flags: 0, reserved: 0 }; WATCH_MAX];
+    let count = watches.len().min(WATCH_MAX);
+    for (waiter, watch) in waiters.iter_mut().zip(watches) {
+        *waiter = FutexWaitv {
+            val: watch.expected.into(),
+            uaddr: watch.word.as_ptr() as u64,
+            flags: FUTEX2_SIZE_U32,
+            reserved: 0,
+        };
+    }
+    // futex_waitv takes an absolute time.
+    let deadline = timespec(monotonic() + timeout);
+    // SAFETY: `waiters` holds `count` initialised entries whose addresses are live, aligned words
+    // borrowed by `watches`; `deadline` lives for the whole call. The kernel only reads them.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_futex_waitv, waiters.as_ptr(), count, 0, &raw const deadline, libc::CLOCK_MONOTONIC)
+    };
+    if answer < 0 {
+        let error = io::Error::last_os_error().raw_os_error();
+        if matches!(error, Some(libc::ENOSYS | libc::EPERM | libc::EINVAL)) {
+            futex_wait(first.word, first.expected, timeout.min(Duration::from_millis(50)));
+            return false;
+        }
+    }
+    true
+}
+
+/// CLOCK_MONOTONIC.
+pub(super) fn monotonic() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a live timespec that the call fills; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+}
+
+/// Whether a byte of a file is locked by another open file description.
+pub(super) fn byte_is_locked(file: BorrowedFd<'_>, offset: i64) -> io::Result<bool> {
+    let mut lock = byte_range(libc::F_WRLCK, offset, 1);
+    control(file, libc::F_OFD_GETLK, &mut lock)?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+/// Tries to take the write lock on `len` bytes (0: to the end of time); `false`: somebody has it.
+pub(super) fn try_lock_bytes(file: BorrowedFd<'_>, offset: i64, len: i64) -> io::Result<bool> {
+    match control(file, libc::F_OFD_SETLK, &mut byte_range(libc::F_WRLCK, offset, len)) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn unlock_bytes(file: BorrowedFd<'_>, offset: i64, len: i64) -> io::Result<()> {
+    control(file, libc::F_OFD_SETLK, &mut byte_range(libc::F_UNLCK, offset, len))
+}
+
+fn byte_range(kind: i32, offset: i64, len: i64) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: offset,
+        l_len: len,
+        l_pid: 0,
+    }
+}
+
+fn control(file: BorrowedFd<'_>, command: i32, lock: &mut libc::flock) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed and so open; `lock` is a live flock the call reads and fills.
+    let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, std::ptr::from_mut(lock)) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// How many processors this process may run on.
+pub(super) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Gives an unnamed temporary file a name; fails with `AlreadyExists` if the name is taken.
+pub(super) fn link_unnamed(file: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<()> {
+    let own = std::ffi::CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    // SAFETY: both paths are NUL-terminated strings that live for the whole call.
+    let answer =
+        unsafe { libc::linkat(libc::AT_FDCWD, own.as_ptr(), libc::AT_FDCWD, path.as_ptr(), libc::AT_SYMLINK_FOLLOW) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The effective user id.
+pub(super) fn user() -> u32 {
+    // SAFETY: no preconditions, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Whether a file lies on a file system that other machines can write: shared memory is not shared there.
+pub(super) fn is_remote(file: BorrowedFd<'_>) -> io::Result<bool> {
+    const REMOTE: [i64; 6] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x517b];
+    let mut answer = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the descriptor is borrowed and so open; the call fills the struct when it returns 0.
+    let kind = unsafe {
+        if libc::fstatfs(file.as_raw_fd(), answer.as_mut_ptr()) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        answer.assume_init().f_type
+    };
+    Ok(REMOTE.contains(&(kind as i64 & 0xffff_ffff)))
+}
+
+/// Makes a robust, process-shared mutex in 64 bytes of shared memory and locks it for good: when
+/// this thread ends, the kernel marks the word and wakes one sleeper. Returns where in the 64
+/// bytes the futex word lies. The memory must stay mapped as long as the thread lives.
+pub(super) fn lock_death_word(place: &[std::sync::atomic::AtomicU64; 8]) -> io::Result<u32> {
+    const { assert!(size_of::<libc::pthread_mutex_t>() <= 64) };
+    let mutex = place.as_ptr().cast_mut().cast::<libc::pthread_mutex_t>();
+    let check = |code: i32| if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) };
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+    // SAFETY: `place` is 64 aligned bytes (asserted to be enough) of a mapping that is never
+    // unmapped (tables live as long as the process); nobody else uses this mutex as a mutex: the
+    // slot is ours (its byte lock is held), others only watch the futex word.
+    unsafe {
+        check(libc::pthread_mutexattr_init(attributes.as_mut_ptr()))?;
+        check(libc::pthread_mutexattr_setpshared(attributes.as_mut_ptr(), libc::PTHREAD_PROCESS_SHARED))?;
+        check(libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST))?;
+        check(libc::pthread_mutex_init(mutex, attributes.as_ptr()))?;
+        check(libc::pthread_mutexattr_destroy(attributes.as_mut_ptr()))?;
+        check(libc::pthread_mutex_lock(mutex))?;
+    }
+    // glibc keeps the futex word first, musl after its type.
+    Ok(if cfg!(target_env = "musl") { 4 } else { 0 })
+}

@@ -1,0 +1,586 @@
+//! The table's layout: what lies where, in which size. Nothing outside this folder knows it.
+//!
+//! Everything is atomics, so that every bit pattern is valid and other processes may write at any
+//! time. Indices are stored plus one, 0 meaning none, and are checked against the geometry, which
+//! was validated when the table was opened, on every use.
+//!
+//! # What is true and what is derived
+//! - T1. A **record** (`Record::word`) says that a request is waiting or held, and by which slot.
+//! - T2. A **resource** belongs to the bucket in `resource_owner`, and is itself when `name_len` is not 0.
+//! - T3. A **chunk** of records belongs to the slot and generation in `chunk_owner`.
+//! - T4. A **slot** is alive while the kernel holds its byte lock (`liveness.rs`).
+//!
+//! All links and counts are derived: `recover.rs` rebuilds them from T1 to T4 after any crash.
+#![expect(unsafe_code, reason = "the marker trait of types that may be laid over shared bytes")]
+
+use std::sync::atomic::{
+    AtomicI64, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+use super::memory::{Mapping, Shared};
+use crate::{histogram, mode::Mode};
+
+/// First bytes of a table.
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"locktabl");
+/// Raised whenever a struct below changes.
+pub(super) const LAYOUT: u32 = 1;
+
+pub(super) const LABEL_WORDS: usize = 5;
+pub(super) const NOTE_WORDS: usize = 10;
+pub(super) const NAME_WORDS: usize = 32;
+pub(super) const RECORDS_PER_CHUNK: u32 = 16;
+pub(super) const OPERATIONS_KEPT: u64 = 100;
+pub(super) const MAILBOX: u32 = 64;
+
+/// Text in words of eight bytes; its length is kept elsewhere.
+#[repr(transparent)]
+pub(super) struct Text<const WORDS: usize>([AtomicU64; WORDS]);
+
+impl<const WORDS: usize> Text<WORDS> {
+    /// Stores as much of the text as fits and returns how many bytes that is. Cuts between characters.
+    pub(super) fn store(&self, text: &str) -> usize {
+        let mut len = text.len().min(WORDS * 8);
+        while !text.is_char_boundary(len) {
+            len -= 1;
+        }
+        for (word, bytes) in self.0.iter().zip(text.as_bytes()[..len].chunks(8)) {
+            let mut padded = [0; 8];
+            padded[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_le_bytes(padded), Relaxed);
+        }
+        len
+    }
+
+    pub(super) fn load(&self, len: usize) -> String {
+        let mut bytes = Vec::with_capacity(WORDS * 8);
+        for word in &self.0 {
+            bytes.extend_from_slice(&word.load(Relaxed).to_le_bytes());
+        }
+        bytes.truncate(len);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub(super) fn copy_from(&self, other: &Text<WORDS>, len: usize) {
+        for (mine, theirs) in self.0.iter().zip(&other.0).take(len.div_ceil(8)) {
+            mine.store(theirs.load(Relaxed), Relaxed);
+        }
+    }
+
+    pub(super) fn is(&self, bytes: &[u8]) -> bool {
+        self.0.iter().zip(bytes.chunks(8)).all(|(word, bytes)| {
+            let word = word.load(Relaxed).to_le_bytes();
+            word[..bytes.len()] == *bytes
+        })
+    }
+}
+
+/// Page 0. The identity is written before the table can be seen and then only read.
+#[repr(C, align(64))]
+pub(super) struct Header {
+    pub(super) magic: AtomicU64,
+    pub(super) layout: AtomicU32,
+    /// 1 open, 2 retired (closed to newcomers and users alike).
+    pub(super) state: AtomicU32,
+    pub(super) geometry: [AtomicU32; 6],
+    pub(super) size: AtomicU64,
+    pub(super) token_base: AtomicU64,
+    pub(super) boot: [AtomicU64; 2],
+    pub(super) clock_scale: AtomicU64,
+    pub(super) created: AtomicU64,
+    /// While the clock is before this, every operation is an event.
+    pub(super) watched_until: Line<AtomicU64>,
+    pub(super) counters: Counters,
+}
+
+pub(super) const OPEN: u32 = 1;
+pub(super) const RETIRED: u32 = 2;
+
+/// A value on a cache line of its own.
+#[repr(C, align(64))]
+pub(super) struct Line<T>(pub(super) T);
+
+#[repr(C, align(64))]
+pub(super) struct Counters {
+    /// Resources below this index were used at least once.
+    pub(super) resources_used: AtomicU32,
+    /// Where the search for an idle resource goes on.
+    pub(super) resource_hand: AtomicU32,
+    /// Chunks below this index were used at least once.
+    pub(super) chunks_used: AtomicU32,
+    /// Where the search for a free chunk starts.
+    pub(super) chunk_hint: AtomicU32,
+    /// Detail blocks given out.
+    pub(super) details_used: AtomicU32,
+    /// Slots below this index were used at least once.
+    pub(super) slots_used: AtomicU32,
+    pub(super) reaped: AtomicU64,
+    pub(super) rebuilds: AtomicU64,
+    pub(super) corrupt: AtomicU64,
+    pub(super) evicted: AtomicU64,
+    pub(super) deadlocks: AtomicU64,
+    /// The next event's number, and the word its readers sleep on.
+    pub(super) event_next: Line<AtomicU64>,
+    pub(super) event_bell: AtomicU32,
+}
+
+/// One process.
+#[repr(C, align(64))]
+pub(super) struct Slot {
+    /// 0 free, 1 live.
+    pub(super) state: AtomicU32,
+    /// Raised by each new occupant before anything else.
+    pub(super) generation: AtomicU32,
+    /// For display, and for the early proof of death together with `namespace`.
+    pub(super) pid: AtomicU32,
+    /// Where in `death` the futex word lies (C libraries differ).
+    pub(super) death_offset: AtomicU32,
+    pub(super) namespace: AtomicU64,
+    pub(super) attached: AtomicU64,
+    /// Raised and woken when something is in the mailbox.
+    pub(super) doorbell: AtomicU32,
+    /// Letters ever put into the mailbox.
+    pub(super) letters: AtomicU32,
+    pub(super) text_lens: AtomicU32,
+    pub(super) spare: AtomicU32,
+    /// A robust mutex held for life by the thread that attached.
+    pub(super) death: [AtomicU64; 8],
+    pub(super) program: Text<8>,
+    pub(super) host: Text<8>,
+    /// Records (index + 1) whose waiter the hub must wake. A hint: overwritten when full.
+    pub(super) mailbox: [AtomicU32; MAILBOX as usize],
+}
+
+/// A hash bucket and the short lock over its resources.
+#[repr(C, align(64))]
+pub(super) struct Bucket {
+    pub(super) lock: AtomicU32,
+    pub(super) first_resource: AtomicU32,
+    /// Tickets and tokens of all resources of this bucket: only ever rises.
+    pub(super) counter: AtomicU64,
+    /// The latest arrival: arrivals never decrease within a bucket, see [`crate::grant::Rank::of`].
+    pub(super) last_arrival: AtomicU64,
+}
+
+/// A named thing. The queue is one list: holders first, then waiters in rank order.
+#[repr(C, align(64))]
+pub(super) struct Resource {
+    pub(super) hash: AtomicU64,
+    pub(super) generation: AtomicU32,
+    pub(super) next: AtomicU32,
+    pub(super) head: AtomicU32,
+    pub(super) tail: AtomicU32,
+    pub(super) first_waiter: AtomicU32,
+    pub(super) readers: AtomicU32,
+    pub(super) writers: AtomicU32,
+    pub(super) waiters: AtomicU32,
+    /// State of the wake window, see `verbs.rs`.
+    pub(super) window: AtomicU32,
+    pub(super) detail: AtomicU32,
+    pub(super) window_opened: AtomicU64,
+    /// Commit of T2: not 0 once the name is complete.
+    pub(super) name_len: AtomicU32,
+    pub(super) spare: AtomicU32,
+    pub(super) tallies: [Tally; 2],
+    pub(super) name: Text<NAME_WORDS>,
+}
+
+/// Counters and times (nanoseconds) of one mode, written under the bucket lock.
+#[repr(C)]
+pub(super) struct Tally {
+    pub(super) acquisitions: AtomicU64,
+    pub(super) releases: AtomicU64,
+    pub(super) timeouts: AtomicU64,
+    pub(super) errors: AtomicU64,
+    pub(super) deadlocks: AtomicU64,
+    pub(super) wait_sum: AtomicU64,
+    pub(super) wait_min: AtomicU64,
+    pub(super) wait_max: AtomicU64,
+    pub(super) hold_sum: AtomicU64,
+    pub(super) hold_min: AtomicU64,
+    pub(super) hold_max: AtomicU64,
+    pub(super) spare: AtomicU64,
+}
+
+/// A request: waiting or held.
+#[repr(C, align(64))]
+pub(super) struct Record {
+    /// T1. See [`Word`].
+    pub(super) word: AtomicU64,
+    /// How its waiter is to be woken. See `wait_word.rs`.
+    pub(super) grant: AtomicU32,
+    pub(super) resource: AtomicU32,
+    pub(super) virtual_arrival: AtomicI64,
+    pub(super) ticket: AtomicU64,
+    pub(super) owner: AtomicU64,
+    pub(super) token: AtomicU64,
+    pub(super) next: AtomicU32,
+    pub(super) prev: AtomicU32,
+    pub(super) requested: AtomicU64,
+    pub(super) granted: AtomicU64,
+    /// priority (8 bits), label length (8), note length (8).
+    pub(super) attributes: AtomicU64,
+    pub(super) label: Text<LABEL_WORDS>,
+    pub(super) spare: AtomicU64,
+    pub(super) note: Text<NOTE_WORDS>,
+}
+
+/// One entry of a resource's history.
+#[repr(C)]
+pub(super) struct Kept {
+    /// When it was granted or given up.
+    pub(super) at: AtomicU64,
+    pub(super) wait: AtomicU64,
+    /// `u64::MAX` where nothing was held.
+    pub(super) hold: AtomicU64,
+    pub(super) token: AtomicU64,
+    /// kind (8 bits), mode (8), label length (8), spare (8), pid (32).
+    pub(super) tag: AtomicU64,
+    pub(super) label: Text<LABEL_WORDS>,
+}
+
+/// History and histograms of one resource. There are fewer of these than resources.
+#[repr(C, align(64))]
+pub(super) struct Detail {
+    /// Entries ever written.
+    pub(super) written: AtomicU64,
+    pub(super) kept: [Kept; OPERATIONS_KEPT as usize],
+    /// Waits and holds, by mode.
+    pub(super) waits: [[AtomicU32; histogram::BUCKETS]; 2],
+    pub(super) holds: [[AtomicU32; histogram::BUCKETS]; 2],
+}
+
+/// One entry of the event ring.
+#[repr(C, align(64))]
+pub(super) struct EventSlot {
+    /// Number of the event plus one, stored last; 0 while it is written.
+    pub(super) sequence: AtomicU64,
+    pub(super) at: AtomicU64,
+    /// kind (8 bits), mode (8), label length (8), name length (8), pid (32).
+    pub(super) tag: AtomicU64,
+    pub(super) owner: AtomicU64,
+    pub(super) token: AtomicU64,
+    pub(super) elapsed: AtomicU64,
+    pub(super) label: Text<LABEL_WORDS>,
+    pub(super) name: Text<NAME_WORDS>,
+}
+
+/// "`first` was held while `second` was taken": an edge of the lock-order graph.
+#[repr(C, align(64))]
+pub(super) struct Order {
+    /// 0 free; else the hash of the pair.
+    pub(super) key: AtomicU64,
+    /// lengths of first (8 bits), second (8), label (8), and 1 << 24 once complete.
+    pub(super) lens: AtomicU64,
+    pub(super) label: Text<LABEL_WORDS>,
+    pub(super) first: Text<NAME_WORDS>,
+    pub(super) second: Text<NAME_WORDS>,
+}
+
+macro_rules! shared {
+    ($($type:ty),*) => { $(
+        // SAFETY: made of atomics only, see the struct.
+        unsafe impl Shared for $type {}
+    )* };
+}
+shared!(Header, Slot, Bucket, Resource, Record, Detail, EventSlot, Order, AtomicU32, AtomicU64);
+
+const _: () = {
+    assert!(size_of::<Bucket>() == 64);
+    assert!(size_of::<Resource>() == 512);
+    assert!(size_of::<Record>() == 256);
+    assert!(size_of::<Slot>() == 512);
+    assert!(size_of::<Header>() <= 4096);
+};
+
+/// A record's word: state (2 bits), mode (2), spare (12), slot (16), sequence (32).
+///
+/// The sequence is raised each time the record is used for a new request, so a word names one
+/// request for ever (2^32 uses of one record apart).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word(pub(super) u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Free,
+    Waiting,
+    Held,
+}
+
+impl Word {
+    pub(super) fn new(state: State, mode: Mode, slot: u32, sequence: u32) -> Word {
+        let state = match state {
+            State::Free => 0,
+            State::Waiting => 1,
+            State::Held => 2,
+        };
+        Word(state | (mode as u64) << 2 | u64::from(slot & 0xffff) << 16 | u64::from(sequence) << 32)
+    }
+
+    pub(super) fn state(self) -> State {
+        match self.0 & 3 {
+            1 => State::Waiting,
+            2 => State::Held,
+            _ => State::Free,
+        }
+    }
+
+    pub(super) fn mode(self) -> Mode {
+        Mode::from_bits(self.0 >> 2)
+    }
+
+    pub(super) fn slot(self) -> u32 {
+        (self.0 >> 16) as u32 & 0xffff
+    }
+
+    pub(super) fn sequence(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[must_use]
+    pub(super) fn with(self, state: State, mode: Mode) -> Word {
+        Word::new(state, mode, self.slot(), self.sequence())
+    }
+}
+
+impl Record {
+    pub(super) fn word(&self) -> Word {
+        Word(self.word.load(Acquire))
+    }
+
+    /// The single store that commits a transition (T1).
+    pub(super) fn commit(&self, word: Word) {
+        self.word.store(word.0, Release);
+    }
+}
+
+/// How many of everything there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(super) slots: u32,
+    pub(super) buckets: u32,
+    pub(super) resources: u32,
+    pub(super) chunks: u32,
+    pub(super) details: u32,
+    pub(super) events: u32,
+}
+
+/// How many lock-order edges are kept.
+pub(super) const ORDERS: u32 = 1024;
+
+impl Geometry {
+    /// 131,072 resources, 65,536 requests, 1,024 processes: 120 MiB of addresses, of which only
+    /// what is used takes memory.
+    pub(crate) const DEFAULT: Geometry =
+        Geometry { slots: 1024, buckets: 65_536, resources: 131_072, chunks: 4096, details: 2048, events: 8192 };
+
+    /// Room for so many resources; buckets, detail blocks and all follow.
+    pub(crate) fn with_resources(self, resources: u32) -> Option<Geometry> {
+        let buckets = (resources / 2).max(1).checked_next_power_of_two()?;
+        Some(Geometry { resources, buckets, details: self.details.min(resources), ..self }).filter(|new| new.is_sound())
+    }
+
+    /// Room for so many requests held or waiting, rounded up to whole chunks of 16.
+    pub(crate) fn with_requests(self, requests: u32) -> Option<Geometry> {
+        Some(Geometry { chunks: requests.div_ceil(RECORDS_PER_CHUNK), ..self }).filter(|new| new.is_sound())
+    }
+
+    pub(crate) fn with_processes(self, processes: u32) -> Option<Geometry> {
+        Some(Geometry { slots: processes, ..self }).filter(|new| new.is_sound())
+    }
+
+    pub(super) fn from_words(words: [u32; 6]) -> Geometry {
+        let [slots, buckets, resources, chunks, details, events] = words;
+        Geometry { slots, buckets, resources, chunks, details, events }
+    }
+
+    pub(super) fn words(self) -> [u32; 6] {
+        [self.slots, self.buckets, self.resources, self.chunks, self.details, self.events]
+    }
+
+    /// Whether the numbers can be a table's: what makes all later index arithmetic safe.
+    pub(super) fn is_sound(self) -> bool {
+        (1..=32_767).contains(&self.slots)
+            && self.buckets.is_power_of_two()
+            && self.buckets <= 1 << 24
+            && (1..=1 << 26).contains(&self.resources)
+            && (1..=1 << 22).contains(&self.chunks)
+            && self.details <= 1 << 22
+            && self.events.is_power_of_two()
+            && self.events <= 1 << 22
+    }
+
+    pub(super) fn records(self) -> u32 {
+        self.chunks * RECORDS_PER_CHUNK
+    }
+}
+
+/// Where each region starts, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Offsets {
+    slots: usize,
+    buckets: usize,
+    resource_owners: usize,
+    chunk_owners: usize,
+    resources: usize,
+    records: usize,
+    details: usize,
+    events: usize,
+    orders: usize,
+    end: usize,
+}
+
+impl Offsets {
+    fn of(geometry: Geometry) -> Offsets {
+        let mut end = 4096;
+        let mut region = |count: u32, size: usize| {
+            let start = end;
+            end += (count as usize * size).next_multiple_of(4096);
+            start
+        };
+        Offsets {
+            slots: region(geometry.slots, size_of::<Slot>()),
+            buckets: region(geometry.buckets, size_of::<Bucket>()),
+            resource_owners: region(geometry.resources, 4),
+            chunk_owners: region(geometry.chunks, 8),
+            resources: region(geometry.resources, size_of::<Resource>()),
+            records: region(geometry.records(), size_of::<Record>()),
+            details: region(geometry.details, size_of::<Detail>()),
+            events: region(geometry.events, size_of::<EventSlot>()),
+            orders: region(ORDERS, size_of::<Order>()),
+            end,
+        }
+    }
+}
+
+/// An index or state that cannot be: the table was written by somebody who does not keep the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Violation(pub(super) &'static str);
+
+pub(super) type Checked<T> = Result<T, Violation>;
+
+/// The mapping seen through the layout. Every access is bounds-checked.
+#[derive(Debug)]
+pub(super) struct Layout {
+    mapping: Mapping,
+    geometry: Geometry,
+    offsets: Offsets,
+}
+
+impl Layout {
+    pub(super) fn size_of(geometry: Geometry) -> usize {
+        Offsets::of(geometry).end
+    }
+
+    /// `None` if the mapping has not the size the geometry asks for.
+    pub(super) fn new(mapping: Mapping, geometry: Geometry) -> Option<Layout> {
+        let offsets = Offsets::of(geometry);
+        (geometry.is_sound() && mapping.len() == offsets.end).then_some(Layout { mapping, geometry, offsets })
+    }
+
+    pub(super) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    #[inline]
+    fn entry<T: Shared>(&self, region: usize, count: u32, index: u32, what: &'static str) -> Checked<&T> {
+        if index >= count {
+            return Err(Violation(what));
+        }
+        self.mapping.at(region + index as usize * size_of::<T>()).ok_or(Violation(what))
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        match self.mapping.at(0) {
+            Some(header) => header,
+            None => unreachable!("a layout is larger than its header (Layout::new)"),
+        }
+    }
+
+    pub(super) fn slot(&self, index: u32) -> Checked<&Slot> {
+        self.entry(self.offsets.slots, self.geometry.slots, index, "slot index")
+    }
+
+    #[inline]
+    pub(super) fn bucket(&self, index: u32) -> Checked<&Bucket> {
+        self.entry(self.offsets.buckets, self.geometry.buckets, index, "bucket index")
+    }
+
+    #[inline]
+    pub(super) fn bucket_of(&self, hash: u64) -> u32 {
+        hash as u32 & (self.geometry.buckets - 1)
+    }
+
+    /// T2: the bucket (plus one) that owns a resource entry; 0 free.
+    pub(super) fn resource_owner(&self, index: u32) -> Checked<&AtomicU32> {
+        self.entry(self.offsets.resource_owners, self.geometry.resources, index, "resource owner index")
+    }
+
+    /// T3: generation << 32 | slot + 1; 0 free.
+    pub(super) fn chunk_owner(&self, index: u32) -> Checked<&AtomicU64> {
+        self.entry(self.offsets.chunk_owners, self.geometry.chunks, index, "chunk index")
+    }
+
+    #[inline]
+    pub(super) fn resource(&self, index: u32) -> Checked<&Resource> {
+        self.entry(self.offsets.resources, self.geometry.resources, index, "resource index")
+    }
+
+    #[inline]
+    pub(super) fn record(&self, index: u32) -> Checked<&Record> {
+        self.entry(self.offsets.records, self.geometry.records(), index, "record index")
+    }
+
+    pub(super) fn detail(&self, index: u32) -> Checked<&Detail> {
+        self.entry(self.offsets.details, self.geometry.details, index, "detail index")
+    }
+
+    pub(super) fn event(&self, number: u64) -> Checked<&EventSlot> {
+        let index = number as u32 & (self.geometry.events - 1);
+        self.entry(self.offsets.events, self.geometry.events, index, "event index")
+    }
+
+    pub(super) fn order(&self, index: u32) -> Checked<&Order> {
+        self.entry(self.offsets.orders, ORDERS, index, "order index")
+    }
+
+    pub(super) fn populate_chunk(&self, index: u32) -> std::io::Result<()> {
+        let len = RECORDS_PER_CHUNK as usize * size_of::<Record>();
+        self.mapping.populate(self.offsets.records + index as usize * len, len)
+    }
+
+    pub(super) fn populate_resource(&self, index: u32) -> std::io::Result<()> {
+        let len = size_of::<Resource>();
+        self.mapping.populate(self.offsets.resources + index as usize * len, len)
+    }
+
+    pub(super) fn populate_detail(&self, index: u32) -> std::io::Result<()> {
+        let len = size_of::<Detail>();
+        self.mapping.populate(self.offsets.details + index as usize * len, len)
+    }
+
+    /// Everything that is touched without asking, so that a full file system is an error when the
+    /// table is made and not a SIGBUS later. Resources, records and details follow as they are used.
+    pub(super) fn populate_fixed(&self) -> std::io::Result<()> {
+        self.mapping.populate(0, self.offsets.resources)?;
+        self.mapping.populate(self.offsets.events, self.offsets.end - self.offsets.events)
+    }
+}
+
+/// An index stored plus one: `None` for 0.
+#[inline]
+pub(super) fn linked(link: u32) -> Option<u32> {
+    link.checked_sub(1)
+}
+
+/// A 32-bit word inside an array of 64-bit words, by byte offset.
+pub(super) fn half<const N: usize>(words: &[AtomicU64; N], offset: usize) -> Option<&AtomicU32> {
+    if offset + 4 > N * 8 || !offset.is_multiple_of(4) {
+        return None;
+    }
+    let start = words.as_ptr().cast::<AtomicU32>();
+    // SAFETY: in bounds and aligned (checked); both views are atomic, and no code of ours accesses
+    // the same bytes through the 64-bit view while others may use the 32-bit one: the array is the
+    // C library's mutex, cleared only before its slot is published.
+    Some(unsafe { &*start.add(offset / 4) })
+}

@@ -1,0 +1,227 @@
+//! Who is alive. The kernel says so, by file locks; pids are never trusted.
+//!
+//! - L1. A process lives in a slot while it holds the write lock on byte `FIRST_BYTE + slot` of the
+//!   table file. The lock is on an open file description that only a mapping of this address space
+//!   refers to, so it ends exactly with the address space: not with a forked child, not with a
+//!   closed descriptor, but with exec and with death of any kind.
+//! - L2. Whoever takes that byte has proved the occupant dead, and excludes other reapers while it
+//!   holds it. One that dies midway frees it, and the next begins again.
+//! - L3. The death word (a robust mutex) is only a hint of when to ask: it belongs to a thread.
+//! - L4. A process with much memory keeps its locks while the kernel frees that memory (70 ms a
+//!   GiB). In the same PID namespace it is dead before that: when the mark is set and every one of
+//!   its tasks is exiting, none of them returns to user mode. That proof is bound to the slot's
+//!   generation, because it does not hold the byte.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::AsFd,
+    sync::atomic::{
+        AtomicU32,
+        Ordering::{Acquire, Relaxed},
+    },
+};
+
+use super::{
+    Table,
+    attach::Attachment,
+    file::TableFile,
+    kernel,
+    layout::{Layout, Slot},
+    memory::Mapping,
+    short_lock,
+};
+use crate::error::{Error, ErrorKind};
+
+/// The first liveness byte, far behind any table's end.
+const FIRST_BYTE: i64 = 1 << 40;
+
+/// `FUTEX_OWNER_DIED` of the kernel.
+const OWNER_DIED: u32 = 0x4000_0000;
+/// `FUTEX_WAITERS` of the kernel: without it the kernel wakes nobody at death.
+const WATCHED: u32 = 0x8000_0000;
+/// `PF_EXITING` of the kernel.
+const EXITING: u64 = 4;
+
+/// Takes the bytes of all slots: succeeds if nobody is alive in the table.
+pub(super) fn try_lock_all(file: &File, slots: u32) -> io::Result<bool> {
+    kernel::try_lock_bytes(file.as_fd(), FIRST_BYTE, slots.into())
+}
+
+/// This process's proof of life, and its means of asking for that of others.
+pub(super) struct Liveness {
+    slot: u32,
+    /// Keeps the open file description with the lock (L1).
+    _pin: Mapping,
+    /// Another description of the same file: locks of one description do not see each other.
+    probe: File,
+}
+
+impl Liveness {
+    /// Claims a slot by taking its byte.
+    pub(super) fn claim(file: &TableFile, layout: &Layout) -> Result<Liveness, Error> {
+        let failed = |error: io::Error| Error::io(format_args!("cannot lock in {}", file.path().display()), &error);
+        let holder = file.reopen()?;
+        let probe = file.reopen()?;
+        let slots = layout.geometry().slots;
+        // Free slots first; then those whose occupant may be dead.
+        for live in [false, true] {
+            for slot in 0..slots {
+                let seen_live = layout.slot(slot)?.state.load(Acquire) != 0;
+                if seen_live != live {
+                    continue;
+                }
+                if kernel::try_lock_bytes(holder.as_fd(), FIRST_BYTE + i64::from(slot), 1).map_err(failed)? {
+                    let pin = Mapping::pin(holder.as_fd()).map_err(failed)?;
+                    // `holder` is closed here; the pin keeps its description and the lock.
+                    return Ok(Liveness { slot, _pin: pin, probe });
+                }
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Full,
+            format!("{}: all {slots} process slots are taken by living processes", file.path().display()),
+        ))
+    }
+
+    pub(super) fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    fn byte_is_locked(&self, slot: u32) -> io::Result<bool> {
+        kernel::byte_is_locked(self.probe.as_fd(), FIRST_BYTE + i64::from(slot))
+    }
+}
+
+/// The inode of this process's PID namespace: pids of different namespaces mean different processes.
+pub(super) fn pid_namespace() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
+}
+
+/// A proven death. While it lives, the dead slot's byte is ours (L2), or the proof was early (L4).
+pub(super) struct Corpse<'a> {
+    liveness: &'a Liveness,
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+    /// Whether the byte is held, so that the slot may be freed for a new occupant.
+    pub(super) complete: bool,
+}
+
+impl Drop for Corpse<'_> {
+    fn drop(&mut self) {
+        if self.complete {
+            // Cannot fail for a lock we hold; if it did, the slot would stay taken until we end.
+            let _ = kernel::unlock_bytes(self.liveness.probe.as_fd(), FIRST_BYTE + i64::from(self.slot), 1);
+        }
+    }
+}
+
+impl Table {
+    /// Whether the process a short lock names is provably dead.
+    pub(super) fn is_dead(&self, me: &Attachment, name: short_lock::Name) -> Result<bool, Error> {
+        let Some(liveness) = &me.liveness else { return Ok(false) };
+        let slot = self.layout.slot(name.slot)?;
+        if slot.generation.load(Acquire) & 0x7fff != name.generation {
+            return Ok(true);
+        }
+        if name == me.name {
+            return Ok(false);
+        }
+        let locked = liveness.byte_is_locked(name.slot).map_err(|error| self.broken(&error))?;
+        // The generation again: a newcomer may have taken the byte in between.
+        Ok(!locked || slot.generation.load(Acquire) & 0x7fff != name.generation || self.exits(slot, name.generation))
+    }
+
+    /// Proves the occupant of a slot dead, if it is.
+    pub(super) fn corpse<'a>(&self, me: &'a Attachment, index: u32) -> Result<Option<Corpse<'a>>, Error> {
+        let Some(liveness) = &me.liveness else { return Ok(None) };
+        let slot = self.layout.slot(index)?;
+        if index == me.slot || slot.state.load(Acquire) == 0 {
+            return Ok(None);
+        }
+        let generation = slot.generation.load(Acquire);
+        let byte = FIRST_BYTE + i64::from(index);
+        if kernel::try_lock_bytes(liveness.probe.as_fd(), byte, 1).map_err(|error| self.broken(&error))? {
+            let corpse = Corpse { liveness, slot: index, generation, complete: true };
+            // Somebody may have finished before us, or come and gone.
+            let same = slot.state.load(Acquire) != 0 && slot.generation.load(Acquire) == generation;
+            return Ok(same.then_some(corpse));
+        }
+        let early = self.exits(slot, generation & 0x7fff);
+        Ok(early.then_some(Corpse { liveness, slot: index, generation, complete: false }))
+    }
+
+    /// Proof L4: marked, and every task of the process is exiting, twice over.
+    fn exits(&self, slot: &Slot, generation: u32) -> bool {
+        let marked = |slot: &Slot| self.death_word(slot).is_some_and(|word| word.load(Acquire) & OWNER_DIED != 0);
+        if !marked(slot) || slot.namespace.load(Relaxed) != pid_namespace() {
+            return false;
+        }
+        let pid = slot.pid.load(Relaxed);
+        let first = exiting_tasks(pid);
+        first.is_some()
+            && first == exiting_tasks(pid)
+            && marked(slot)
+            && slot.pid.load(Relaxed) == pid
+            && slot.generation.load(Acquire) & 0x7fff == generation
+    }
+
+    /// The futex word of a slot's death mutex.
+    pub(super) fn death_word<'t>(&self, slot: &'t Slot) -> Option<&'t AtomicU32> {
+        let offset = slot.death_offset.load(Relaxed) as usize;
+        super::layout::half(&slot.death, offset)
+    }
+
+    /// The death word of a slot and the value to sleep on; `None` if it is marked already (sleeping
+    /// on it would never end) or cannot be watched.
+    pub(super) fn watch_death(&self, index: u32) -> Option<kernel::Watch<'_>> {
+        let slot = self.layout.slot(index).ok()?;
+        let word = self.death_word(slot)?;
+        let seen = word.load(Acquire);
+        if seen == 0 || seen & OWNER_DIED != 0 {
+            return None;
+        }
+        word.fetch_or(WATCHED, Relaxed);
+        Some(kernel::Watch { word, expected: seen | WATCHED })
+    }
+
+    /// Whether the kernel has marked the slot's attaching thread as ended.
+    pub(super) fn is_marked(&self, index: u32) -> bool {
+        self.layout
+            .slot(index)
+            .ok()
+            .and_then(|slot| self.death_word(slot))
+            .is_some_and(|word| word.load(Acquire) & OWNER_DIED != 0)
+    }
+
+    pub(super) fn broken(&self, error: &io::Error) -> Error {
+        Error::io(format_args!("the lock table {} is out of reach", self.url), error)
+    }
+
+    /// Whether the kernel says that the occupant of a slot lives; for display.
+    pub(super) fn is_alive(&self, me: &Attachment, index: u32) -> Result<bool, Error> {
+        match &me.liveness {
+            Some(liveness) if index != me.slot => liveness.byte_is_locked(index).map_err(|error| self.broken(&error)),
+            _ => Ok(true),
+        }
+    }
+}
+
+/// The number of tasks of a process if all of them are exiting.
+fn exiting_tasks(pid: u32) -> Option<usize> {
+    let mut count = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+        // pid (comm) state ppid pgrp session tty tpgid flags ...; comm may contain anything.
+        let fields = stat.rsplit_once(')')?.1;
+        let flags: u64 = fields.split_whitespace().nth(6)?.parse().ok()?;
+        if flags & EXITING == 0 {
+            return None;
+        }
+        count += 1;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse().ok()?;
+    (count > 0 && count == threads).then_some(count)
+}

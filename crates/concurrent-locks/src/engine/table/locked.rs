@@ -1,0 +1,159 @@
+//! A locked bucket, as a guard; and what is done when its owner died or its bytes are damaged.
+
+use std::{
+    sync::atomic::{Ordering::Relaxed, fence},
+    time::Duration,
+};
+
+use super::{
+    Table,
+    atomic_word::AtomicWord,
+    attach::Attachment,
+    kernel,
+    layout::{Bucket, Checked},
+    short_lock,
+};
+use crate::error::{Error, ErrorKind};
+
+/// How often to look before sleeping: a bucket is held for tens of nanoseconds.
+const SPINS: u32 = 60;
+/// How long to sleep before asking whether the owner lives.
+const SLICE: Duration = Duration::from_millis(2);
+/// How long a living owner may keep a bucket: it must be stopped (SIGSTOP, debugger) by then.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
+
+/// A bucket whose short lock this thread holds. Nothing done under it may block, allocate or run
+/// foreign code.
+pub(super) struct Locked<'t> {
+    pub(super) bucket: &'t Bucket,
+    pub(super) index: u32,
+    owned: bool,
+}
+
+impl<'t> Locked<'t> {
+    /// Of a lock that was just taken.
+    #[inline]
+    pub(super) fn held(bucket: &'t Bucket, index: u32) -> Locked<'t> {
+        Locked { bucket, index, owned: true }
+    }
+
+    /// Of a lock that somebody further up holds and frees.
+    pub(super) fn borrowed(bucket: &'t Bucket, index: u32) -> Locked<'t> {
+        Locked { bucket, index, owned: false }
+    }
+
+    /// The next ticket or token of this bucket.
+    #[inline]
+    pub(super) fn count(&self) -> u64 {
+        let next = self.bucket.counter.load(Relaxed) + 1;
+        self.bucket.counter.store(next, Relaxed);
+        next
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.owned && short_lock::unlock(&self.bucket.lock) {
+            kernel::futex_wake(&self.bucket.lock, 1);
+        }
+    }
+}
+
+impl Table {
+    #[inline]
+    pub(super) fn lock_bucket(&self, me: &Attachment, index: u32) -> Result<Locked<'_>, Error> {
+        let bucket = self.layout.bucket(index)?;
+        if !short_lock::try_lock(&bucket.lock, me.name) {
+            self.lock_bucket_slow(me, bucket, index)?;
+        }
+        Ok(Locked::held(bucket, index))
+    }
+
+    #[cold]
+    fn lock_bucket_slow(&self, me: &Attachment, bucket: &Bucket, index: u32) -> Result<(), Error> {
+        if me.may_spin {
+            for _ in 0..SPINS {
+                std::hint::spin_loop();
+                if bucket.lock.get() == 0 && short_lock::try_lock(&bucket.lock, me.name) {
+                    return Ok(());
+                }
+            }
+        }
+        let started = kernel::monotonic();
+        loop {
+            let word = match short_lock::lock_or_announce(&bucket.lock, me.name) {
+                Ok(()) => return Ok(()),
+                Err(word) => word,
+            };
+            let Some(owner) = short_lock::Name::of(word) else {
+                // Not a word anybody writes: damaged. Nobody holds it.
+                self.count_damage();
+                if short_lock::take_over(&bucket.lock, word, me.name) {
+                    return self.rebuild_taken(me, bucket, index);
+                }
+                continue;
+            };
+            if owner != me.name && self.is_dead(me, owner)? {
+                if short_lock::take_over(&bucket.lock, word, me.name) {
+                    return self.rebuild_taken(me, bucket, index);
+                }
+                continue;
+            }
+            kernel::futex_wait(&bucket.lock, word, SLICE);
+            if bucket.lock.get() == word && kernel::monotonic() - started > STUCK_AFTER {
+                return Err(self.stuck(owner));
+            }
+        }
+    }
+
+    /// After a take-over (S2): the lists may be half changed.
+    fn rebuild_taken(&self, me: &Attachment, bucket: &Bucket, index: u32) -> Result<(), Error> {
+        // What the dead stored before it died is visible: its file lock was dropped after, and
+        // we asked the kernel about that lock.
+        fence(std::sync::atomic::Ordering::SeqCst);
+        if let Err(violation) = self.rebuild(me, index) {
+            if short_lock::unlock(&bucket.lock) {
+                kernel::futex_wake(&bucket.lock, 1);
+            }
+            return Err(violation.into());
+        }
+        Ok(())
+    }
+
+    fn stuck(&self, owner: short_lock::Name) -> Error {
+        let pid = self.layout.slot(owner.slot).map_or(0, |slot| slot.pid.load(Relaxed));
+        Error::new(
+            ErrorKind::Unreachable,
+            format!(
+                "{}: process {pid} has been stopped in the middle of a lock operation for {} s; let it go on (kill -CONT {pid}) or end it",
+                self.url,
+                STUCK_AFTER.as_secs()
+            ),
+        )
+    }
+
+    /// Runs `work` under the bucket's lock. If it meets damage, the bucket is rebuilt from its
+    /// records and the work is tried once more; if that fails too, the table is `Corrupt`.
+    #[inline]
+    pub(super) fn with_bucket<R>(
+        &self,
+        me: &Attachment,
+        index: u32,
+        mut work: impl FnMut(&Locked<'_>) -> Checked<R>,
+    ) -> Result<R, Error> {
+        let locked = self.lock_bucket(me, index)?;
+        match work(&locked) {
+            Ok(result) => Ok(result),
+            Err(_) => {
+                self.count_damage();
+                self.rebuild(me, index)?;
+                Ok(work(&locked)?)
+            }
+        }
+    }
+
+    pub(super) fn count_damage(&self) {
+        self.layout.header().counters.corrupt.fetch_add(1, Relaxed);
+    }
+}

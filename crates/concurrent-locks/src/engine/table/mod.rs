@@ -1,0 +1,233 @@
+//! The table engine: `local:` over private memory, `host:` over a shared file, one code for both.
+//!
+//! The design is that of a table of *records*, one per holder or waiter, each with one word that
+//! commits every transition by a single store. Everything else (queues, counts) is derived and can
+//! be rebuilt after any crash. Read in this order:
+//!
+//! | file | rule |
+//! |---|---|
+//! | `layout` | what lies where, what is true and what is derived (T1 to T4) |
+//! | `memory`, `kernel`, `clock`, `atomic_word` | mappings, system calls, time, the seam for models |
+//! | `file`, `attach`, `liveness` | opening (F), attaching (A), who is alive (L) |
+//! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
+//! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
+//! | `verbs` | acquire, release, give up, downgrade, break |
+//! | `wait_word`, `park`, `hub` | waiting: the word (W), by thread (P), by future |
+//! | `recover` | rebuilding and cleaning up after the dead (R) |
+//! | `graph` | deadlocks (G) |
+//! | `history`, `events`, `view` | what is kept and what can be seen (E) |
+
+mod atomic_word;
+mod attach;
+mod clock;
+mod events;
+mod file;
+mod graph;
+mod history;
+mod hub;
+mod kernel;
+mod layout;
+mod liveness;
+mod locked;
+mod memory;
+mod park;
+mod queue;
+mod records;
+mod recover;
+mod resources;
+mod short_lock;
+mod verbs;
+mod view;
+mod wait_word;
+
+use std::{
+    path::Path,
+    sync::{OnceLock, atomic::Ordering::Acquire},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use self::{
+    attach::ForkPage,
+    clock::Clock,
+    file::TableFile,
+    layout::{Layout, Violation},
+    memory::Mapping,
+    verbs::{Leaving, record_of},
+};
+pub(crate) use self::{file::default_path, layout::Geometry};
+use crate::{
+    deadlock::DeadlockReport,
+    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket},
+    error::{Error, ErrorKind},
+    event::Event,
+    manager::Fairness,
+    name::Name,
+    stats::StatisticsMap,
+    status::{Health, Holder, StatusMap},
+};
+
+/// A lock table. Lives as long as the process, so that guards need no reference count.
+pub(crate) struct Table {
+    url: String,
+    layout: Layout,
+    clock: Clock,
+    token_base: u64,
+    /// `None` for a private table.
+    file: Option<TableFile>,
+    fork_page: ForkPage,
+    /// This table, for its hub's thread.
+    forever: OnceLock<&'static Table>,
+}
+
+impl Table {
+    /// A table of this process alone.
+    pub(crate) fn local(url: String, geometry: Geometry) -> Result<&'static Table, Error> {
+        let failed = |error: std::io::Error| Error::io(format_args!("no memory for {url}"), &error);
+        let mapping = Mapping::private(Layout::size_of(geometry)).map_err(failed)?;
+        let fork_page = ForkPage::new().map_err(failed)?;
+        let layout = Layout::new(mapping, geometry).ok_or(Violation("geometry"))?;
+        let clock = Clock::measure();
+        file::initialise(layout.header(), geometry, clock);
+        Ok(Self::keep(url, layout, clock, None, fork_page))
+    }
+
+    /// The table in the file at `path`, made with `geometry` if there is none.
+    pub(crate) fn host(path: &Path, geometry: Geometry) -> Result<&'static Table, Error> {
+        let (file, layout, clock) = file::open(path, geometry)?;
+        let fork_page = ForkPage::new().map_err(|error| Error::io("no memory for the lock table", &error))?;
+        let table = Self::keep(format!("host:{}", path.display()), layout, clock, Some(file), fork_page);
+        table.me()?;
+        Ok(table)
+    }
+
+    fn keep(url: String, layout: Layout, clock: Clock, file: Option<TableFile>, fork_page: ForkPage) -> &'static Table {
+        let token_base = layout.header().token_base.load(Acquire);
+        let table = Table { url, layout, clock, token_base, file, fork_page, forever: OnceLock::new() };
+        let table: &'static Table = Box::leak(Box::new(table));
+        table.forever.get_or_init(|| table);
+        table
+    }
+
+    fn forever(&self) -> &'static Table {
+        self.forever.get().copied().unwrap_or_else(|| unreachable!("set by `keep`"))
+    }
+
+    /// In a forked child the private memory is blank again.
+    fn initialise_if_blank(&self) {
+        if self.layout.header().state.load(Acquire) == 0 {
+            file::initialise(self.layout.header(), self.layout.geometry(), self.clock);
+        }
+    }
+}
+
+/// This machine's host name.
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Error {
+        Error::new(
+            ErrorKind::Corrupt,
+            format!(
+                "the lock table is damaged ({}) and could not be rebuilt; end its users and remove it",
+                violation.0
+            ),
+        )
+    }
+}
+
+impl Engine for Table {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            across_processes: self.file.is_some(),
+            fair: true,
+            priority: true,
+            upgrade: true,
+            downgrade: true,
+            inspect: true,
+            revoke: true,
+            deadlocks: true,
+        }
+    }
+
+    fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+        self.acquire(ask)
+    }
+
+    fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
+        self.poll_future(ticket, context)
+    }
+
+    fn park(&self, ticket: &Ticket) -> Result<Grant, Error> {
+        self.wait_in_thread(ticket)
+    }
+
+    fn abandon(&self, ticket: &Ticket) {
+        // Errors have nobody to go to: the future is gone. What they mean is met by the next operation.
+        let Ok(me) = self.me() else { return };
+        self.forget_future(me, record_of(ticket.handle));
+        if let Ok(Some(grant)) = self.leave(me, ticket, Leaving::Cancelled) {
+            let _ = self.give_back(&grant, Ending::Normal, ticket.fairness);
+        }
+    }
+
+    fn release(&self, grant: &Grant, ending: Ending, fairness: Fairness) -> Result<(), Error> {
+        self.give_back(grant, ending, fairness)
+    }
+
+    fn downgrade(&self, grant: &Grant) -> Result<Grant, Error> {
+        self.weaken(grant)
+    }
+
+    fn held_for(&self, grant: &Grant) -> Duration {
+        Duration::from_nanos(self.clock.now().saturating_sub(grant.since))
+    }
+
+    fn name_of(&self, grant: &Grant) -> Result<String, Error> {
+        let me = self.me()?;
+        let record = self.layout.record(record_of(grant.handle))?;
+        let word = record.word();
+        if word.slot() != me.slot || u64::from(word.sequence()) != grant.handle >> 32 {
+            return Err(self.lost(grant));
+        }
+        Ok(self.layout.resource(self.place_of(record)?.0)?.name_text())
+    }
+
+    fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error> {
+        Ok(self.keep_order(earlier, later, label)?)
+    }
+
+    fn status(&self, name: Option<Name<'_>>) -> Result<StatusMap, Error> {
+        self.status_of(name)
+    }
+
+    fn statistics(&self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error> {
+        self.statistics_of(name)
+    }
+
+    fn reset_statistics(&self, name: Option<Name<'_>>) -> Result<(), Error> {
+        self.forget_statistics(name)
+    }
+
+    fn deadlocks(&self, suspect_after: Duration) -> Result<DeadlockReport, Error> {
+        self.deadlock_report(suspect_after)
+    }
+
+    fn events(&self, cursor: Option<u64>, wait: Duration) -> Result<(Vec<Event>, u64), Error> {
+        self.events_from(cursor, wait)
+    }
+
+    fn revoke(&self, name: Name<'_>, token: u64) -> Result<Holder, Error> {
+        self.take_from(name, token)
+    }
+
+    fn health(&self) -> Result<Health, Error> {
+        self.health_now()
+    }
+}

@@ -1,0 +1,351 @@
+//! The queue of one resource: holders first, then waiters in rank order, in one doubly linked list.
+//!
+//! All of it is derived from the records (T1) and changed only under the bucket's lock. The rule
+//! itself is `crate::grant`; here it is applied to the list.
+//!
+//! - Q1. Holders are a prefix of the list; `first_waiter` is the first that is none.
+//! - Q2. `readers`, `writers` and `waiters` count the records of the list by word.
+//! - Q3. A grant commits the word first; then come links, counts and the wake word (W1). A crash in
+//!   between is finished by a rebuild.
+
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Relaxed, Release},
+};
+
+use super::{
+    Table,
+    layout::{Checked, Record, Resource, State, Violation, linked},
+    locked::Locked,
+    wait_word::{self, Wake},
+};
+use crate::{
+    grant::{Rank, Standing, Step, Walk, admits},
+    mode::{Mode, ModeSet},
+};
+
+/// How many grants are made in one tenure of the bucket's lock; the rest follow in the next.
+const BATCH: usize = 16;
+
+/// Records whose waiters must be woken once the bucket is unlocked (nothing foreign runs under it).
+pub(super) struct Wakes {
+    records: [(u32, Wake); BATCH],
+    count: usize,
+    /// The walk stopped because the batch was full: there is more to grant.
+    pub(super) more: bool,
+}
+
+impl Wakes {
+    pub(super) fn new() -> Wakes {
+        Wakes { records: [(0, Wake::None); BATCH], count: 0, more: false }
+    }
+
+    pub(super) fn push(&mut self, record: u32, wake: Wake) {
+        if let Some(place) = self.records.get_mut(self.count) {
+            *place = (record, wake);
+            self.count += 1;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.count == BATCH
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, Wake)> + '_ {
+        self.records[..self.count].iter().copied()
+    }
+}
+
+/// What an owner holds of a resource itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Own {
+    counts: [u32; 2],
+    token: u64,
+}
+
+impl Own {
+    pub(super) fn standing(&self, wanted: Mode) -> Standing {
+        let strongest = Mode::ALL.into_iter().rev().find(|mode| self.counts[*mode as usize] > 0);
+        Standing::of(strongest, wanted)
+    }
+
+    /// The token of the strongest grant: what a re-entry gets.
+    pub(super) fn token(&self) -> u64 {
+        self.token
+    }
+}
+
+/// One resource's queue, in a locked bucket.
+pub(super) struct Queue<'t> {
+    table: &'t Table,
+    pub(super) resource: &'t Resource,
+}
+
+impl<'t> Queue<'t> {
+    #[inline]
+    pub(super) fn of(table: &'t Table, index: u32) -> Checked<Queue<'t>> {
+        Ok(Queue { table, resource: table.layout.resource(index)? })
+    }
+
+    #[inline]
+    fn record(&self, index: u32) -> Checked<&'t Record> {
+        self.table.layout.record(index)
+    }
+
+    /// The list from a link on, at most as long as there are records.
+    pub(super) fn starting_at(&self, link: &AtomicU32) -> impl Iterator<Item = Checked<(u32, &'t Record)>> + use<'t> {
+        let table = self.table;
+        let mut next = link.load(Relaxed);
+        let mut left = table.layout.geometry().records() + 1;
+        std::iter::from_fn(move || {
+            let index = linked(next)?;
+            left -= 1;
+            if left == 0 {
+                next = 0;
+                return Some(Err(Violation("a queue has no end")));
+            }
+            let record = match table.layout.record(index) {
+                Ok(record) => record,
+                Err(violation) => {
+                    next = 0;
+                    return Some(Err(violation));
+                }
+            };
+            next = record.next.load(Relaxed);
+            Some(Ok((index, record)))
+        })
+    }
+
+    pub(super) fn holders(&self) -> impl Iterator<Item = Checked<(u32, &'t Record)>> + use<'t> {
+        let end = self.resource.first_waiter.load(Relaxed);
+        self.starting_at(&self.resource.head)
+            .take_while(move |entry| !matches!(entry, Ok((index, _)) if index + 1 == end))
+    }
+
+    pub(super) fn waiters(&self) -> impl Iterator<Item = Checked<(u32, &'t Record)>> + use<'t> {
+        self.starting_at(&self.resource.first_waiter)
+    }
+
+    #[inline]
+    fn count_of(&self, mode: Mode) -> &'t AtomicU32 {
+        match mode {
+            Mode::Read => &self.resource.readers,
+            Mode::Write => &self.resource.writers,
+        }
+    }
+
+    /// What the owner itself holds.
+    pub(super) fn own(&self, owner: u64) -> Checked<Own> {
+        let mut own = Own::default();
+        for entry in self.holders() {
+            let (_, record) = entry?;
+            if record.owner.load(Relaxed) == owner {
+                let mode = record.word().mode();
+                if own.counts[Mode::Write as usize] == 0 || mode == Mode::Write {
+                    own.token = own.token.max(record.token.load(Relaxed));
+                }
+                own.counts[mode as usize] += 1;
+            }
+        }
+        Ok(own)
+    }
+
+    /// The modes that are held, less what `own` counts.
+    #[inline]
+    pub(super) fn held_besides(&self, own: &Own) -> ModeSet {
+        let mut set = ModeSet::EMPTY;
+        for mode in Mode::ALL {
+            if self.count_of(mode).load(Relaxed) > own.counts[mode as usize] {
+                set = set.with(mode);
+            }
+        }
+        set
+    }
+
+    /// Rule 2: whether a request that would stand at `rank` may be granted on arrival.
+    #[inline]
+    pub(super) fn admits_arrival(&self, mode: Mode, rank: Rank, own: &Own) -> Checked<bool> {
+        let held = self.held_besides(own);
+        if !admits(mode, held, ModeSet::EMPTY) {
+            return Ok(false);
+        }
+        // Only waiters that conflict stop it. As the holders do not, the first waiter does in
+        // practice: the look is short.
+        for entry in self.waiters() {
+            let (_, record) = entry?;
+            if record.rank() > rank {
+                break;
+            }
+            if !admits(mode, held, ModeSet::of(record.word().mode())) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Puts a record among the holders. Its word says held already (Q3).
+    #[inline]
+    pub(super) fn link_holder(&self, index: u32, record: &Record, mode: Mode) -> Checked<()> {
+        let old_head = self.resource.head.load(Relaxed);
+        record.prev.store(0, Relaxed);
+        record.next.store(old_head, Relaxed);
+        match linked(old_head) {
+            Some(head) => self.record(head)?.prev.store(index + 1, Relaxed),
+            None => self.resource.tail.store(index + 1, Relaxed),
+        }
+        self.resource.head.store(index + 1, Relaxed);
+        bump(self.count_of(mode), 1);
+        Ok(())
+    }
+
+    /// Puts a record among the waiters, by rank. Its word says waiting already.
+    pub(super) fn link_waiter(&self, index: u32, record: &Record) -> Checked<()> {
+        let rank = record.rank();
+        let first_waiter = self.resource.first_waiter.load(Relaxed);
+        // Most arrivals stand last: look from the tail.
+        let mut before = self.resource.tail.load(Relaxed);
+        let mut steps = self.table.layout.geometry().records();
+        while let Some(other) = linked(before) {
+            let other = self.record(other)?;
+            if other.word().state() != State::Waiting || other.rank() <= rank {
+                break;
+            }
+            before = other.prev.load(Relaxed);
+            steps = steps.checked_sub(1).ok_or(Violation("a queue has no end"))?;
+        }
+        let after = match linked(before) {
+            Some(other) => self.record(other)?.next.load(Relaxed),
+            None => self.resource.head.load(Relaxed),
+        };
+        record.prev.store(before, Relaxed);
+        record.next.store(after, Relaxed);
+        self.set_next(before, index + 1)?;
+        self.set_prev(after, index + 1)?;
+        if after == first_waiter {
+            self.resource.first_waiter.store(index + 1, Relaxed);
+        }
+        bump(&self.resource.waiters, 1);
+        Ok(())
+    }
+
+    fn set_next(&self, link: u32, to: u32) -> Checked<()> {
+        match linked(link) {
+            Some(record) => self.record(record)?.next.store(to, Relaxed),
+            None => self.resource.head.store(to, Relaxed),
+        }
+        Ok(())
+    }
+
+    fn set_prev(&self, link: u32, to: u32) -> Checked<()> {
+        match linked(link) {
+            Some(record) => self.record(record)?.prev.store(to, Relaxed),
+            None => self.resource.tail.store(to, Relaxed),
+        }
+        Ok(())
+    }
+
+    /// Takes a record out of the list. `was` is what its word said before it was freed.
+    #[inline]
+    pub(super) fn unlink(&self, index: u32, record: &Record, was: State, mode: Mode) -> Checked<()> {
+        let (prev, next) = (record.prev.load(Relaxed), record.next.load(Relaxed));
+        self.set_next(prev, next)?;
+        self.set_prev(next, prev)?;
+        if self.resource.first_waiter.load(Relaxed) == index + 1 {
+            self.resource.first_waiter.store(next, Relaxed);
+        }
+        let count = if was == State::Waiting { &self.resource.waiters } else { self.count_of(mode) };
+        if count.load(Relaxed) == 0 {
+            return Err(Violation("a count below zero"));
+        }
+        bump(count, -1);
+        Ok(())
+    }
+
+    /// A holder changed its mode where it stands.
+    pub(super) fn recount(&self, from: Mode, to: Mode) {
+        bump(self.count_of(from), -1);
+        bump(self.count_of(to), 1);
+    }
+
+    /// Rule 3: grants every waiter whose turn it is. Fills `wakes`, at most a batch.
+    pub(super) fn grant_waiters(&self, locked: &Locked<'_>, now: u64, wakes: &mut Wakes) -> Checked<()> {
+        if self.resource.waiters.load(Relaxed) == 0 {
+            return Ok(());
+        }
+        let mut walk = Walk::new();
+        let mut next = self.resource.first_waiter.load(Relaxed);
+        let mut steps = self.table.layout.geometry().records();
+        while let Some(index) = linked(next) {
+            steps = steps.checked_sub(1).ok_or(Violation("a queue has no end"))?;
+            let record = self.record(index)?;
+            next = record.next.load(Relaxed);
+            let mode = record.word().mode();
+            if wakes.is_full() {
+                wakes.more = true;
+                return Ok(());
+            }
+            let mut held = self.held_besides(&Own::default());
+            if record.may_hold() && !admits(mode, held, ModeSet::EMPTY) {
+                held = self.held_besides(&self.own(record.owner.load(Relaxed))?);
+            }
+            match walk.step(mode, held) {
+                Step::Grant => self.grant_waiter(locked, index, record, mode, now, wakes)?,
+                Step::Stay => {}
+                Step::Stop => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a waiter a holder.
+    pub(super) fn grant_waiter(
+        &self,
+        locked: &Locked<'_>,
+        index: u32,
+        record: &Record,
+        mode: Mode,
+        now: u64,
+        wakes: &mut Wakes,
+    ) -> Checked<()> {
+        let word = record.word();
+        if word.state() != State::Waiting {
+            return Err(Violation("a holder among the waiters"));
+        }
+        record.token.store(self.table.token(locked.count()), Relaxed);
+        record.granted.store(now, Relaxed);
+        record.commit(word.with(State::Held, mode));
+        if self.resource.first_waiter.load(Relaxed) == index + 1 {
+            // The first waiter becomes the last holder where it stands (Q1).
+            self.resource.first_waiter.store(record.next.load(Relaxed), Relaxed);
+            bump(&self.resource.waiters, -1);
+            bump(self.count_of(mode), 1);
+        } else {
+            self.unlink(index, record, State::Waiting, mode)?;
+            self.link_holder(index, record, mode)?;
+        }
+        self.table.tally_grant(self.resource, mode, now.saturating_sub(record.requested.load(Relaxed)));
+        wakes.push(index, wait_word::grant(&record.grant));
+        Ok(())
+    }
+}
+
+impl Record {
+    pub(super) fn rank(&self) -> Rank {
+        Rank::from_parts(self.virtual_arrival.load(Relaxed), self.ticket.load(Relaxed))
+    }
+
+    pub(super) fn set_rank(&self, rank: Rank, ticket: u64) {
+        self.virtual_arrival.store(rank.virtual_arrival(), Relaxed);
+        self.ticket.store(ticket, Release);
+    }
+
+    /// Whether the owner may hold this resource itself (labelled owners, upgrades).
+    pub(super) fn may_hold(&self) -> bool {
+        self.attributes.load(Relaxed) & super::verbs::MAY_HOLD != 0
+    }
+}
+
+#[inline]
+fn bump(count: &AtomicU32, by: i32) {
+    count.store(count.load(Relaxed).wrapping_add_signed(by), Relaxed);
+}

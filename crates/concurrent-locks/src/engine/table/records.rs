@@ -1,0 +1,218 @@
+//! Request records: taking and returning them.
+//!
+//! A chunk of records belongs to one process (T3), so taking a record touches nothing shared; each
+//! thread keeps a few, so it touches nothing that another thread touches either. A dead process's
+//! records are found by its chunks.
+
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::Ordering::{AcqRel, Acquire, Relaxed},
+    },
+};
+
+use super::{
+    Table,
+    attach::Attachment,
+    layout::{RECORDS_PER_CHUNK, State, Word},
+};
+use crate::{
+    error::{Error, ErrorKind},
+    mode::Mode,
+};
+
+/// How many free records a thread keeps for itself.
+const KEPT: usize = 32;
+
+/// Free records of this process that no thread keeps.
+pub(super) struct Pool(Mutex<Vec<u32>>);
+
+thread_local! {
+    static CACHE: RefCell<Cache> = const { RefCell::new(Cache { pool: None, records: [0; KEPT], count: 0 }) };
+}
+
+/// A thread's free records, all of one table: the one it used last.
+struct Cache {
+    pool: Option<Arc<Pool>>,
+    records: [u32; KEPT],
+    count: usize,
+}
+
+impl Cache {
+    fn give_back(&mut self, keep: usize) {
+        if let Some(pool) = &self.pool
+            && self.count > keep
+            // In a forked child the lock may be held by a thread that does not exist there; the
+            // parent's records are none of the child's business then.
+            && let Ok(mut free) = pool.0.try_lock()
+        {
+            free.extend_from_slice(&self.records[keep..self.count]);
+            self.count = keep;
+        }
+    }
+
+    fn serve(&mut self, pool: &Arc<Pool>) {
+        if self.pool.as_ref().is_none_or(|mine| !Arc::ptr_eq(mine, pool)) {
+            self.give_back(0);
+            self.count = 0;
+            self.pool = Some(Arc::clone(pool));
+        }
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.give_back(0);
+    }
+}
+
+impl Pool {
+    pub(super) fn new() -> Pool {
+        Pool(Mutex::default())
+    }
+
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Takes a free record.
+    #[inline]
+    pub(super) fn take_record(&self, me: &Attachment) -> Result<u32, Error> {
+        let kept = CACHE.try_with(|cache| {
+            let mut cache = cache.borrow_mut();
+            cache.serve(&me.pool);
+            cache.count = cache.count.checked_sub(1)?;
+            Some(cache.records[cache.count])
+        });
+        match kept {
+            Ok(Some(record)) => Ok(record),
+            _ => self.take_record_from_pool(me),
+        }
+    }
+
+    #[cold]
+    fn take_record_from_pool(&self, me: &Attachment) -> Result<u32, Error> {
+        if me.pool.free().is_empty() {
+            let chunk = self.claim_chunk(me)?;
+            let first = chunk * RECORDS_PER_CHUNK;
+            me.pool.free().extend((first..first + RECORDS_PER_CHUNK).rev());
+        }
+        let mut free = me.pool.free();
+        let Some(record) = free.pop() else {
+            drop(free);
+            return self.take_record_from_pool(me);
+        };
+        // A few more for this thread, if it still can keep any.
+        let more = free.len().min(KEPT / 2);
+        let start = free.len() - more;
+        let kept = CACHE.try_with(|cache| {
+            let mut cache = cache.borrow_mut();
+            let (count, room) = (cache.count, KEPT - cache.count);
+            let more = more.min(room);
+            cache.records[count..count + more].copy_from_slice(&free[start..start + more]);
+            cache.count += more;
+            more
+        });
+        let more = kept.unwrap_or(0);
+        free.drain(start..start + more);
+        Ok(record)
+    }
+
+    /// Returns a record. Its word must be free.
+    #[inline]
+    pub(super) fn return_record(&self, me: &Attachment, record: u32) {
+        let kept = CACHE.try_with(|cache| {
+            let mut cache = cache.borrow_mut();
+            cache.serve(&me.pool);
+            if cache.count == KEPT {
+                cache.give_back(KEPT / 2);
+            }
+            let count = cache.count;
+            if count == KEPT {
+                return false;
+            }
+            cache.records[count] = record;
+            cache.count += 1;
+            true
+        });
+        if kept != Ok(true) {
+            me.pool.free().push(record);
+        }
+    }
+
+    /// Claims a free chunk for this process; if there is none, cleans up after the dead and tries again.
+    fn claim_chunk(&self, me: &Attachment) -> Result<u32, Error> {
+        if let Some(chunk) = self.claim_free_chunk(me)? {
+            return Ok(chunk);
+        }
+        self.reap_all(me)?;
+        self.claim_free_chunk(me)?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Full,
+                format!("{}: all {} requests are held or waiting", self.url, self.layout.geometry().records()),
+            )
+        })
+    }
+
+    fn claim_free_chunk(&self, me: &Attachment) -> Result<Option<u32>, Error> {
+        let counters = &self.layout.header().counters;
+        let chunks = self.layout.geometry().chunks;
+        let start = counters.chunk_hint.load(Relaxed) % chunks;
+        for chunk in (start..chunks).chain(0..start) {
+            let owner = self.layout.chunk_owner(chunk)?;
+            if owner.load(Relaxed) != 0 || owner.compare_exchange(0, me.key(), AcqRel, Relaxed).is_err() {
+                continue;
+            }
+            counters.chunks_used.fetch_max(chunk + 1, AcqRel);
+            counters.chunk_hint.store(chunk + 1, Relaxed);
+            if self.layout.populate_chunk(chunk).is_err() {
+                owner.store(0, Relaxed);
+                return Err(Error::new(ErrorKind::Full, format!("{}: no memory for more requests", self.url)));
+            }
+            for index in 0..RECORDS_PER_CHUNK {
+                let record = self.layout.record(chunk * RECORDS_PER_CHUNK + index)?;
+                // A start that no copy of an old guard knows, so that none can meet a new word by chance.
+                let sequence = record.word().sequence().wrapping_add(owner_salt(me, chunk, index));
+                record.commit(Word::new(State::Free, Mode::Read, me.slot, sequence));
+            }
+            return Ok(Some(chunk));
+        }
+        Ok(None)
+    }
+
+    /// Gives back the chunks of a dead process, whose records are free by now.
+    pub(super) fn free_chunks(&self, key: u64) -> Result<(), Error> {
+        let counters = &self.layout.header().counters;
+        for chunk in 0..self.chunks_used() {
+            if self.layout.chunk_owner(chunk)?.compare_exchange(key, 0, AcqRel, Relaxed).is_ok() {
+                counters.chunk_hint.fetch_min(chunk, Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Chunks that may be in use: below this index.
+    pub(super) fn chunks_used(&self) -> u32 {
+        self.layout.header().counters.chunks_used.load(Acquire).min(self.layout.geometry().chunks)
+    }
+}
+
+fn owner_salt(me: &Attachment, chunk: u32, index: u32) -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one((me.generation, chunk, index)) as u32
+}
+
+impl Attachment {
+    /// This process as chunk owners name it (T3).
+    pub(super) fn key(&self) -> u64 {
+        chunk_key(self.slot, self.generation)
+    }
+}
+
+/// A slot and generation as chunk owners name them (T3).
+pub(super) fn chunk_key(slot: u32, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(slot + 1)
+}

@@ -1,0 +1,373 @@
+//! Recovery: rebuilding a bucket from its records, and cleaning up after the dead.
+//!
+//! - R1. `rebuild` trusts T1 to T4 only, never a link or count, and may be run at any time under the
+//!   bucket's lock. It ends with the grants and wake-ups that may be owed.
+//! - R2. Cleaning up is idempotent: a reaper that dies midway is followed by another that begins anew.
+//! - R3. A reaper removes a record only after it checked, under the bucket's lock, that the chunk
+//!   still belongs to the dead generation (prototype bug 4).
+//! - R4. Bucket locks the dead held are taken over by whoever needs them; the sweep at the end only
+//!   makes sure that none is left when the slot is used again.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use super::{
+    Table,
+    atomic_word::AtomicWord,
+    attach::Attachment,
+    history::Outcome,
+    kernel,
+    layout::{Checked, RECORDS_PER_CHUNK, Record, State, Violation, linked},
+    liveness::Corpse,
+    locked::Locked,
+    queue::{Queue, Wakes},
+    records::chunk_key,
+    short_lock,
+    wait_word::{self, ACKNOWLEDGED, Wake},
+};
+use crate::{error::Error, event::EventKind, mode::Mode};
+
+impl Table {
+    /// Rebuilds everything derived in a bucket whose lock this thread holds (R1).
+    pub(super) fn rebuild(&self, me: &Attachment, index: u32) -> Checked<()> {
+        self.layout.header().counters.rebuilds.fetch_add(1, Relaxed);
+        let bucket = self.layout.bucket(index)?;
+        self.rechain(index)?;
+        self.relist(index)?;
+        let locked = Locked::borrowed(bucket, index);
+        let mut next = bucket.first_resource.load(Relaxed);
+        while let Some(place) = linked(next) {
+            let resource = self.layout.resource(place)?;
+            next = resource.next.load(Relaxed);
+            self.relink(place)?;
+            let queue = Queue::of(self, place)?;
+            loop {
+                let mut wakes = Wakes::new();
+                queue.grant_waiters(&locked, self.clock.now(), &mut wakes)?;
+                if !wakes.more {
+                    break;
+                }
+            }
+            for holder in queue.holders() {
+                let (record_index, record) = holder?;
+                if record.grant.get() != ACKNOWLEDGED {
+                    self.wake_again(me, record_index, record)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The bucket's chain, from who owns which entry (T2). Half-made entries are freed.
+    fn rechain(&self, index: u32) -> Checked<()> {
+        let bucket = self.layout.bucket(index)?;
+        bucket.first_resource.store(0, Relaxed);
+        for place in 0..self.resources_used() {
+            let owner = self.layout.resource_owner(place)?;
+            if owner.load(Acquire) != index + 1 {
+                continue;
+            }
+            let resource = self.layout.resource(place)?;
+            if resource.name_len.load(Acquire) == 0 {
+                owner.store(0, Release);
+                continue;
+            }
+            for word in [&resource.head, &resource.tail, &resource.first_waiter] {
+                word.store(0, Relaxed);
+            }
+            for word in [&resource.readers, &resource.writers, &resource.waiters, &resource.window] {
+                word.store(0, Relaxed);
+            }
+            resource.next.store(bucket.first_resource.load(Relaxed), Relaxed);
+            bucket.first_resource.store(place + 1, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// An unordered, singly linked list of each resource's records (T1), from all chunks.
+    fn relist(&self, index: u32) -> Checked<()> {
+        for record_index in self.used_records() {
+            let record_index = record_index?;
+            let record = self.layout.record(record_index)?;
+            if record.word().state() == State::Free {
+                continue;
+            }
+            let Some(place) = linked(record.resource.load(Relaxed)) else { continue };
+            if self.layout.resource_owner(place)?.load(Relaxed) != index + 1 {
+                continue;
+            }
+            let resource = self.layout.resource(place)?;
+            record.next.store(resource.head.load(Relaxed), Relaxed);
+            resource.head.store(record_index + 1, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Indices of all records in chunks that belong to somebody.
+    pub(super) fn used_records(&self) -> impl Iterator<Item = Checked<u32>> + '_ {
+        (0..self.chunks_used()).flat_map(move |chunk| {
+            let owner = self.layout.chunk_owner(chunk).map(|owner| owner.load(Acquire));
+            let count = if owner == Ok(0) { 0 } else { RECORDS_PER_CHUNK };
+            (0..count).map(move |index| owner.map(|_| chunk * RECORDS_PER_CHUNK + index))
+        })
+    }
+
+    /// Sorts a resource's list (holders first, then waiters by rank) and derives links and counts.
+    fn relink(&self, place: u32) -> Checked<()> {
+        let resource = self.layout.resource(place)?;
+        let head = self.sorted(resource.head.load(Relaxed))?;
+        resource.head.store(head, Relaxed);
+        let (mut prev, mut next) = (0, head);
+        let mut counts = [0_u32; 3];
+        let mut first_waiter = 0;
+        while let Some(index) = linked(next) {
+            let record = self.layout.record(index)?;
+            record.prev.store(prev, Relaxed);
+            prev = index + 1;
+            next = record.next.load(Relaxed);
+            let word = record.word();
+            if word.state() == State::Waiting {
+                counts[2] += 1;
+                if first_waiter == 0 {
+                    first_waiter = prev;
+                }
+            } else {
+                counts[word.mode() as usize] += 1;
+            }
+        }
+        resource.tail.store(prev, Relaxed);
+        resource.first_waiter.store(first_waiter, Relaxed);
+        resource.readers.store(counts[Mode::Read as usize], Relaxed);
+        resource.writers.store(counts[Mode::Write as usize], Relaxed);
+        resource.waiters.store(counts[2], Relaxed);
+        Ok(())
+    }
+
+    /// Merge sort of a singly linked list, in place (Knuth, TAOCP 3, 5.2.4 L): nothing is allocated
+    /// under the bucket's lock.
+    fn sorted(&self, head: u32) -> Checked<u32> {
+        let mut head = head;
+        let mut width = 1_u32;
+        loop {
+            let (mut rest, mut merges) = (head, 0);
+            let mut list = List { head: 0, last: 0 };
+            while rest != 0 {
+                merges += 1;
+                let mut left = rest;
+                let mut left_count = 0;
+                while left_count < width && rest != 0 {
+                    left_count += 1;
+                    rest = self.next_of(rest)?;
+                }
+                let (mut right, mut right_count) = (rest, width);
+                while left_count > 0 || (right_count > 0 && right != 0) {
+                    let take_left =
+                        left_count > 0 && (right_count == 0 || right == 0 || !self.stands_before(right, left)?);
+                    let taken = if take_left { left } else { right };
+                    let next = self.next_of(taken)?;
+                    if take_left {
+                        left = next;
+                        left_count -= 1;
+                    } else {
+                        right = next;
+                        right_count -= 1;
+                    }
+                    self.append(&mut list, taken)?;
+                }
+                rest = right;
+            }
+            if let Some(last) = linked(list.last) {
+                self.layout.record(last)?.next.store(0, Relaxed);
+            }
+            head = list.head;
+            if merges <= 1 {
+                return Ok(head);
+            }
+            width = width.checked_mul(2).ok_or(Violation("a queue has no end"))?;
+        }
+    }
+
+    fn next_of(&self, link: u32) -> Checked<u32> {
+        let index = linked(link).ok_or(Violation("an empty link"))?;
+        Ok(self.layout.record(index)?.next.load(Relaxed))
+    }
+
+    fn append(&self, list: &mut List, link: u32) -> Checked<()> {
+        match linked(list.last) {
+            Some(last) => self.layout.record(last)?.next.store(link, Relaxed),
+            None => list.head = link,
+        }
+        list.last = link;
+        Ok(())
+    }
+
+    fn stands_before(&self, a: u32, b: u32) -> Checked<bool> {
+        let key = |link| -> Checked<_> {
+            let record = self.layout.record(linked(link).ok_or(Violation("an empty link"))?)?;
+            Ok((record.word().state() == State::Waiting, record.rank()))
+        };
+        Ok(key(a)? < key(b)?)
+    }
+
+    /// Wakes a holder that may not know of its grant, whichever way it sleeps (W2). Runs no foreign code.
+    fn wake_again(&self, me: &Attachment, index: u32, record: &Record) -> Checked<()> {
+        let _ = me;
+        kernel::futex_wake(&record.grant, 1);
+        self.ring(record.word().slot(), index)
+    }
+
+    /// Cleans up after every dead process. Somebody else may be at it already.
+    pub(super) fn reap_all(&self, me: &Attachment) -> Result<(), Error> {
+        let used = self.layout.header().counters.slots_used.load(Acquire).min(self.layout.geometry().slots);
+        for slot in 0..used {
+            self.reap(me, slot)?;
+        }
+        Ok(())
+    }
+
+    /// Cleans up after the occupant of a slot if it is provably dead; `true` if it was.
+    pub(super) fn reap(&self, me: &Attachment, slot: u32) -> Result<bool, Error> {
+        let Ok(_one) = me.reaping.try_lock() else { return Ok(false) };
+        match self.corpse(me, slot)? {
+            Some(corpse) => self.bury(me, &corpse).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn bury(&self, me: &Attachment, corpse: &Corpse<'_>) -> Result<(), Error> {
+        let key = chunk_key(corpse.slot, corpse.generation);
+        self.remove_records(me, |owner| owner == key)?;
+        self.repeat_wakes(me)?;
+        if corpse.complete {
+            let dead = short_lock::Name::new(corpse.slot, corpse.generation);
+            self.sweep_locks(me, |name| name == dead)?;
+            self.free_chunks(key)?;
+            self.layout.header().counters.reaped.fetch_add(1, Relaxed);
+            self.layout.slot(corpse.slot)?.state.store(0, Release);
+        }
+        Ok(())
+    }
+
+    /// Cleans up after the previous occupant of our own slot (A2).
+    pub(super) fn remove_occupant(&self, me: &Attachment, slot: u32) -> Result<(), Error> {
+        let previous = |owner: u64| owner & 0xffff_ffff == u64::from(slot + 1) && owner != me.key();
+        self.remove_records(me, previous)?;
+        self.repeat_wakes(me)?;
+        self.sweep_locks(me, |name| name.slot == slot && name != me.name)?;
+        for chunk in 0..self.chunks_used() {
+            let owner = self.layout.chunk_owner(chunk)?.load(Acquire);
+            if previous(owner) {
+                self.free_chunks(owner)?;
+            }
+        }
+        self.layout.header().counters.reaped.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    fn remove_records(&self, me: &Attachment, dead: impl Fn(u64) -> bool) -> Result<(), Error> {
+        for chunk in 0..self.chunks_used() {
+            let owner = self.layout.chunk_owner(chunk)?.load(Acquire);
+            if owner == 0 || !dead(owner) {
+                continue;
+            }
+            for index in chunk * RECORDS_PER_CHUNK..(chunk + 1) * RECORDS_PER_CHUNK {
+                if self.layout.record(index)?.word().state() != State::Free {
+                    self.remove_record(me, index, chunk, owner)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one request of a dead process out (R3) and hands its lock on.
+    fn remove_record(&self, me: &Attachment, index: u32, chunk: u32, owner: u64) -> Result<(), Error> {
+        let record = self.layout.record(index)?;
+        let (place, bucket) = self.place_of(record)?;
+        let now = self.clock.now();
+        let mut wakes = Wakes::new();
+        let mut removed = None;
+        self.with_bucket(me, bucket, |locked| {
+            let word = record.word();
+            let still = self.layout.chunk_owner(chunk)?.load(Acquire) == owner;
+            let here = self.place_of(record)? == (place, bucket);
+            let queue = Queue::of(self, place)?;
+            if word.state() != State::Free && still && here {
+                let waited = now.saturating_sub(record.requested.load(Relaxed));
+                if word.state() == State::Held {
+                    self.tally_release(queue.resource, record, word.mode(), now, crate::engine::Ending::Panicked);
+                } else {
+                    self.tally_refusal(queue.resource, Some(record), word.mode(), now, waited, Outcome::Cancelled);
+                }
+                record.commit(word.with(State::Free, word.mode()));
+                queue.unlink(index, record, word.state(), word.mode())?;
+                removed = Some((word, now.saturating_sub(record.granted.load(Relaxed))));
+            }
+            queue.grant_waiters(locked, now, &mut wakes)
+        })?;
+        self.deliver(me, place, bucket, &wakes)?;
+        if let Some((word, held)) = removed
+            && word.state() == State::Held
+        {
+            self.emit_record(EventKind::Recovered, record, word.mode(), now, held)?;
+        }
+        Ok(())
+    }
+
+    /// Repeats every wake-up that a dead granter may have owed (W2).
+    fn repeat_wakes(&self, me: &Attachment) -> Result<(), Error> {
+        for index in self.used_records() {
+            let index = index?;
+            let record = self.layout.record(index)?;
+            if record.word().state() == State::Held && record.grant.get() == wait_word::GRANTED {
+                self.wake_again(me, index, record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over every bucket lock that names one of the dead (R4).
+    fn sweep_locks(&self, me: &Attachment, dead: impl Fn(short_lock::Name) -> bool) -> Result<(), Error> {
+        for index in 0..self.layout.geometry().buckets {
+            let bucket = self.layout.bucket(index)?;
+            let word = bucket.lock.get();
+            if short_lock::Name::of(word).is_some_and(&dead) && short_lock::take_over(&bucket.lock, word, me.name) {
+                let locked = Locked::held(bucket, index);
+                let rebuilt = self.rebuild(me, index);
+                drop(locked);
+                rebuilt?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Wakes one waiter after its wait word was changed. May run a future's waker.
+    pub(super) fn wake(&self, me: &Attachment, index: u32, wake: Wake) -> Result<(), Error> {
+        match wake {
+            Wake::None => {}
+            Wake::Thread => kernel::futex_wake(&self.layout.record(index)?.grant, 1),
+            Wake::Future => {
+                let slot = self.layout.record(index)?.word().slot();
+                if slot == me.slot { me.hub.wake_future(index) } else { self.ring(slot, index)? }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a letter into a process's mailbox and rings its doorbell.
+    pub(super) fn ring(&self, slot: u32, record: u32) -> Checked<()> {
+        let slot = self.layout.slot(slot)?;
+        let place = slot.letters.fetch_add(1, Relaxed) % super::layout::MAILBOX;
+        if slot.mailbox[place as usize].swap(record + 1, Release) != 0 {
+            // A letter was lost: the hub must look at all of its futures.
+            slot.spare.store(1, Release);
+        }
+        slot.doorbell.fetch_add(1, Release);
+        kernel::futex_wake(&slot.doorbell, 1);
+        Ok(())
+    }
+}
+
+/// A list under construction.
+struct List {
+    head: u32,
+    last: u32,
+}

@@ -1,0 +1,178 @@
+//! Resources: finding a name in its bucket, making it, reclaiming idle ones when the table is full.
+
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+use super::{
+    Table,
+    attach::Attachment,
+    layout::{Checked, Resource, Violation, linked},
+    locked::Locked,
+    short_lock,
+};
+use crate::name::Name;
+
+/// How a resource was or was not found.
+pub(super) enum Place {
+    At(u32),
+    /// No entry is free and none is idle, or there is no memory for one.
+    Full,
+}
+
+impl Table {
+    /// The resource of a name in a locked bucket.
+    #[inline]
+    pub(super) fn find(&self, locked: &Locked<'_>, name: Name<'_>) -> Checked<Option<u32>> {
+        let mut next = locked.bucket.first_resource.load(Relaxed);
+        for _ in 0..=self.layout.geometry().resources {
+            let Some(index) = linked(next) else { return Ok(None) };
+            let resource = self.layout.resource(index)?;
+            if is_named(resource, name) {
+                return Ok(Some(index));
+            }
+            next = resource.next.load(Relaxed);
+        }
+        Err(Violation("a bucket's chain has no end"))
+    }
+
+    /// The resource of a name in a locked bucket, made if it is new. `hint` remembers the place.
+    #[inline]
+    pub(super) fn find_or_make(
+        &self,
+        me: &Attachment,
+        locked: &Locked<'_>,
+        name: Name<'_>,
+        hint: Option<&AtomicU64>,
+    ) -> Checked<Place> {
+        if let Some(index) = hint.and_then(|hint| linked(hint.load(Relaxed) as u32))
+            && self.layout.resource_owner(index)?.load(Relaxed) == locked.index + 1
+            && is_named(self.layout.resource(index)?, name)
+        {
+            return Ok(Place::At(index));
+        }
+        let place = match self.find(locked, name)? {
+            Some(index) => Place::At(index),
+            None => self.make(me, locked, name)?,
+        };
+        if let (Place::At(index), Some(hint)) = (&place, hint) {
+            hint.store(u64::from(index + 1), Relaxed);
+        }
+        Ok(place)
+    }
+
+    #[cold]
+    fn make(&self, me: &Attachment, locked: &Locked<'_>, name: Name<'_>) -> Checked<Place> {
+        let Some(index) = self.claim_resource(me, locked)? else { return Ok(Place::Full) };
+        let resource = self.layout.resource(index)?;
+        resource.reset();
+        resource.hash.store(name.hash(), Relaxed);
+        resource.name.store(name.text());
+        self.attach_detail(resource)?;
+        resource.next.store(locked.bucket.first_resource.load(Relaxed), Relaxed);
+        // T2: from here on a rebuild keeps it; before, it frees it.
+        resource.name_len.store(name.bytes().len() as u32, Release);
+        locked.bucket.first_resource.store(index + 1, Relaxed);
+        Ok(Place::At(index))
+    }
+
+    /// An entry that belongs to this bucket from now on: an unused one, else a reclaimed one.
+    fn claim_resource(&self, me: &Attachment, locked: &Locked<'_>) -> Checked<Option<u32>> {
+        let counters = &self.layout.header().counters;
+        let count = self.layout.geometry().resources;
+        if counters.resources_used.load(Relaxed) < count {
+            let index = counters.resources_used.fetch_add(1, AcqRel);
+            if index < count && self.claim_if_free(locked, index)? {
+                if self.layout.populate_resource(index).is_err() {
+                    self.layout.resource_owner(index)?.store(0, Release);
+                    return Ok(None);
+                }
+                return Ok(Some(index));
+            }
+        }
+        for _ in 0..count {
+            let index = counters.resource_hand.fetch_add(1, Relaxed) % count;
+            if self.claim_if_free(locked, index)? || self.reclaim(me, locked, index)? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    fn claim_if_free(&self, locked: &Locked<'_>, index: u32) -> Checked<bool> {
+        let owner = self.layout.resource_owner(index)?;
+        Ok(owner.load(Relaxed) == 0 && owner.compare_exchange(0, locked.index + 1, AcqRel, Relaxed).is_ok())
+    }
+
+    /// Takes an idle entry from the bucket that owns it. That bucket's lock is only tried: waiting
+    /// for it while holding our own could wait in a circle.
+    fn reclaim(&self, me: &Attachment, locked: &Locked<'_>, index: u32) -> Checked<bool> {
+        let owner = self.layout.resource_owner(index)?;
+        let Some(other) = linked(owner.load(Acquire)) else { return Ok(false) };
+        let bucket = self.layout.bucket(other)?;
+        let foreign = other != locked.index;
+        if foreign && !short_lock::try_lock(&bucket.lock, me.name) {
+            return Ok(false);
+        }
+        let bucket = if foreign { Locked::held(bucket, other) } else { Locked::borrowed(bucket, other) };
+        let resource = self.layout.resource(index)?;
+        let idle = owner.load(Relaxed) == other + 1
+            && resource.name_len.load(Relaxed) != 0
+            && resource.head.load(Relaxed) == 0;
+        if idle {
+            self.unchain(&bucket, index)?;
+            resource.name_len.store(0, Release);
+            resource.generation.fetch_add(1, Relaxed);
+            owner.store(locked.index + 1, Release);
+            self.layout.header().counters.evicted.fetch_add(1, Relaxed);
+        }
+        Ok(idle)
+    }
+
+    fn unchain(&self, locked: &Locked<'_>, index: u32) -> Checked<()> {
+        let after = &self.layout.resource(index)?.next;
+        let mut link = &locked.bucket.first_resource;
+        for _ in 0..=self.layout.geometry().resources {
+            match linked(link.load(Relaxed)) {
+                None => return Err(Violation("a resource is not in its bucket's chain")),
+                Some(found) if found == index => {
+                    link.store(after.load(Relaxed), Relaxed);
+                    return Ok(());
+                }
+                Some(found) => link = &self.layout.resource(found)?.next,
+            }
+        }
+        Err(Violation("a bucket's chain has no end"))
+    }
+
+    /// Resources that may be in use: below this index.
+    pub(super) fn resources_used(&self) -> u32 {
+        self.layout.header().counters.resources_used.load(Acquire).min(self.layout.geometry().resources)
+    }
+}
+
+#[inline]
+fn is_named(resource: &Resource, name: Name<'_>) -> bool {
+    resource.hash.load(Relaxed) == name.hash()
+        && resource.name_len.load(Relaxed) as usize == name.bytes().len()
+        && resource.name.is(name.bytes())
+}
+
+impl Resource {
+    fn reset(&self) {
+        for link in [&self.next, &self.head, &self.tail, &self.first_waiter] {
+            link.store(0, Relaxed);
+        }
+        for count in [&self.readers, &self.writers, &self.waiters, &self.window] {
+            count.store(0, Relaxed);
+        }
+        self.window_opened.store(0, Relaxed);
+        self.tallies.iter().for_each(super::layout::Tally::reset);
+    }
+
+    /// The name, read without a lock: may be torn while the entry is reused.
+    pub(super) fn name_text(&self) -> String {
+        self.name.load(self.name_len.load(Acquire).min(255) as usize)
+    }
+}

@@ -1,0 +1,556 @@
+//! The verbs: acquire, release, give up, downgrade, break. Each changes the truth by one store of a
+//! record's word, under the bucket's lock:
+//!
+//! ```text
+//! acquire     free -> held        (or free -> waiting)
+//! hand-off    waiting -> held     (by whoever makes room: `queue.rs`)
+//! release     held -> free
+//! give up     waiting -> free     (time-out, cancel, deadlock)
+//! downgrade   held write -> held read
+//! ```
+//!
+//! Before the store nothing happened; after it a rebuild finishes the rest. A process that dies
+//! between the two leaves the bucket's lock behind, which is how the next one knows.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use super::{
+    Table,
+    attach::Attachment,
+    history::Outcome,
+    layout::{Checked, Record, State, Word},
+    locked::Locked,
+    queue::{Own, Queue, Wakes},
+    resources::Place,
+    wait_word,
+};
+use crate::{
+    engine::{Ask, Ending, Grant, Progress, Ticket, Wait},
+    error::{Busy, Error, ErrorKind},
+    event::EventKind,
+    grant::{Rank, Standing},
+    manager::Fairness,
+    mode::Mode,
+    status::Holder,
+};
+
+/// Attribute bit: the owner may hold the resource itself.
+pub(super) const MAY_HOLD: u64 = 1 << 24;
+
+/// A handle is a record and the sequence of its word: it names one request for ever.
+fn handle(index: u32, word: Word) -> u64 {
+    u64::from(word.sequence()) << 32 | u64::from(index)
+}
+
+pub(super) fn record_of(handle: u64) -> u32 {
+    handle as u32
+}
+
+/// What became of an arrival.
+enum Arrival {
+    Granted(Grant),
+    Queued,
+    Busy,
+    Full,
+}
+
+/// Why a waiter leaves the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    TimedOut,
+    Cancelled,
+    Deadlock,
+}
+
+impl Table {
+    pub(super) fn token(&self, count: u64) -> u64 {
+        self.token_base.wrapping_add(count)
+    }
+
+    /// Takes the lock, refuses, or queues.
+    pub(super) fn acquire(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+        let me = self.me()?;
+        let index = self.take_record(me)?;
+        let now = self.clock.now();
+        let record = self.layout.record(index)?;
+        let word = self.fill(me, record, ask, now);
+        let bucket = self.layout.bucket_of(ask.name.hash());
+        match self.with_bucket(me, bucket, |locked| self.arrive(me, locked, index, record, word, ask, now)) {
+            Ok(Arrival::Granted(grant)) => {
+                if self.is_watched(now) {
+                    self.emit_record(EventKind::Grant, record, ask.mode, now, 0)?;
+                }
+                Ok(Progress::Granted(grant))
+            }
+            Ok(Arrival::Queued) => self.queued(me, index, record, word, ask, now),
+            Ok(refusal) => {
+                self.return_record(me, index);
+                Err(if matches!(refusal, Arrival::Full) { self.full() } else { self.refuse(me, ask, now) })
+            }
+            Err(error) => {
+                record.commit(word);
+                self.return_record(me, index);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the request into its record, before anybody else can see it.
+    #[inline]
+    fn fill(&self, me: &Attachment, record: &Record, ask: &Ask<'_>, now: u64) -> Word {
+        let sequence = record.word().sequence().wrapping_add(1);
+        let label = if ask.label.is_empty() { 0 } else { record.label.store(ask.label) };
+        let note = if ask.note.is_empty() { 0 } else { record.note.store(ask.note) };
+        let may_hold = if ask.may_hold || !ask.label.is_empty() { MAY_HOLD } else { 0 };
+        let attributes = u64::from(ask.priority as u8) | (label as u64) << 8 | (note as u64) << 16 | may_hold;
+        record.attributes.store(attributes, Relaxed);
+        record.owner.store(ask.owner, Relaxed);
+        record.requested.store(now, Relaxed);
+        Word::new(State::Free, ask.mode, me.slot, sequence)
+    }
+
+    /// The arrival of rule 2, 4 and 5, under the bucket's lock.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "one step of one verb; a struct would only rename them")]
+    fn arrive(
+        &self,
+        me: &Attachment,
+        locked: &Locked<'_>,
+        index: u32,
+        record: &Record,
+        word: Word,
+        ask: &Ask<'_>,
+        now: u64,
+    ) -> Checked<Arrival> {
+        match record.word().state() {
+            State::Free => {}
+            // A second try after a rebuild, which linked what the first had committed.
+            State::Held => return Ok(Arrival::Granted(self.granted(handle(index, word), record))),
+            State::Waiting => return Ok(Arrival::Queued),
+        }
+        let place = match self.find_or_make(me, locked, ask.name, ask.hint)? {
+            Place::At(place) => place,
+            Place::Full => return Ok(Arrival::Full),
+        };
+        let queue = Queue::of(self, place)?;
+        let own = if ask.may_hold { queue.own(ask.owner)? } else { Own::default() };
+        let standing = own.standing(ask.mode);
+        let ticket = locked.count();
+        let arrival = now.max(locked.bucket.last_arrival.load(Relaxed));
+        locked.bucket.last_arrival.store(arrival, Relaxed);
+        let rank = match standing {
+            Standing::Upgrades => Rank::upgrade(ticket),
+            Standing::Stranger | Standing::ReEnters => Rank::of(arrival, ask.priority, ticket),
+        };
+        record.resource.store(place + 1, Relaxed);
+        record.set_rank(rank, ticket);
+        let admitted = standing == Standing::ReEnters
+            || queue.admits_arrival(ask.mode, rank, &own)?
+            || self.may_enter_window(&queue, ask, now);
+        if admitted {
+            let token = if standing == Standing::ReEnters { own.token() } else { self.token(ticket) };
+            record.token.store(token, Relaxed);
+            record.granted.store(now, Relaxed);
+            record.grant.store(wait_word::ACKNOWLEDGED, Relaxed);
+            let held = word.with(State::Held, ask.mode);
+            record.commit(held);
+            queue.link_holder(index, record, ask.mode)?;
+            self.tally_grant(queue.resource, ask.mode, 0);
+            let handle = handle(index, held);
+            return Ok(Arrival::Granted(Grant { handle, token, mode: ask.mode, waited: Duration::ZERO, since: now }));
+        }
+        if matches!(ask.wait, Wait::No | Wait::For(Duration::ZERO)) {
+            return Ok(Arrival::Busy);
+        }
+        record.grant.store(wait_word::IDLE, Relaxed);
+        record.commit(word.with(State::Waiting, ask.mode));
+        queue.link_waiter(index, record)?;
+        Ok(Arrival::Queued)
+    }
+
+    /// After queueing: is this wait the end of a circle?
+    #[cold]
+    fn queued(
+        &self,
+        me: &Attachment,
+        index: u32,
+        record: &Record,
+        word: Word,
+        ask: &Ask<'_>,
+        now: u64,
+    ) -> Result<Progress, Error> {
+        let deadline = match ask.wait {
+            Wait::For(time) => now.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            Wait::No | Wait::Forever => u64::MAX,
+        };
+        let ticket = Ticket {
+            handle: handle(index, word),
+            deadline,
+            policy: ask.policy,
+            fairness: ask.fairness,
+            may_hold: ask.may_hold,
+        };
+        self.emit_record(EventKind::Wait, record, ask.mode, now, 0)?;
+        if ask.may_hold
+            && let Some(grant) = self.break_deadlock(me, &ticket)?
+        {
+            return Ok(Progress::Granted(grant));
+        }
+        Ok(Progress::Queued(ticket))
+    }
+
+    /// The grant that the caller acknowledges by taking it.
+    pub(super) fn granted(&self, handle: u64, record: &Record) -> Grant {
+        let granted = record.granted.load(Relaxed);
+        let waited = Duration::from_nanos(granted.saturating_sub(record.requested.load(Relaxed)));
+        Grant { handle, token: record.token.load(Relaxed), mode: record.word().mode(), waited, since: granted }
+    }
+
+    /// Gives a held lock back.
+    #[inline]
+    pub(super) fn give_back(&self, grant: &Grant, ending: Ending, fairness: Fairness) -> Result<(), Error> {
+        let me = self.me()?;
+        let index = record_of(grant.handle);
+        let now = self.clock.now();
+        let record = self.layout.record(index)?;
+        let word = record.word();
+        if handle(index, word) != grant.handle || word.slot() != me.slot {
+            return Err(self.lost(grant));
+        }
+        let (place, bucket) = self.place_of(record)?;
+        let mut wakes = Wakes::new();
+        let mut was_held = false;
+        self.with_bucket(me, bucket, |locked| {
+            let queue = Queue::of(self, place)?;
+            let word = record.word();
+            if word.state() == State::Held {
+                was_held = true;
+                self.tally_release(queue.resource, record, word.mode(), now, ending);
+                record.commit(word.with(State::Free, word.mode()));
+                queue.unlink(index, record, State::Held, word.mode())?;
+            }
+            self.pass_on(locked, &queue, now, fairness, &mut wakes)
+        })?;
+        if was_held && self.is_watched(now) {
+            self.emit_record(EventKind::Release, record, grant.mode, now, now.saturating_sub(grant.since))?;
+        }
+        self.return_record(me, index);
+        self.deliver(me, place, bucket, &wakes)?;
+        if was_held { Ok(()) } else { Err(self.lost(grant)) }
+    }
+
+    /// Takes a waiting request out of the queue, unless it was granted in the meantime.
+    pub(super) fn leave(&self, me: &Attachment, ticket: &Ticket, why: Leaving) -> Result<Option<Grant>, Error> {
+        let index = record_of(ticket.handle);
+        let record = self.layout.record(index)?;
+        let now = self.clock.now();
+        if handle(index, record.word()) != ticket.handle || record.word().slot() != me.slot {
+            return Err(self.lost_request());
+        }
+        let (place, bucket) = self.place_of(record)?;
+        let mut wakes = Wakes::new();
+        let mut granted = false;
+        let waited = now.saturating_sub(record.requested.load(Relaxed));
+        let mode = record.word().mode();
+        self.with_bucket(me, bucket, |locked| {
+            let word = record.word();
+            if word.state() == State::Held {
+                granted = true;
+                return Ok(());
+            }
+            let queue = Queue::of(self, place)?;
+            if word.state() == State::Waiting {
+                let outcome = match why {
+                    Leaving::TimedOut => Outcome::TimedOut,
+                    Leaving::Cancelled => Outcome::Cancelled,
+                    Leaving::Deadlock => Outcome::Deadlock,
+                };
+                self.tally_refusal(queue.resource, Some(record), mode, now, waited, outcome);
+                record.commit(word.with(State::Free, mode));
+                queue.unlink(index, record, State::Waiting, mode)?;
+            }
+            // A leaving writer may admit the readers behind it.
+            queue.grant_waiters(locked, now, &mut wakes)
+        })?;
+        if granted {
+            let _ = wait_word::look(&record.grant);
+            return Ok(Some(self.granted(ticket.handle, record)));
+        }
+        let kind = match why {
+            Leaving::TimedOut => EventKind::Timeout,
+            Leaving::Cancelled => EventKind::Cancel,
+            Leaving::Deadlock => EventKind::Deadlock,
+        };
+        self.emit_record(kind, record, mode, now, waited)?;
+        self.forget_future(me, index);
+        self.return_record(me, index);
+        self.deliver(me, place, bucket, &wakes)?;
+        Ok(None)
+    }
+
+    /// Write to read in one store; readers at the head of the queue join.
+    pub(super) fn weaken(&self, grant: &Grant) -> Result<Grant, Error> {
+        let me = self.me()?;
+        let index = record_of(grant.handle);
+        let record = self.layout.record(index)?;
+        let now = self.clock.now();
+        if handle(index, record.word()) != grant.handle || record.word().slot() != me.slot {
+            return Err(self.lost(grant));
+        }
+        let (place, bucket) = self.place_of(record)?;
+        let mut wakes = Wakes::new();
+        let mut was_held = true;
+        self.with_bucket(me, bucket, |locked| {
+            let queue = Queue::of(self, place)?;
+            let word = record.word();
+            if word.state() != State::Held {
+                was_held = false;
+                return Ok(());
+            }
+            if word.mode() == Mode::Write {
+                self.tally_release(queue.resource, record, Mode::Write, now, Ending::Normal);
+                self.tally_grant(queue.resource, Mode::Read, 0);
+                record.granted.store(now, Relaxed);
+                record.commit(word.with(State::Held, Mode::Read));
+                queue.recount(Mode::Write, Mode::Read);
+            }
+            queue.grant_waiters(locked, now, &mut wakes)
+        })?;
+        self.deliver(me, place, bucket, &wakes)?;
+        if was_held { Ok(Grant { mode: Mode::Read, since: now, ..*grant }) } else { Err(self.lost(grant)) }
+    }
+
+    /// Takes the lock from the holder with this token, for an operator.
+    pub(super) fn take_from(&self, name: crate::name::Name<'_>, token: u64) -> Result<Holder, Error> {
+        let me = self.me()?;
+        let nobody = || {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("nobody holds {:?} with token {token}; see `locks status`", name.text()),
+            )
+            .on(name.text())
+        };
+        let seen = self.status_of(Some(name))?.remove(name.text());
+        let holder = seen.and_then(|status| status.holders.into_iter().find(|holder| holder.token == token));
+        let holder = holder.ok_or_else(nobody)?;
+        let bucket = self.layout.bucket_of(name.hash());
+        let now = self.clock.now();
+        let mut wakes = Wakes::new();
+        let mut taken = None;
+        self.with_bucket(me, bucket, |locked| {
+            let Some(place) = self.find(locked, name)? else { return Ok(()) };
+            let queue = Queue::of(self, place)?;
+            // Re-entries share the token: all of them go.
+            loop {
+                let found = queue.holders().find_map(|entry| match entry {
+                    Ok((_, record)) if record.token.load(Relaxed) != token => None,
+                    other => Some(other),
+                });
+                let Some(found) = found else { break };
+                let (index, record) = found?;
+                let word = record.word();
+                self.tally_release(queue.resource, record, word.mode(), now, Ending::Panicked);
+                record.commit(word.with(State::Free, word.mode()));
+                queue.unlink(index, record, State::Held, word.mode())?;
+                taken = Some((place, index));
+            }
+            queue.grant_waiters(locked, now, &mut wakes)
+        })?;
+        let (place, index) = taken.ok_or_else(nobody)?;
+        self.emit_record(EventKind::Broken, self.layout.record(index)?, holder.mode, now, 0)?;
+        self.deliver(me, place, bucket, &wakes)?;
+        Ok(holder)
+    }
+
+    /// The resource of a record that is waiting or held, and its bucket.
+    #[inline]
+    pub(super) fn place_of(&self, record: &Record) -> Checked<(u32, u32)> {
+        let place = super::layout::linked(record.resource.load(Relaxed))
+            .ok_or(super::layout::Violation("a request without a resource"))?;
+        let hash = self.layout.resource(place)?.hash.load(Relaxed);
+        Ok((place, self.layout.bucket_of(hash)))
+    }
+
+    /// The error of a busy lock that the request would not wait for.
+    #[cold]
+    fn refuse(&self, me: &Attachment, ask: &Ask<'_>, now: u64) -> Error {
+        let timed_out = ask.wait != Wait::No;
+        if timed_out {
+            let bucket = self.layout.bucket_of(ask.name.hash());
+            let tallied = self.with_bucket(me, bucket, |locked| {
+                if let Some(place) = self.find(locked, ask.name)? {
+                    let resource = self.layout.resource(place)?;
+                    self.tally_refusal(resource, None, ask.mode, now, 0, Outcome::TimedOut);
+                }
+                Ok(())
+            });
+            if let Err(error) = tallied {
+                return error;
+            }
+        }
+        let busy = match self.busy(ask.name.text(), None, Duration::ZERO) {
+            Ok(busy) => busy,
+            Err(error) => return error,
+        };
+        if timed_out {
+            Error::timed_out(ask.name.text(), ask.mode, busy)
+        } else {
+            Error::would_block(ask.name.text(), ask.mode, busy)
+        }
+    }
+
+    /// The error of a request whose time is over. The queue is looked at before it is left.
+    pub(super) fn time_out(&self, me: &Attachment, ticket: &Ticket) -> Result<Grant, Error> {
+        let record = self.layout.record(record_of(ticket.handle))?;
+        let mode = record.word().mode();
+        let name = self.layout.resource(self.place_of(record)?.0)?.name_text();
+        let waited = self.clock.now().saturating_sub(record.requested.load(Relaxed));
+        let busy = self.busy(&name, Some(record.ticket.load(Relaxed)), Duration::from_nanos(waited))?;
+        match self.leave(me, ticket, Leaving::TimedOut)? {
+            Some(grant) => Ok(grant),
+            None => Err(Error::timed_out(&name, mode, busy)),
+        }
+    }
+
+    fn busy(&self, name: &str, ticket: Option<u64>, waited: Duration) -> Result<Busy, Error> {
+        let (holders, tickets) = self.holders_and_tickets(name)?;
+        let position = ticket.and_then(|own| tickets.iter().position(|ticket| *ticket == own)).map(|place| place + 1);
+        Ok(Busy { holders, position, waiters: tickets.len(), waited })
+    }
+
+    fn full(&self) -> Error {
+        Error::new(
+            ErrorKind::Full,
+            format!(
+                "{}: no room for another resource: all {} are in use, or the memory for them is",
+                self.url,
+                self.layout.geometry().resources
+            ),
+        )
+    }
+
+    #[cold]
+    pub(super) fn lost(&self, grant: &Grant) -> Error {
+        Error::new(
+            ErrorKind::Lost,
+            format!(
+                "the {} lock with token {} is not held by this process any more: it was broken by an operator, or taken before a fork",
+                grant.mode, grant.token
+            ),
+        )
+    }
+
+    #[cold]
+    pub(super) fn lost_request(&self) -> Error {
+        Error::new(ErrorKind::Lost, "the waiting request is not of this process: it was made before a fork")
+    }
+}
+
+/// How long a wake window stays open, in nanoseconds: about one wake-up of a sleeping thread.
+const WINDOW: u64 = 50_000;
+
+/// States of a resource's wake window (`Fairness::Window`), in `Resource::window`:
+/// closed -> open (a release woke the head and left the lock free) -> closed (the head took it), or
+/// open -> due (the head found it taken) -> closed (the next release hands over).
+const CLOSED: u32 = 0;
+const WINDOW_OPEN: u32 = 1;
+const DUE: u32 = 2;
+
+impl Table {
+    /// After a release: hands over, or opens the wake window.
+    #[inline]
+    fn pass_on(
+        &self,
+        locked: &Locked<'_>,
+        queue: &Queue<'_>,
+        now: u64,
+        fairness: Fairness,
+        wakes: &mut Wakes,
+    ) -> Checked<()> {
+        let resource = queue.resource;
+        if resource.waiters.load(Relaxed) == 0 {
+            return Ok(());
+        }
+        let free = resource.readers.load(Relaxed) == 0 && resource.writers.load(Relaxed) == 0;
+        if fairness == Fairness::Window && free {
+            match resource.window.load(Relaxed) {
+                CLOSED => {
+                    if let Some(head) = queue.waiters().next() {
+                        let (index, record) = head?;
+                        let wake = wait_word::nudge(&record.grant);
+                        if wake != wait_word::Wake::None {
+                            resource.window.store(WINDOW_OPEN, Relaxed);
+                            resource.window_opened.store(now, Relaxed);
+                            wakes.push(index, wake);
+                            return Ok(());
+                        }
+                    }
+                }
+                WINDOW_OPEN if now.saturating_sub(resource.window_opened.load(Relaxed)) < WINDOW => return Ok(()),
+                _ => {}
+            }
+        }
+        resource.window.store(CLOSED, Relaxed);
+        queue.grant_waiters(locked, now, wakes)
+    }
+
+    /// Whether a newcomer may take a lock that lies free for a head that is waking up.
+    fn may_enter_window(&self, queue: &Queue<'_>, ask: &Ask<'_>, now: u64) -> bool {
+        let resource = queue.resource;
+        ask.fairness == Fairness::Window
+            && resource.window.load(Relaxed) == WINDOW_OPEN
+            && now.saturating_sub(resource.window_opened.load(Relaxed)) < WINDOW
+            && resource.readers.load(Relaxed) == 0
+            && resource.writers.load(Relaxed) == 0
+    }
+
+    /// A waiter that was woken without a grant looks at the queue: it takes a lock that lies free
+    /// for it, or makes the next release hand over. Also finishes what a lost wake-up left undone.
+    pub(super) fn look_at_queue(&self, me: &Attachment, ticket: &Ticket) -> Result<(), Error> {
+        let record = self.layout.record(record_of(ticket.handle))?;
+        let (place, bucket) = self.place_of(record)?;
+        let now = self.clock.now();
+        let mut wakes = Wakes::new();
+        self.with_bucket(me, bucket, |locked| {
+            if record.word().state() != State::Waiting {
+                return Ok(());
+            }
+            let queue = Queue::of(self, place)?;
+            queue.grant_waiters(locked, now, &mut wakes)?;
+            let resource = queue.resource;
+            let still_waits = record.word().state() == State::Waiting;
+            let window = if still_waits && resource.window.load(Relaxed) != CLOSED { DUE } else { CLOSED };
+            resource.window.store(window, Relaxed);
+            Ok(())
+        })?;
+        self.deliver(me, place, bucket, &wakes)
+    }
+
+    /// Wakes whom a step granted, outside of the lock; goes on granting where the batch was full.
+    #[inline]
+    pub(super) fn deliver(&self, me: &Attachment, place: u32, bucket: u32, wakes: &Wakes) -> Result<(), Error> {
+        self.wake_all(me, wakes)?;
+        let mut more = wakes.more;
+        while more {
+            let mut wakes = Wakes::new();
+            let now = self.clock.now();
+            self.with_bucket(me, bucket, |locked| Queue::of(self, place)?.grant_waiters(locked, now, &mut wakes))?;
+            self.wake_all(me, &wakes)?;
+            more = wakes.more;
+        }
+        Ok(())
+    }
+
+    fn wake_all(&self, me: &Attachment, wakes: &Wakes) -> Result<(), Error> {
+        for (index, wake) in wakes.iter() {
+            let record = self.layout.record(index)?;
+            let word = record.word();
+            if word.state() == State::Held {
+                let waited = record.granted.load(Relaxed).saturating_sub(record.requested.load(Relaxed));
+                self.emit_record(EventKind::Grant, record, word.mode(), record.granted.load(Relaxed), waited)?;
+            }
+            self.wake(me, index, wake)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! Guards: what the caller holds.
+
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+
+use crate::{
+    engine::{Ask, Ending, Engine, Grant, Wait},
+    error::Error,
+    manager::{Fairness, Settings},
+    mode::Mode,
+    name::Name,
+    owner::Identity,
+    request::{Upgrade, Waiting},
+};
+
+/// A lock that is held. Dropping it gives the lock back and hands it to the next waiters.
+///
+/// `Send`: it may be dropped on another thread or task than it was taken on. After a `fork`, the
+/// child's copy of a guard holds and releases nothing; the parent's is untouched.
+#[must_use = "the lock is given back as soon as the guard is dropped"]
+pub struct Guard {
+    engine: &'static dyn Engine,
+    grant: Grant,
+    asked: Asked,
+    /// `Some` for a labelled owner, whose count of requests this guard is part of.
+    identity: Option<Arc<Identity>>,
+    released: bool,
+}
+
+/// What a guard needs to know to ask again, for an upgrade.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) owner: u64,
+    pub(crate) priority: i8,
+    pub(crate) settings: Settings,
+}
+
+impl Guard {
+    pub(crate) fn new(
+        engine: &'static dyn Engine,
+        grant: Grant,
+        asked: Asked,
+        identity: Option<Arc<Identity>>,
+    ) -> Guard {
+        Guard { engine, grant, asked, identity, released: false }
+    }
+
+    /// The fencing token: strictly increasing per resource, minted at the grant, the same for a
+    /// re-entry. Pass it along with writes to storage that refuses older tokens.
+    #[must_use]
+    pub fn token(&self) -> u64 {
+        self.grant.token
+    }
+
+    /// How long the request waited; zero if the lock was free.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.grant.waited
+    }
+
+    /// How long the lock has been held.
+    #[must_use]
+    pub fn held_for(&self) -> Duration {
+        self.engine.held_for(&self.grant)
+    }
+
+    /// How the lock is held.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.grant.mode
+    }
+
+    /// The resource's name.
+    ///
+    /// # Errors
+    /// `Lost` if the grant is gone (broken by an operator, or this is a forked child's copy).
+    pub fn name(&self) -> Result<String, Error> {
+        self.engine.name_of(&self.grant)
+    }
+
+    /// Gives the lock back and says whether it was still ours. Dropping the guard does the same
+    /// and cannot say.
+    ///
+    /// # Errors
+    /// `Lost` if the grant was gone already: broken by an operator, or this is a forked child's
+    /// copy. Whoever gets this error was not alone in its section.
+    pub fn release(mut self) -> Result<(), Error> {
+        self.give_back(Ending::Normal)
+    }
+
+    /// Turns a write guard into a read guard. Nobody can write in between; waiting readers at the
+    /// head of the queue join at once. Does nothing to a read guard. Does not wait.
+    ///
+    /// # Errors
+    /// `Unsupported` if the engine cannot, `Lost` as [`Guard::release`]; the guard is unchanged.
+    pub fn downgrade(&mut self) -> Result<(), Error> {
+        self.grant = self.engine.downgrade(&self.grant)?;
+        Ok(())
+    }
+
+    /// Turns a read guard into a write guard, once every other reader is gone. Goes ahead of all
+    /// other waiters; of two owners that upgrade one resource, one is refused with `Deadlock` at
+    /// once, since each would wait for the other's read guard. The guard stays a read guard until
+    /// it succeeds, also if it fails or is cancelled. The write grant has a token of its own.
+    ///
+    /// Await it, or finish it with `.blocking()` or `.try_now()`; `.timeout()` as for a request.
+    pub fn upgrade(&mut self) -> Upgrade<'_> {
+        Upgrade::new(self)
+    }
+
+    /// Begins the upgrade: a request by the same owner, which the grant rule puts first.
+    pub(crate) fn begin_upgrade(&self, wait: Wait) -> Result<Waiting, Error> {
+        let name = self.name()?;
+        let label = self.identity.as_ref().map_or("", |identity| identity.label.as_str());
+        let ask = Ask {
+            name: Name::new(&name)?,
+            hint: None,
+            mode: Mode::Write,
+            owner: self.asked.owner,
+            label,
+            may_hold: true,
+            priority: self.asked.priority,
+            note: "",
+            wait,
+            policy: self.asked.settings.deadlocks,
+            fairness: self.asked.settings.fairness,
+        };
+        Waiting::begin(self.engine, &ask)
+    }
+
+    /// Puts the new write grant in the place of the read grant, which is given back.
+    pub(crate) fn upgraded(&mut self, grant: Grant) -> Result<(), Error> {
+        let read = std::mem::replace(&mut self.grant, grant);
+        self.engine.release(&read, Ending::Normal, self.fairness())
+    }
+
+    pub(crate) fn write_timeout(&self) -> Option<Duration> {
+        self.asked.settings.write_timeout
+    }
+
+    fn fairness(&self) -> Fairness {
+        self.asked.settings.fairness
+    }
+
+    fn give_back(&mut self, ending: Ending) -> Result<(), Error> {
+        if std::mem::replace(&mut self.released, true) {
+            return Ok(());
+        }
+        if let Some(identity) = &self.identity {
+            if let Ok(name) = self.engine.name_of(&self.grant) {
+                identity.gave(&name);
+            }
+            identity.ended();
+        }
+        self.engine.release(&self.grant, ending, self.fairness())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let ending = if std::thread::panicking() { Ending::Panicked } else { Ending::Normal };
+        // A drop has nobody to tell that the grant was lost; `release` does.
+        let _ = self.give_back(ending);
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("name", &self.name().ok())
+            .field("mode", &self.mode())
+            .field("token", &self.token())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Several locks held together: what [`lock_all`](crate::LockManager::lock_all) gives. Dereferences
+/// to the single guards, in the order of their names. Dropping it gives all of them back.
+#[must_use = "the locks are given back as soon as the guard is dropped"]
+#[derive(Debug)]
+pub struct GuardAll {
+    guards: Vec<Guard>,
+}
+
+impl GuardAll {
+    pub(crate) fn new(guards: Vec<Guard>) -> GuardAll {
+        GuardAll { guards }
+    }
+
+    /// The guard of one of the names.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Guard> {
+        self.guards.iter().find(|guard| guard.name().is_ok_and(|own| own == name))
+    }
+
+    /// Gives all of them back; the first loss is the error.
+    ///
+    /// # Errors
+    /// As [`Guard::release`]; all locks are given back all the same.
+    pub fn release(self) -> Result<(), Error> {
+        self.guards.into_iter().map(Guard::release).fold(Ok(()), Result::and)
+    }
+}
+
+impl Deref for GuardAll {
+    type Target = [Guard];
+
+    fn deref(&self) -> &[Guard] {
+        &self.guards
+    }
+}

@@ -1,0 +1,302 @@
+//! [`LockManager`]: the front door. Finds the engine a URL names and makes requests for it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    deadlock::{DeadlockPolicy, DeadlockReport},
+    engine::{
+        Capabilities, Engine,
+        file::FileEngine,
+        table::{Geometry, Table},
+    },
+    error::{Error, ErrorKind},
+    event::Event,
+    mode::Mode,
+    name::Name,
+    owner::Owner,
+    request::{Request, RequestAll},
+    resource::Resource,
+    stats::{Statistics, StatisticsMap},
+    status::{Health, Holder, Status, StatusMap},
+    url::{self, Target},
+};
+
+/// The environment variable with the URL of [`LockManager::global`].
+pub const URL_VARIABLE: &str = "CONCURRENT_LOCKS_URL";
+
+/// The environment variable with the space of `host:` where no other is named.
+pub const SPACE_VARIABLE: &str = "LOCKS_SPACE";
+
+/// How strictly requests are served in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fairness {
+    /// A release hands the lock to the first waiter; nobody overtakes. Costs one wake-up per
+    /// acquisition when sections are shorter than a wake-up (20 to 35 us to another idle core).
+    #[default]
+    Strict,
+    /// A release wakes the first waiter and leaves the lock free until that waiter runs or 50 us
+    /// have passed; others may take it in between. Overtaking is bounded by one wake-up and one
+    /// hold per place in the queue. For very short sections under heavy contention.
+    Window,
+}
+
+/// What a manager's requests do when they do not say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// How long `read` waits; `None` for ever. Default 10 s.
+    pub read_timeout: Option<Duration>,
+    /// How long `write` and `lock_all` wait; `None` for ever. Default 30 s.
+    pub write_timeout: Option<Duration>,
+    /// What to do about a deadlock. Default [`DeadlockPolicy::Abort`].
+    pub deadlocks: DeadlockPolicy,
+    /// How strictly order is kept. Default [`Fairness::Strict`].
+    pub fairness: Fairness,
+    /// A wait longer than this is reported as a suspect. Default 5 minutes.
+    pub suspect_after: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            read_timeout: Some(Duration::from_secs(10)),
+            write_timeout: Some(Duration::from_secs(30)),
+            deadlocks: DeadlockPolicy::Abort,
+            fairness: Fairness::Strict,
+            suspect_after: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Named read/write locks with the reach of one engine.
+///
+/// Cheap to clone. Managers of one URL share their engine: they see the same locks. An engine, once
+/// opened, lives until the process ends, so guards carry no reference count.
+#[derive(Clone)]
+pub struct LockManager {
+    engine: &'static dyn Engine,
+    settings: Settings,
+}
+
+impl LockManager {
+    /// The locks of this process (`local:`).
+    ///
+    /// # Panics
+    /// If the system refuses the address space for the table (about 150 MiB reserved, not used).
+    #[must_use]
+    pub fn local() -> LockManager {
+        Self::connect("local:").unwrap_or_else(|error| panic!("no memory for the local lock table: {error}"))
+    }
+
+    /// The locks of every process of this user on this machine (`host:`), in the space named by
+    /// `LOCKS_SPACE`, else `default`.
+    ///
+    /// # Errors
+    /// `Permission` or `Unreachable` if the shared table cannot be opened, `Full` if it has no room
+    /// for one more process, `Unsupported` on systems other than Linux.
+    pub fn host() -> Result<LockManager, Error> {
+        Self::connect("host:")
+    }
+
+    /// The locks a URL names: `local:`, `local:SPACE`, `host:`, `host:SPACE`, `host:/path/to/table`,
+    /// `file:DIR`. A table that has yet to be made takes its capacity from
+    /// `?resources=N&requests=N&processes=N` behind the URL (default 131,072, 65,536 and 1,024).
+    ///
+    /// # Errors
+    /// `InvalidInput` if the URL is none of these; else as [`LockManager::host`].
+    pub fn connect(url: &str) -> Result<LockManager, Error> {
+        Ok(LockManager { engine: open(url::parse(url)?)?, settings: Settings::default() })
+    }
+
+    /// The process-wide default manager: of `CONCURRENT_LOCKS_URL`, else `local:`.
+    ///
+    /// # Errors
+    /// As [`LockManager::connect`], the same error on every call.
+    pub fn global() -> Result<&'static LockManager, Error> {
+        static GLOBAL: OnceLock<Result<LockManager, Error>> = OnceLock::new();
+        GLOBAL
+            .get_or_init(|| match std::env::var(URL_VARIABLE) {
+                Ok(url) => Self::connect(&url),
+                Err(std::env::VarError::NotPresent) => Self::connect("local:"),
+                Err(error) => Err(Error::new(ErrorKind::InvalidInput, format!("{URL_VARIABLE}: {error}"))),
+            })
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
+    /// The same locks with other defaults.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> LockManager {
+        self.settings = settings;
+        self
+    }
+
+    /// The defaults of this manager's requests.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The engine's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.engine.url()
+    }
+
+    /// What the engine can do.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.engine.capabilities()
+    }
+
+    /// A request to hold `name` together with other readers. See [`Request`].
+    pub fn read<'a>(&self, name: &'a str) -> Request<'a> {
+        self.request(name, Mode::Read)
+    }
+
+    /// A request to hold `name` alone. See [`Request`].
+    pub fn write<'a>(&self, name: &'a str) -> Request<'a> {
+        self.request(name, Mode::Write)
+    }
+
+    /// A request to hold `name` in `mode`.
+    pub fn request<'a>(&self, name: &'a str, mode: Mode) -> Request<'a> {
+        Request::new(self.engine, &self.settings, Name::new(name), None, mode)
+    }
+
+    /// A request for several resources, all or nothing. See [`RequestAll`].
+    pub fn lock_all<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, Mode)>) -> RequestAll<'a> {
+        RequestAll::new(self.engine, &self.settings, wanted)
+    }
+
+    /// A handle that remembers where `name` is, for hot paths.
+    ///
+    /// # Errors
+    /// `InvalidName`.
+    pub fn resource(&self, name: &str) -> Result<Resource, Error> {
+        Resource::new(self.engine, self.settings, name)
+    }
+
+    /// A new owner with this label (1 to 40 bytes). See [`Owner`].
+    ///
+    /// # Errors
+    /// `InvalidInput` if the label is empty, too long or contains NUL.
+    pub fn owner(&self, label: &str) -> Result<Owner, Error> {
+        Owner::new(self.clone(), label)
+    }
+
+    /// The owner that the parent process passed down (`LOCKS_OWNER`, `LOCKS_OWNER_ID`), if it did:
+    /// what the parent holds under it, this process re-enters.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the variables are malformed.
+    pub fn inherited_owner(&self) -> Result<Option<Owner>, Error> {
+        Owner::inherited(self.clone())
+    }
+
+    /// Holders and waiters of one resource; `None` if it is unknown.
+    ///
+    /// # Errors
+    /// `InvalidName`; `Corrupt` or `Unreachable` if the engine is broken.
+    pub fn status(&self, name: &str) -> Result<Option<Status>, Error> {
+        let name = Name::new(name)?;
+        Ok(self.engine.status(Some(name))?.remove(name.text()))
+    }
+
+    /// Holders and waiters of every known resource.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unreachable` if the engine is broken.
+    pub fn status_all(&self) -> Result<StatusMap, Error> {
+        self.engine.status(None)
+    }
+
+    /// Statistics of one resource by mode; empty if it is unknown.
+    ///
+    /// # Errors
+    /// `InvalidName`; `Corrupt` or `Unreachable` if the engine is broken.
+    pub fn statistics(&self, name: &str) -> Result<std::collections::BTreeMap<Mode, Statistics>, Error> {
+        let name = Name::new(name)?;
+        Ok(self.engine.statistics(Some(name))?.remove(name.text()).unwrap_or_default())
+    }
+
+    /// Statistics of every known resource.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unreachable` if the engine is broken.
+    pub fn statistics_all(&self) -> Result<StatisticsMap, Error> {
+        self.engine.statistics(None)
+    }
+
+    /// Forgets the counters of one resource, or of all.
+    ///
+    /// # Errors
+    /// `InvalidName`; `Corrupt` or `Unreachable` if the engine is broken.
+    pub fn reset_statistics(&self, name: Option<&str>) -> Result<(), Error> {
+        let name = name.map(Name::new).transpose()?;
+        self.engine.reset_statistics(name)
+    }
+
+    /// Cycles that stand now, waits that last too long, and orders that contradict each other.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unreachable` if the engine is broken.
+    pub fn deadlocks(&self) -> Result<DeadlockReport, Error> {
+        self.engine.deadlocks(self.settings.suspect_after)
+    }
+
+    /// Events from `cursor` on (`None`: from now on), waiting at most `wait` for the first;
+    /// returns them with the next cursor. While somebody reads events, every operation is
+    /// recorded; else only waits, time-outs, deadlocks and recoveries are.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unreachable` if the engine is broken, `Unsupported` if it has no events.
+    pub fn events(&self, cursor: Option<u64>, wait: Duration) -> Result<(Vec<Event>, u64), Error> {
+        self.engine.events(cursor, wait)
+    }
+
+    /// Takes `name` from the holder with this fencing token and hands it to the next waiter. The
+    /// holder is not stopped: it learns of its loss when it releases. Only for an operator who
+    /// knows that the holder will do no harm, or for resources that check tokens.
+    ///
+    /// # Errors
+    /// `InvalidInput` if nobody holds `name` with that token, `Unsupported` if the engine cannot.
+    pub fn break_lock(&self, name: &str, token: u64) -> Result<Holder, Error> {
+        self.engine.revoke(Name::new(name)?, token)
+    }
+
+    /// The state of the engine itself: capacity, permissions, dead processes, problems.
+    ///
+    /// # Errors
+    /// `Unreachable` if the engine cannot be looked at.
+    pub fn health(&self) -> Result<Health, Error> {
+        self.engine.health()
+    }
+}
+
+impl fmt::Debug for LockManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockManager").field("url", &self.url()).field("settings", &self.settings).finish()
+    }
+}
+
+/// The engine of a target: one per target and process, so that one name is one lock.
+fn open((target, geometry): (Target, Geometry)) -> Result<&'static dyn Engine, Error> {
+    static OPEN: OnceLock<Mutex<HashMap<Target, &'static dyn Engine>>> = OnceLock::new();
+    let mut open = OPEN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(engine) = open.get(&target) {
+        return Ok(*engine);
+    }
+    let engine: &'static dyn Engine = match &target {
+        Target::Local(_) => Table::local(target.to_string(), geometry)?,
+        Target::Host(path) => Table::host(path, geometry)?,
+        Target::File(directory) => FileEngine::open(directory)?,
+    };
+    open.insert(target, engine);
+    Ok(engine)
+}

@@ -1,0 +1,72 @@
+//! Resource names: what is allowed, and the hash every engine places them by.
+
+use crate::error::{Error, ErrorKind};
+
+/// The longest name in bytes.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// A checked resource name with its hash. Borrowed, so that asking for a lock allocates nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name<'a> {
+    text: &'a str,
+    hash: u64,
+}
+
+impl<'a> Name<'a> {
+    /// Checks that `text` is 1 to 255 bytes of UTF-8 without NUL.
+    ///
+    /// The hash is XXH3-64 with seed 0. It places names in the shared table, so it is part of the
+    /// layout: processes built at different times must agree on it (`golden` below).
+    pub(crate) fn new(text: &'a str) -> Result<Name<'a>, Error> {
+        let problem = if text.is_empty() {
+            "is empty; a name has 1 to 255 bytes".to_owned()
+        } else if text.len() > MAX_NAME_BYTES {
+            format!("has {} bytes; a name has 1 to 255 bytes", text.len())
+        } else if text.as_bytes().contains(&0) {
+            "contains a NUL byte".to_owned()
+        } else {
+            return Ok(Name { text, hash: xxhash_rust::xxh3::xxh3_64(text.as_bytes()) });
+        };
+        let shown: String = text.chars().take(40).collect();
+        Err(Error::new(ErrorKind::InvalidName, format!("the lock name {shown:?} {problem}")))
+    }
+
+    /// A name that was checked and hashed before.
+    pub(crate) fn known(text: &'a str, hash: u64) -> Name<'a> {
+        Name { text, hash }
+    }
+
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_to_255_bytes_without_nul() {
+        let longest = "x".repeat(255);
+        for good in ["a", "episodic_db:episodic_memory.db", "/tmp/ü/日本", longest.as_str()] {
+            assert_eq!(Name::new(good).unwrap().text(), good);
+        }
+        let too_long = "x".repeat(256);
+        for bad in ["", "a\0b", too_long.as_str()] {
+            assert_eq!(Name::new(bad).unwrap_err().kind(), ErrorKind::InvalidName);
+        }
+    }
+
+    #[test]
+    fn golden() {
+        assert_eq!(Name::new("a").unwrap().hash(), 0xe6c6_32b6_1e96_4e1f);
+    }
+}

@@ -1,0 +1,196 @@
+//! Owners: who asks. The unit of attribution, re-entry and deadlock detection.
+
+use std::{
+    cell::Cell,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use crate::{
+    error::{Error, ErrorKind},
+    manager::LockManager,
+    mode::Mode,
+    request::{Request, RequestAll},
+};
+
+/// The longest owner label in bytes.
+pub const MAX_LABEL_BYTES: usize = 40;
+
+/// The environment variable that carries an owner's label to child processes.
+pub const OWNER_VARIABLE: &str = "LOCKS_OWNER";
+
+/// The environment variable that carries an owner's id (16 hexadecimal digits) to child processes.
+pub const OWNER_ID_VARIABLE: &str = "LOCKS_OWNER_ID";
+
+thread_local! {
+    static NEXT_ANONYMOUS: Cell<u64> = Cell::new(random());
+}
+
+/// 64 bits from the operating system's generator, by way of std's hasher keys.
+fn random() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// An id for a request without an owner.
+///
+/// Ids count up from a random start per thread, so they meet no other thread's or process's id
+/// (two of a million running counters meet with a chance of about 2^-24 per 10^6 ids each), and
+/// no shared counter slows threads down. A forked child draws again (`forget_anonymous`).
+pub(crate) fn anonymous() -> u64 {
+    NEXT_ANONYMOUS.with(|next| {
+        let id = next.get().wrapping_add(1);
+        next.set(id);
+        id | 1 << 63
+    })
+}
+
+/// Draws a new random start for this thread's anonymous ids: a forked child must not repeat its parent's.
+pub(crate) fn forget_anonymous() {
+    NEXT_ANONYMOUS.with(|next| next.set(random()));
+}
+
+/// A labelled owner as all of its handles and guards share it.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: u64,
+    pub(crate) label: String,
+    /// Another process may hold locks under this id (inheritance), so `held` is not the whole truth.
+    inherited: bool,
+    /// Requests of this owner that are held or waiting in this process.
+    requests: AtomicU32,
+    /// Names held in this process, in the order they were taken.
+    held: Mutex<Vec<String>>,
+}
+
+impl Identity {
+    fn new(id: u64, label: &str, inherited: bool) -> Result<Identity, Error> {
+        if label.is_empty() || label.len() > MAX_LABEL_BYTES || label.contains('\0') {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the owner label {label:?} must have 1 to {MAX_LABEL_BYTES} bytes and no NUL"),
+            ));
+        }
+        Ok(Identity { id, label: label.to_owned(), inherited, requests: AtomicU32::new(0), held: Mutex::default() })
+    }
+
+    /// Whether a wait of this owner could close a cycle, or a request of it re-enter.
+    pub(crate) fn may_hold(&self) -> bool {
+        self.inherited || self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn begun(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ended(&self) {
+        self.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Records the grant; returns the other names held before it.
+    pub(crate) fn took(&self, name: &str) -> Vec<String> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = held.iter().filter(|other| *other != name).cloned().collect();
+        held.push(name.to_owned());
+        before
+    }
+
+    pub(crate) fn gave(&self, name: &str) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = held.iter().rposition(|other| other == name) {
+            held.remove(index);
+        }
+    }
+}
+
+/// An agent, task or worker that takes locks under its own name.
+///
+/// Made by [`LockManager::owner`]. Requests made through it (or given it with
+/// [`Request::owner`](crate::Request::owner)) belong together: what one of them holds, another
+/// re-enters at once with the same token; a cycle of owners waiting for each other is found when it
+/// closes. Clones are the same owner. Without an owner each request is an owner of its own.
+///
+/// ```
+/// # use concurrent_locks::LockManager;
+/// let locks = LockManager::local();
+/// let agent = locks.owner("agent-7")?;
+/// let outer = agent.write("doc:owner").blocking()?;
+/// let inner = agent.read("doc:owner").blocking()?; // re-enters: the same owner holds it
+/// assert_eq!(outer.token(), inner.token());
+/// # Ok::<(), concurrent_locks::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Owner {
+    manager: LockManager,
+    identity: Arc<Identity>,
+}
+
+impl Owner {
+    pub(crate) fn new(manager: LockManager, label: &str) -> Result<Owner, Error> {
+        let id = anonymous() & !(1 << 63);
+        Ok(Owner { manager, identity: Arc::new(Identity::new(id, label, false)?) })
+    }
+
+    /// The owner a parent process passed down in the environment, if it did.
+    pub(crate) fn inherited(manager: LockManager) -> Result<Option<Owner>, Error> {
+        let Ok(label) = std::env::var(OWNER_VARIABLE) else { return Ok(None) };
+        let identity = match std::env::var(OWNER_ID_VARIABLE) {
+            Err(_) => Identity::new(anonymous() & !(1 << 63), &label, false)?,
+            Ok(text) => {
+                let id = u64::from_str_radix(&text, 16).map_err(|_| {
+                    Error::new(
+                        ErrorKind::InvalidInput,
+                        format!("{OWNER_ID_VARIABLE}={text:?} is not an owner id (hexadecimal digits)"),
+                    )
+                })?;
+                Identity::new(id, &label, true)?
+            }
+        };
+        Ok(Some(Owner { manager, identity: Arc::new(identity) }))
+    }
+
+    /// What a child process needs in its environment to be this owner: names and values.
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, String); 2] {
+        [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, self.id())]
+    }
+
+    /// The id, 16 hexadecimal digits, as status, events and errors show it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{:016x}", self.identity.id)
+    }
+
+    /// The label.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.identity.label
+    }
+
+    /// The same owner asking another manager, so that cycles through both are seen as one owner's.
+    #[must_use]
+    pub fn with(&self, manager: &LockManager) -> Owner {
+        Owner { manager: manager.clone(), identity: Arc::clone(&self.identity) }
+    }
+
+    /// [`LockManager::read`], by this owner.
+    pub fn read<'a>(&'a self, name: &'a str) -> Request<'a> {
+        self.manager.read(name).owner(self)
+    }
+
+    /// [`LockManager::write`], by this owner.
+    pub fn write<'a>(&'a self, name: &'a str) -> Request<'a> {
+        self.manager.write(name).owner(self)
+    }
+
+    /// [`LockManager::lock_all`], by this owner.
+    pub fn lock_all<'a>(&'a self, wanted: impl IntoIterator<Item = (&'a str, Mode)>) -> RequestAll<'a> {
+        self.manager.lock_all(wanted).owner(self)
+    }
+
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+}

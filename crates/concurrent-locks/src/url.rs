@@ -1,0 +1,122 @@
+//! URLs: one string decides how far a lock reaches.
+
+use std::{fmt, path::PathBuf};
+
+use crate::{
+    engine::table::Geometry,
+    error::{Error, ErrorKind},
+    manager::SPACE_VARIABLE,
+};
+
+/// What a URL names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// A space in this process.
+    Local(String),
+    /// A table file shared by the processes of this machine.
+    Host(PathBuf),
+    /// A directory of lock files.
+    File(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Local(space) => write!(f, "local:{space}"),
+            Target::Host(path) => write!(f, "host:{}", path.display()),
+            Target::File(directory) => write!(f, "file:{}", directory.display()),
+        }
+    }
+}
+
+/// Reads `local:[SPACE]`, `host:[SPACE]`, `host:/path/to/table` or `file:DIR`. The first three may
+/// end in `?resources=N&requests=N&processes=N`: the capacity of a table that has yet to be made.
+pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
+    let Some((plain, query)) = url.split_once('?') else { return Ok((parse_target(url)?, Geometry::DEFAULT)) };
+    let target = parse_target(plain)?;
+    let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("the lock URL {url:?} {what}"));
+    if matches!(target, Target::File(_)) {
+        return Err(invalid("has a capacity, which lock files do not need"));
+    }
+    let mut geometry = Geometry::DEFAULT;
+    for pair in query.split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let number: u32 =
+            value.parse().map_err(|_| invalid(&format!("has {pair:?}, where a whole number belongs behind =")))?;
+        geometry = match key {
+            "resources" => geometry.with_resources(number),
+            "requests" => geometry.with_requests(number),
+            "processes" => geometry.with_processes(number),
+            _ => {
+                None.ok_or_else(|| invalid(&format!("has {key:?}; possible are resources, requests and processes")))?
+            }
+        }
+        .ok_or_else(|| invalid(&format!("asks for {key} = {number}, which is out of range")))?;
+    }
+    Ok((target, geometry))
+}
+
+fn parse_target(url: &str) -> Result<Target, Error> {
+    let invalid = |why: &str| {
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!("the lock URL {url:?} {why}; use local:, host:, host:/path/to/table or file:DIR"),
+        )
+    };
+    let Some((scheme, rest)) = url.split_once(':') else { return Err(invalid("has no scheme")) };
+    match scheme {
+        "local" => Ok(Target::Local(rest.to_owned())),
+        "host" if rest.starts_with('/') => Ok(Target::Host(PathBuf::from(rest))),
+        "host" => {
+            let space =
+                if rest.is_empty() { std::env::var(SPACE_VARIABLE).unwrap_or_default() } else { rest.to_owned() };
+            let space = if space.is_empty() { "default".to_owned() } else { space };
+            let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if space.len() > 100 || !space.chars().all(plain) || space.starts_with('.') {
+                return Err(invalid(&format!(
+                    "names the space {space:?}, which may have letters, digits, - _ and . only"
+                )));
+            }
+            Ok(Target::Host(crate::engine::table::default_path(&space)))
+        }
+        "file" if rest.is_empty() => Err(invalid("names no directory")),
+        "file" => Ok(Target::File(std::path::absolute(rest).map_err(|error| Error::io(url, &error))?)),
+        _ => Err(invalid(&format!("has the unknown scheme {scheme:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_scheme_names_its_target() {
+        let target = |url| parse(url).unwrap().0;
+        assert_eq!(target("local:"), Target::Local(String::new()));
+        assert_eq!(target("host:/tmp/x.table"), Target::Host("/tmp/x.table".into()));
+        assert_eq!(target("host:/tmp/x.table?resources=64&processes=2"), target("host:/tmp/x.table"));
+        assert_ne!(parse("local:?requests=64").unwrap().1, Geometry::DEFAULT);
+        assert_eq!(target("file:/tmp/locks"), Target::File("/tmp/locks".into()));
+        let Target::Host(path) = target("host:blue") else { panic!("not a host target") };
+        assert!(path.ends_with("blue.table"));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_is_possible() {
+        for bad in ["", "local", "ftp:x", "file:", "host:../x", "host:a b"] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("host:/path/to/table"), "{error}");
+        }
+        for bad in [
+            "local:?",
+            "local:?resources",
+            "local:?resources=x",
+            "local:?locks=3",
+            "local:?processes=0",
+            "file:/x?resources=3",
+        ] {
+            assert_eq!(parse(bad).unwrap_err().kind(), ErrorKind::InvalidInput, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The arguments, as clap reads them. Types only: what they mean is in the file of each verb.
+
+use std::{ffi::OsString, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    demo::{AgentArgs, DemoArgs},
+    exit,
+    patience::{self, Patience},
+};
+
+/// Named read/write locks for shell commands and scripts: fair, crash-safe, and you see who holds what
+#[derive(Debug, Parser)]
+#[command(name = "locks", version, max_term_width = 100, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb understands.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// The locks to use: host:, host:SPACE, host:/path/to/table or file:DIR; goes before --space
+    /// [env: CONCURRENT_LOCKS_URL] [default: host:]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+
+    /// Short for --url host:SPACE [env: LOCKS_SPACE, used by host: where no space is named]
+    #[arg(long, global = true, value_name = "SPACE")]
+    pub(crate) space: Option<String>,
+
+    /// Print JSON (see docs/json.md)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a command while holding one or several locks
+    ///
+    /// Waits for the locks, runs CMD, gives the locks back and exits with CMD's exit code. CMD finds
+    /// its fencing token in LOCKS_TOKEN, the lock's name in LOCKS_NAME (several: one a line, in the same
+    /// order) and its owner in LOCKS_OWNER. A `locks run` inside CMD belongs to the same owner and may
+    /// take the same locks again.
+    Run(RunArgs),
+    /// Show who holds and who waits
+    Status(StatusArgs),
+    /// Show how often and how long locks were waited for and held
+    Stats(StatsArgs),
+    /// Show what happens, live
+    Watch(WatchArgs),
+    /// Show deadlocks, waits that last too long, and orders that contradict each other
+    Deadlocks(DeadlocksArgs),
+    /// Take a lock away from its holder
+    ///
+    /// Takes the lock from the holder with this fencing token and hands it to the next waiter. The
+    /// holder is not stopped: it goes on as if it held the lock, and learns of its loss only when it
+    /// gives the lock back. Break a lock only when its holder can do no harm any more, or where the
+    /// protected resource itself refuses old fencing tokens.
+    Break(BreakArgs),
+    /// Check the lock table: capacity, permissions, dead processes
+    Doctor,
+    /// Show it all at work: agent processes on shared memories, one of them killed in mid-write
+    Demo(DemoArgs),
+    /// One agent of the demo (used by `locks demo`)
+    #[command(hide = true)]
+    DemoAgent(AgentArgs),
+    /// Becomes CMD, which ends when the process that started it dies (used by `locks run`)
+    #[command(hide = true)]
+    BoundExec(BoundExecArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct RunArgs {
+    /// Share the locks with other readers
+    #[arg(short = 's', long, visible_alias = "shared", conflicts_with = "write")]
+    pub(crate) read: bool,
+
+    /// Hold the locks alone (the default)
+    #[arg(short = 'x', long, visible_alias = "exclusive")]
+    pub(crate) write: bool,
+
+    /// Give up after this time: 10s, 1m30s, 0.5 (seconds), or never
+    #[arg(short = 'w', long, value_name = "TIME", default_value = "never")]
+    pub(crate) timeout: Patience,
+
+    /// Do not wait at all
+    #[arg(short, long, conflicts_with = "timeout")]
+    pub(crate) nonblock: bool,
+
+    /// How urgent it is: P counts like having come P seconds earlier (-128 to 127)
+    #[arg(short, long, value_name = "P", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) priority: i8,
+
+    /// Who asks, as others see it [default: the owner of the surrounding `locks run`, else CMD and the process id]
+    #[arg(short, long, value_name = "LABEL")]
+    pub(crate) owner: Option<String>,
+
+    /// What it is for, as others see it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) note: String,
+
+    /// Exit code when the locks were not got in time
+    #[arg(short = 'E', long, value_name = "CODE", default_value_t = 75)]
+    pub(crate) conflict_exit_code: u8,
+
+    /// What becomes of CMD if `locks run` itself is killed with SIGKILL, which frees the locks at once
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Orphan::Term)]
+    pub(crate) if_killed: Orphan,
+
+    /// Name of a lock; several are taken all or nothing, in an order that cannot deadlock
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+
+    /// The command to run, after `--`
+    #[arg(required = true, last = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What becomes of the command when `locks run` is killed and cannot end it itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Orphan {
+    /// It gets SIGTERM: it can clean up, and may run on for that long without the locks
+    Term,
+    /// It gets SIGKILL: it is stopped at once, in the middle of whatever it does
+    Kill,
+    /// It runs on without the locks
+    Leave,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Name of a lock [default: all]
+    pub(crate) name: Option<String>,
+
+    /// Also list locks that nobody holds or waits for
+    #[arg(short, long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatsArgs {
+    /// Name of a lock [default: all]
+    pub(crate) name: Option<String>,
+
+    /// Forget the counters after showing them
+    #[arg(long)]
+    pub(crate) reset: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WatchArgs {
+    /// Names of locks [default: all]
+    pub(crate) names: Vec<String>,
+
+    /// Stop after so many events
+    #[arg(short = 'c', long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+
+    /// Stop after this time: 10s, 1m30s, 0.5 (seconds), or never
+    #[arg(long, value_name = "TIME", default_value = "never")]
+    pub(crate) seconds: Patience,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DeadlocksArgs {
+    /// Which waits last too long: 10s, 1m30s, 0.5 (seconds)
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = patience::time)]
+    pub(crate) suspect_after: Duration,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BreakArgs {
+    /// Name of the lock
+    pub(crate) name: String,
+
+    /// Fencing token of the grant to break, as `locks status` shows it
+    #[arg(short, long, value_name = "N")]
+    pub(crate) token: u64,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BoundExecArgs {
+    /// The process whose death ends the command
+    #[arg(long)]
+    pub(crate) parent: i32,
+
+    /// Number of the signal that ends it
+    #[arg(long)]
+    pub(crate) signal: i32,
+
+    #[arg(required = true, last = true)]
+    pub(crate) command: Vec<OsString>,
+}

@@ -1,0 +1,59 @@
+//! `locks deadlocks`: cycles that stand, waits that last too long, orders that contradict each other.
+
+use std::process::ExitCode;
+
+use concurrent_locks::{DeadlockReport, LockManager};
+
+use crate::{
+    cli::DeadlocksArgs,
+    exit::Exit,
+    output::Output,
+    table::{Cell, Table, plain},
+};
+
+pub(crate) fn run(args: &DeadlocksArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
+    let mut settings = *locks.settings();
+    settings.suspect_after = args.suspect_after;
+    let report = locks.clone().with_settings(settings).deadlocks()?;
+    if output.json() {
+        output.object(&report)?;
+    } else {
+        output.text(describe(&report))?;
+    }
+    Ok(Exit::Success.into())
+}
+
+fn describe(report: &DeadlockReport) -> String {
+    let mut parts = Vec::new();
+    if report.cycles.is_empty() {
+        parts.push(format!("no deadlock stands; {} broken so far", report.broken));
+    } else {
+        parts.push(format!("deadlocks that stand: {}; {} broken so far", report.cycles.len(), report.broken));
+        parts.extend(report.cycles.iter().map(|cycle| format!("  {}", plain(&cycle.to_string()))));
+    }
+    if !report.suspects.is_empty() {
+        parts.push("\nwaits that last suspiciously long:".to_owned());
+        let mut table = Table::new(["LOCK", "WAITING", "MODE", "FOR", "WRITER", "READERS"]);
+        for suspect in &report.suspects {
+            table.row([
+                Cell::text(&suspect.resource),
+                Cell::text(&suspect.requester),
+                Cell::text(suspect.lock_type.as_str()),
+                Cell::milliseconds(suspect.wait_time_seconds * 1e3),
+                Cell::text(suspect.current_writer.as_deref().unwrap_or("-")),
+                Cell::text(suspect.current_readers.join(", ")),
+            ]);
+        }
+        parts.push(table.to_string());
+    }
+    if !report.inversions.is_empty() {
+        parts.push("\nlocks taken in both orders (a deadlock that has not happened yet):".to_owned());
+        parts.extend(report.inversions.iter().map(|inversion| {
+            plain(&format!(
+                "  {:?} then {:?} by {}, the other way round by {}",
+                inversion.first, inversion.second, inversion.first_then_second, inversion.second_then_first
+            ))
+        }));
+    }
+    parts.join("\n")
+}

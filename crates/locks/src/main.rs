@@ -1,0 +1,64 @@
+//! The `locks` command: flock(1)'s job with names, fairness and sight.
+//!
+//! One verb is one file; `cli` has the arguments, `exit` the exit codes, `output` the only door to
+//! stdout, `table` what people read. `docs/cli.md` and `docs/json.md` describe what users may rely on.
+
+mod break_lock;
+mod cli;
+mod deadlocks;
+mod demo;
+mod doctor;
+mod exit;
+mod output;
+mod patience;
+mod run;
+mod space;
+mod stats;
+mod status;
+mod table;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Verb},
+    exit::Exit,
+    output::Output,
+};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come as errors too, and belong on stdout. If that is closed, nobody reads them.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
+        }
+    };
+    let output = Output::new(cli.global.json, cli.global.quiet);
+    dispatch(&cli, &output).unwrap_or_else(|error| {
+        if output::is_closed(&error) {
+            return Exit::Success.into();
+        }
+        output.failure(&error);
+        Exit::of(&error).into()
+    })
+}
+
+fn dispatch(cli: &Cli, output: &Output) -> anyhow::Result<ExitCode> {
+    let global = &cli.global;
+    match &cli.verb {
+        Verb::Run(args) => run::run(args, &space::open(global)?, output),
+        Verb::Status(args) => status::run(args, &space::open(global)?, output),
+        Verb::Stats(args) => stats::run(args, &space::open(global)?, output),
+        Verb::Watch(args) => watch::run(args, &space::open(global)?, output),
+        Verb::Deadlocks(args) => deadlocks::run(args, &space::open(global)?, output),
+        Verb::Break(args) => break_lock::run(args, &space::open(global)?, output),
+        Verb::Doctor => doctor::run(&space::open(global)?, output),
+        Verb::Demo(args) => demo::run(args, output.json()),
+        Verb::DemoAgent(args) => demo::run_agent(args),
+        Verb::BoundExec(args) => run::bound::exec(args),
+    }
+}

@@ -1,0 +1,47 @@
+//! `locks break`.
+
+use crate::{snapshot, space::Space};
+
+#[test]
+fn a_broken_lock_goes_to_the_next_and_its_holder_learns_of_it() {
+    let space = Space::new();
+    let mut holder = space.hold("x", &["--owner", "agent-7"]);
+    let mut waiter = space.start(["run", "--owner", "agent-8", "x", "--", "echo", "mine"]);
+    space.until_waiters("x", 1);
+    let token = space.status("x")["holders"][0]["token"].to_string();
+    snapshot!(space.finish(["break", "x", "--token", &token, "--yes"]), @"");
+    waiter.expect("mine");
+    holder.tell("");
+    assert_eq!(holder.code(), Some(70), "its success is doubtful");
+}
+
+#[test]
+fn a_failed_command_keeps_its_exit_code_when_its_lock_was_broken() {
+    let space = Space::new();
+    let mut holder = space.start(["run", "x", "--", "sh", "-c", "echo $LOCKS_TOKEN; read line; exit 3"]);
+    let token = holder.line();
+    let broken = space.json(["break", "x", "--token", &token, "--yes"]);
+    assert_eq!((&broken["resource_name"], broken["broken"]["token"].to_string()), (&"x".into(), token));
+    holder.tell("");
+    assert_eq!(holder.code(), Some(3));
+}
+
+#[test]
+fn without_a_terminal_it_must_be_said_that_it_is_meant() {
+    let space = Space::new();
+    let holder = space.hold("x", &["--owner", "agent-7"]);
+    let token = space.status("x")["holders"][0]["token"].to_string();
+    snapshot!(space.finish(["break", "x", "--token", &token]), @"");
+    assert_eq!(space.code(["run", "-n", "x", "--", "true"]), Some(75), "it is still held");
+    holder.let_go();
+}
+
+#[test]
+fn a_token_that_nobody_holds_breaks_nothing() {
+    let space = Space::new();
+    let holder = space.hold("x", &["--owner", "agent-7"]);
+    let token = space.status("x")["holders"][0]["token"].as_u64().unwrap() + 1;
+    assert_eq!(space.code(["break", "x", "--yes", "--token", &token.to_string()]), Some(1));
+    snapshot!(space.finish(["break", "unheard-of", "--yes", "--token", "1"]), @"");
+    holder.let_go();
+}

@@ -1,0 +1,13 @@
+//! The `locks` command as its user sees it: real processes on a real lock table.
+
+mod break_lock;
+mod deadlocks;
+mod docs;
+mod git;
+mod json;
+mod run;
+mod sight;
+mod signals;
+mod space;
+mod terminal;
+mod usage;

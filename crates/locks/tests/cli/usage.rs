@@ -1,0 +1,76 @@
+//! Bad input: told clearly, with exit code 64; and a broken engine is never taken for a busy lock.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use crate::{snapshot, space::Space};
+
+#[test]
+fn bad_input_is_told() {
+    let space = Space::new();
+    snapshot!(space.finish(["run", "repo"]), @"");
+    snapshot!(space.finish(["run", "repo", "git", "commit"]), @"");
+    snapshot!(space.finish(["run", "--", "true"]), @"");
+    snapshot!(space.finish(["run", "--timeout", "soon", "repo", "--", "true"]), @"");
+    snapshot!(space.finish(["run", "", "--", "true"]), @"");
+    snapshot!(space.finish(["run", "--owner", "", "repo", "--", "true"]), @"");
+    snapshot!(space.finish(["--url", "ftp:x", "status"]), @"");
+    snapshot!(space.finish(["--url", "local:", "run", "repo", "--", "true"]), @"");
+    snapshot!(space.finish(["break", "repo"]), @"");
+    for bad in [
+        &["run", "--read", "--write", "x", "--", "true"][..],
+        &["run", "-n", "-w", "1", "x", "--", "true"],
+        &["run", "-w", "-1", "x", "--", "true"],
+        &["run", "-p", "128", "x", "--", "true"],
+        &["run", "-E", "256", "x", "--", "true"],
+        &["run", "--if-killed", "pray", "x", "--", "true"],
+        &["run", &"x".repeat(256), "--", "true"],
+        &["run", "--owner", &"x".repeat(41), "x", "--", "true"],
+        &["--space", "../x", "status"],
+        &["watch", "--count", "many"],
+        &["nonsense"],
+        &[],
+    ] {
+        assert_eq!(space.code(bad), Some(64), "{bad:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let space = Space::new();
+    for good in [&["--help"][..], &["run", "--help"], &["--version"], &["help", "break"]] {
+        let output = space.finish(good);
+        assert!(output.status.success() && output.stderr.is_empty() && !output.stdout.is_empty(), "{good:?}");
+    }
+}
+
+#[test]
+fn the_environment_names_the_locks_and_the_command_line_goes_before_it() {
+    let space = Space::new();
+    let other = Space::new();
+    assert_eq!(space.code(["run", "here", "--", "true"]), Some(0));
+    assert!(space.status("here").is_object());
+    assert!(space.json(["--url", &other.url(), "status"]).as_object().unwrap().is_empty());
+    // The space of `host:` comes from the environment too; a bad one shows that it was looked at.
+    let with_space = |url: &str| {
+        let mut command = space.locks(["status"]);
+        command.env("CONCURRENT_LOCKS_URL", url).env("LOCKS_SPACE", "../nowhere");
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(with_space("host:"), Some(64));
+    assert_eq!(with_space(""), Some(64));
+    assert_eq!(with_space(&space.url()), Some(0));
+    // What the command line says goes before all of it.
+    let mut command = space.locks(["--space", "../x", "--url", &space.url(), "status"]);
+    assert_eq!(command.env("LOCKS_SPACE", "../nowhere").output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn a_broken_engine_is_69_and_never_busy() {
+    let space = Space::new();
+    fs::write(space.path("t.table"), "this is no lock table").unwrap();
+    fs::set_permissions(space.path("t.table"), fs::Permissions::from_mode(0o600)).unwrap();
+    let output = space.finish(["run", "-E", "9", "repo", "--", "true"]);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("t.table"), "{output:?}");
+    assert_eq!(space.code(["--url", "host:/proc/no/such/folder/t.table", "run", "x", "--", "true"]), Some(69));
+}

@@ -1,0 +1,55 @@
+//! Project tasks. `cargo xtask help` lists them; `.ci/run` and the README call the same ones.
+
+mod arrows;
+mod death;
+mod layers;
+mod lint;
+mod step;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask TASK [ARGS]
+
+  test [ARGS]    install what the tests need, run all tests and doctests; ARGS go to nextest
+  lint           formatting, clippy, documentation, layers, and dependencies (cargo-deny, if installed)
+  ci             lint, then test: what .ci/run does
+  layers         check which module of the library may use which
+  bench [ARGS]   the benchmarks; ARGS go to locks-bench (--quick, --only GROUP, --json)
+  death [ARGS]   kill a process at every instruction of the lock paths (long); ARGS go to the stepper
+                 (--stride N, --points N, names of scenarios)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((task, rest)) = arguments.split_first() else {
+        eprintln!("{HELP}");
+        return ExitCode::from(64);
+    };
+    let result = match (task.as_str(), rest) {
+        ("test", rest) => test::run(rest),
+        ("lint", []) => lint::run(),
+        ("ci", []) => lint::run().and_then(|()| test::run(&[])),
+        ("layers", []) => layers::run(),
+        ("bench", rest) => {
+            step::run("benchmarks", step::cargo(["run", "--release", "-p", "locks-bench", "--"]).args(rest))
+        }
+        ("death", rest) => death::run(rest),
+        ("help" | "--help" | "-h", _) => {
+            eprintln!("{HELP}");
+            Ok(())
+        }
+        _ => {
+            eprintln!("unknown task: {}\n\n{HELP}", arguments.join(" "));
+            return ExitCode::from(64);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("\nxtask {task}: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `cargo xtask test`: everything a newcomer needs to see the tests pass.
+
+use crate::{
+    step::{self, Outcome, cargo},
+    tools,
+};
+
+/// Installs what the tests need, then runs all of them; `arguments` go to nextest.
+///
+/// The doctests run even if a test failed: one run should tell everything.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    tools::program("git", "--version", "git")?;
+    tools::nextest()?;
+    let mut tests = cargo(["nextest", "run", "--workspace"]);
+    if std::env::var_os("CI").is_some() {
+        // nextest would take a profile from NEXTEST_PROFILE too; the flag is what the log shows.
+        tests.args(["--profile", "ci"]);
+    }
+    let tests = step::run("tests", tests.args(arguments));
+    if !arguments.is_empty() {
+        // Somebody picked tests: do not follow with all doctests.
+        return tests;
+    }
+    // nextest does not run doctests; these include the Rust examples of README.md and docs/.
+    let doctests = step::run("doctests", &mut cargo(["test", "--doc", "--workspace"]));
+    match (tests, doctests) {
+        (Ok(()), Ok(())) => Ok(()),
+        (Err(one), Ok(())) | (Ok(()), Err(one)) => Err(one),
+        (Err(one), Err(other)) => Err(format!("{one}\n{other}")),
+    }
+}
