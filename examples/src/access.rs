@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use concurrent_locks::{Error, GuardAll, Mode, Owner, RequestAll};
+use concurrent_locks::{Error, Guard, GuardAll, Mode, Owner, RequestAll};
 
 type Observer = Arc<dyn Fn(&Section<'_>) + Send + Sync>;
 
@@ -107,8 +107,13 @@ impl Access {
     }
 
     fn held(&self, resources: &[&str], mode: Mode, asked: Instant, guards: Option<GuardAll>) -> Held {
+        let held_since = |resource: &str| {
+            let held_for = guards.as_ref().and_then(|guards| guards.get(resource)).map(Guard::held_for);
+            held_for.map_or(asked, |held_for| Instant::now() - held_for)
+        };
+        let locks = resources.iter().map(|name| Lock { resource: (*name).to_owned(), granted: held_since(name) });
         Held {
-            resources: resources.iter().map(|resource| (*resource).to_owned()).collect(),
+            locks: locks.collect(),
             mode,
             asked,
             granted: if guards.is_some() { Instant::now() } else { asked },
@@ -131,7 +136,7 @@ pub struct Section<'a> {
     /// Who held it; `None` without locks.
     pub owner: Option<&'a Owner>,
     /// What was held.
-    pub resources: &'a [String],
+    pub locks: &'a [Lock],
     /// In which mode.
     pub mode: Mode,
     /// When it was asked for.
@@ -142,10 +147,19 @@ pub struct Section<'a> {
     pub released: Instant,
 }
 
+/// One lock of a section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// Its name.
+    pub resource: String,
+    /// When it was granted, by the clock of the locks; without locks, when it was asked for.
+    pub granted: Instant,
+}
+
 /// The locks of one section, and the proof for the steps of a store that need them.
 #[must_use = "the locks are given back as soon as this is dropped"]
 pub struct Held {
-    resources: Vec<String>,
+    locks: Vec<Lock>,
     mode: Mode,
     asked: Instant,
     granted: Instant,
@@ -168,15 +182,15 @@ impl Held {
     /// # Panics
     /// If `resource` is not held in `mode` or stronger: a mistake in the calling code.
     pub(crate) fn assert_holds(&self, resource: &str, mode: Mode) {
-        let holds = self.mode.covers(mode) && self.resources.iter().any(|held| held == resource);
-        assert!(holds, "this step needs {resource:?} to {mode}, held is {:?} to {}", self.resources, self.mode);
+        let holds = self.mode.covers(mode) && self.locks.iter().any(|lock| lock.resource == resource);
+        assert!(holds, "this step needs {resource:?} to {mode}, and has {self:?}");
     }
 
     fn tell(&mut self) {
         if let Some(observer) = self.observer.take() {
             observer(&Section {
                 owner: self.owner.as_ref(),
-                resources: &self.resources,
+                locks: &self.locks,
                 mode: self.mode,
                 asked: self.asked,
                 granted: self.granted,
@@ -194,6 +208,6 @@ impl Drop for Held {
 
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("resources", &self.resources).field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Held").field("locks", &self.locks).field("mode", &self.mode).finish_non_exhaustive()
     }
 }

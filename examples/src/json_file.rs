@@ -36,7 +36,7 @@ fn replace(path: &Path, new: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = File::create(new)?;
     for chunk in text.chunks(CHUNK_BYTES) {
         file.write_all(chunk)?;
-        // Other processes run on as many cores as they like; this only makes the window visible on one.
+        // Lets others run between two writes, also where there is only one core.
         std::thread::yield_now();
     }
     fs::rename(new, path)

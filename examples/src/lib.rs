@@ -28,7 +28,7 @@ mod site_memory;
 mod skill_library;
 mod skill_memory;
 
-pub use access::{Access, Held, Section};
+pub use access::{Access, Held, Lock, Section};
 pub use episode::{EPISODES, Episode, Outcome};
 pub use episodic_memory::EpisodicMemoryStore;
 pub use error::Error;

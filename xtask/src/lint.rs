@@ -6,10 +6,11 @@ use crate::{
     tools,
 };
 
-/// Formatting, layers, clippy, documentation, dependencies; the quick ones first.
+/// Lock file, formatting, layers, clippy, documentation, dependencies; the quick ones first.
 pub(crate) fn run() -> Outcome {
     tools::component("rustfmt", "fmt")?;
     tools::component("clippy", "clippy")?;
+    step::run("lock file", &mut cargo(["fetch", "--quiet", "--locked"]))?;
     step::run("formatting", &mut cargo(["fmt", "--all", "--check"]))?;
     layers::run()?;
     step::run("clippy", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;

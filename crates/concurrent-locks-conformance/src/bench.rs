@@ -53,6 +53,22 @@ impl Bench {
         self.locks.clone().with_settings(settings)
     }
 
+    /// Locks of another space of the same kind, with the capacity of `query` (`resources=64`).
+    ///
+    /// # Panics
+    /// If the engine cannot be opened.
+    #[must_use]
+    pub fn with_capacity(&self, query: &str) -> LockManager {
+        let locks = LockManager::connect(&self.url_with_capacity(query));
+        locks.unwrap_or_else(|error| panic!("{query}: {error}")).with_settings(patient())
+    }
+
+    /// The URL of [`Bench::with_capacity`].
+    #[must_use]
+    pub fn url_with_capacity(&self, query: &str) -> String {
+        format!("{}-sized?{query}", self.space.url)
+    }
+
     /// The URL of the space.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -124,7 +124,9 @@ impl Field<'_> {
         let Chaos { workers, names, namespaces, seed, .. } = self.chaos;
         let mut command = if namespaces { Command::new("unshare") } else { Command::new(self.victim) };
         if namespaces {
-            command.args(["-Urpf", "--mount-proc"]).arg(self.victim);
+            // It complains about its own signal mask whenever its child is killed; a worker that
+            // sees something go wrong leaves it in a file.
+            command.args(["-Urpf", "--mount-proc"]).arg(self.victim).stderr(Stdio::null());
         }
         let numbers = [names as u64, workers, worker, self.incarnations, seed.wrapping_add(self.incarnations)];
         command.arg("chaos").arg(&self.url).arg(&self.directory).args(numbers.map(|number| number.to_string()));

@@ -36,21 +36,20 @@ pub struct Report {
     pub kills: usize,
     /// How many instructions the operation has.
     pub instructions: u64,
-    /// From each kill until another process had taken all the locks, sorted.
-    pub recoveries: Vec<Duration>,
+    /// From each kill until another process had taken all the locks, and after how many instructions
+    /// that kill was; sorted.
+    pub recoveries: Vec<(Duration, u64)>,
     /// Buckets that were rebuilt meanwhile.
     pub rebuilds: u64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let median = self.recoveries.get(self.recoveries.len() / 2).copied().unwrap_or_default();
-        let worst = self.recoveries.last().copied().unwrap_or_default();
-        write!(
-            f,
-            "{:20} {:6} kills in {:8} instructions, {:6} rebuilds, others went on after {median:.1?}, at worst {worst:.1?}",
-            self.name, self.kills, self.instructions, self.rebuilds
-        )
+        let Report { name, kills, instructions, recoveries, rebuilds } = self;
+        let (median, _) = recoveries.get(kills / 2).copied().unwrap_or_default();
+        let (worst, at) = recoveries.last().copied().unwrap_or_default();
+        write!(f, "{name:20} {kills:6} kills in {instructions:7} instructions, {rebuilds:5} rebuilds; ")?;
+        write!(f, "others went on after {median:.1?}, at worst {worst:.1?} (killed after {at})")
     }
 }
 
@@ -61,7 +60,7 @@ struct Arena<'a> {
     url: String,
     locks: LockManager,
     round: u64,
-    recoveries: Vec<Duration>,
+    recoveries: Vec<(Duration, u64)>,
 }
 
 /// Runs a scenario. `victim` is the program of `src/bin/victim.rs`.
@@ -74,9 +73,7 @@ pub fn run(scenario: &Scenario, plan: Plan, victim: &Path) -> Result<Report> {
     let locks = LockManager::connect(&url)?;
     (scenario.furnish)(&locks)?;
     let mut arena = Arena { scenario, victim: victim.to_owned(), url, locks, round: 0, recoveries: Vec::new() };
-    let instructions = match arena.kill_after(u64::MAX)? {
-        Reached::End(instructions) | Reached::Steps(instructions) => instructions,
-    };
+    let (Reached::Steps(instructions) | Reached::End(instructions)) = arena.kill_after(u64::MAX)?;
     let stride = match plan {
         Plan::Stride(stride) => stride,
         Plan::Points(points) => (instructions / points).max(1),
@@ -132,7 +129,8 @@ impl Arena<'_> {
         for name in both {
             self.locks.write(name).timeout(DEADLINE).blocking()?.release()?;
         }
-        self.recoveries.push(died.elapsed());
+        let (Reached::Steps(at) | Reached::End(at)) = reached;
+        self.recoveries.push((died.elapsed(), at));
         for waiter in waiters {
             waiter.join().map_err(|_| "a waiter panicked")??;
         }

@@ -11,7 +11,8 @@ use std::{
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn survives(input: &Path) {
+/// What went wrong, if anything did.
+fn harm(input: &Path) -> Option<String> {
     let directory = tempfile::tempdir().expect("a directory");
     let mut child = Command::new(env!("CARGO_BIN_EXE_victim"))
         .arg("hostile")
@@ -25,11 +26,11 @@ fn survives(input: &Path) {
         }
         if begin.elapsed() > LIMIT {
             child.kill().expect("it is our child");
-            panic!("{}: hangs", input.display());
+            return Some(format!("{}: hangs", input.display()));
         }
         std::thread::sleep(Duration::from_millis(1));
     };
-    assert!(status.success(), "{}: {status}", input.display());
+    (!status.success()).then(|| format!("{}: {status}", input.display()))
 }
 
 #[test]
@@ -39,7 +40,8 @@ fn the_corpus_does_no_harm() {
         fs::read_dir(&corpus).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();
     inputs.sort();
     assert!(inputs.len() >= 20, "the corpus is gone");
-    inputs.iter().for_each(|input| survives(input));
+    let harm: Vec<String> = inputs.iter().filter_map(|input| harm(input)).collect();
+    assert!(harm.is_empty(), "{harm:#?}");
 }
 
 #[test]
@@ -58,6 +60,10 @@ fn random_damage_does_no_harm() {
         }
         let path = directory.path().join(format!("random-{number}"));
         fs::write(&path, input).expect("the input");
-        survives(&path);
+        if let Some(harm) = harm(&path) {
+            let kept = std::env::temp_dir().join(format!("open_table-random-{number}"));
+            fs::copy(&path, &kept).expect("a copy");
+            panic!("{harm}; the input is kept in {}, for the corpus", kept.display());
+        }
     }
 }

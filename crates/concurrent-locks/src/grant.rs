@@ -113,8 +113,8 @@ impl Walk {
             return Step::Grant;
         }
         self.stayed = self.stayed.with(mode);
-        let blocked = self.stayed.union(held_by_others);
-        if Mode::ALL.iter().all(|mode| mode.conflicts().meets(blocked)) { Step::Stop } else { Step::Stay }
+        // Not decided by who holds: what an owner holds is not in the way of its own later requests.
+        if Mode::ALL.iter().all(|mode| mode.conflicts().meets(self.stayed)) { Step::Stop } else { Step::Stay }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
+    deadlock::DeadlockPolicy,
     engine::{Ask, Ending, Engine, Grant, Wait},
     error::Error,
-    manager::{Fairness, Settings},
+    manager::Fairness,
     mode::Mode,
     name::Name,
     owner::Identity,
@@ -31,10 +32,13 @@ pub struct Guard {
 pub(crate) struct Asked {
     pub(crate) owner: u64,
     pub(crate) priority: i8,
-    pub(crate) settings: Settings,
+    pub(crate) write_timeout: Option<Duration>,
+    pub(crate) policy: DeadlockPolicy,
+    pub(crate) fairness: Fairness,
 }
 
 impl Guard {
+    #[inline]
     pub(crate) fn new(
         engine: &'static dyn Engine,
         grant: Grant,
@@ -121,8 +125,8 @@ impl Guard {
             priority: self.asked.priority,
             note: "",
             wait,
-            policy: self.asked.settings.deadlocks,
-            fairness: self.asked.settings.fairness,
+            policy: self.asked.policy,
+            fairness: self.asked.fairness,
         };
         Waiting::begin(self.engine, &ask)
     }
@@ -134,13 +138,14 @@ impl Guard {
     }
 
     pub(crate) fn write_timeout(&self) -> Option<Duration> {
-        self.asked.settings.write_timeout
+        self.asked.write_timeout
     }
 
     fn fairness(&self) -> Fairness {
-        self.asked.settings.fairness
+        self.asked.fairness
     }
 
+    #[inline]
     fn give_back(&mut self, ending: Ending) -> Result<(), Error> {
         if std::mem::replace(&mut self.released, true) {
             return Ok(());
@@ -156,6 +161,7 @@ impl Guard {
 }
 
 impl Drop for Guard {
+    #[inline]
     fn drop(&mut self) {
         let ending = if std::thread::panicking() { Ending::Panicked } else { Ending::Normal };
         // A drop has nobody to tell that the grant was lost; `release` does.

@@ -155,16 +155,19 @@ impl LockManager {
     }
 
     /// A request to hold `name` together with other readers. See [`Request`].
+    #[inline]
     pub fn read<'a>(&self, name: &'a str) -> Request<'a> {
         self.request(name, Mode::Read)
     }
 
     /// A request to hold `name` alone. See [`Request`].
+    #[inline]
     pub fn write<'a>(&self, name: &'a str) -> Request<'a> {
         self.request(name, Mode::Write)
     }
 
     /// A request to hold `name` in `mode`.
+    #[inline]
     pub fn request<'a>(&self, name: &'a str, mode: Mode) -> Request<'a> {
         Request::new(self.engine, &self.settings, Name::new(name), None, mode)
     }

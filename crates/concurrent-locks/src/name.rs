@@ -17,18 +17,12 @@ impl<'a> Name<'a> {
     ///
     /// The hash is XXH3-64 with seed 0. It places names in the shared table, so it is part of the
     /// layout: processes built at different times must agree on it (`golden` below).
+    #[inline]
     pub(crate) fn new(text: &'a str) -> Result<Name<'a>, Error> {
-        let problem = if text.is_empty() {
-            "is empty; a name has 1 to 255 bytes".to_owned()
-        } else if text.len() > MAX_NAME_BYTES {
-            format!("has {} bytes; a name has 1 to 255 bytes", text.len())
-        } else if text.as_bytes().contains(&0) {
-            "contains a NUL byte".to_owned()
-        } else {
+        if (1..=MAX_NAME_BYTES).contains(&text.len()) && !text.as_bytes().contains(&0) {
             return Ok(Name { text, hash: xxhash_rust::xxh3::xxh3_64(text.as_bytes()) });
-        };
-        let shown: String = text.chars().take(40).collect();
-        Err(Error::new(ErrorKind::InvalidName, format!("the lock name {shown:?} {problem}")))
+        }
+        Err(invalid(text))
     }
 
     /// A name that was checked and hashed before.
@@ -47,6 +41,17 @@ impl<'a> Name<'a> {
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
+}
+
+#[cold]
+fn invalid(text: &str) -> Error {
+    let problem = match text.len() {
+        0 => "is empty; a name has 1 to 255 bytes".to_owned(),
+        len if len > MAX_NAME_BYTES => format!("has {len} bytes; a name has 1 to 255 bytes"),
+        _ => "contains a NUL byte".to_owned(),
+    };
+    let shown: String = text.chars().take(40).collect();
+    Error::new(ErrorKind::InvalidName, format!("the lock name {shown:?} {problem}"))
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use std::{
 };
 
 use crate::{
+    deadlock::DeadlockPolicy,
     engine::{Ask, Engine, Grant, Progress, Ticket, Wait},
     error::{Error, ErrorKind},
     guard::{Asked, Guard, GuardAll},
-    manager::Settings,
+    manager::{Fairness, Settings},
     mode::Mode,
     name::Name,
     owner::{self, Identity, Owner},
@@ -57,17 +58,20 @@ pub const MAX_NOTE_BYTES: usize = 80;
 #[derive(Clone)]
 pub struct Request<'a> {
     engine: &'static dyn Engine,
-    settings: Settings,
     name: Result<Name<'a>, Error>,
     hint: Option<&'a std::sync::atomic::AtomicU64>,
     mode: Mode,
-    timeout: Option<Duration>,
     priority: i8,
+    policy: DeadlockPolicy,
+    fairness: Fairness,
+    timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
     note: &'a str,
     identity: Option<&'a Arc<Identity>>,
 }
 
 impl<'a> Request<'a> {
+    #[inline]
     pub(crate) fn new(
         engine: &'static dyn Engine,
         settings: &Settings,
@@ -79,10 +83,23 @@ impl<'a> Request<'a> {
             Mode::Read => settings.read_timeout,
             Mode::Write => settings.write_timeout,
         };
-        Request { engine, settings: *settings, name, hint, mode, timeout, priority: 0, note: "", identity: None }
+        Request {
+            engine,
+            name,
+            hint,
+            mode,
+            priority: 0,
+            policy: settings.deadlocks,
+            fairness: settings.fairness,
+            timeout,
+            write_timeout: settings.write_timeout,
+            note: "",
+            identity: None,
+        }
     }
 
     /// How long to wait; `None` for ever. Default: 10 s to read, 30 s to write.
+    #[inline]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Request<'a> {
         self.timeout = timeout.into();
         self
@@ -110,6 +127,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// See [`Request`].
+    #[inline]
     pub fn blocking(self) -> Result<Guard, Error> {
         match self.begin(self.wait())? {
             (asked, Waiting::Granted(grant)) => self.guard(asked, grant),
@@ -124,6 +142,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// `WouldBlock` if it is busy; else see [`Request`].
+    #[inline]
     pub fn try_now(self) -> Result<Guard, Error> {
         let (asked, waiting) = self.begin(Wait::No)?;
         let grant = waiting.granted()?;
@@ -134,6 +153,7 @@ impl<'a> Request<'a> {
         self.timeout.map_or(Wait::Forever, Wait::For)
     }
 
+    #[inline]
     fn begin(&self, wait: Wait) -> Result<(Asked, Waiting), Error> {
         let name = match &self.name {
             Ok(name) => *name,
@@ -153,14 +173,22 @@ impl<'a> Request<'a> {
             priority: self.priority,
             note: self.note,
             wait,
-            policy: self.settings.deadlocks,
-            fairness: self.settings.fairness,
+            policy: self.policy,
+            fairness: self.fairness,
         };
         let waiting = Waiting::begin(self.engine, &ask)?.for_owner(self.identity);
-        Ok((Asked { owner, priority: self.priority, settings: self.settings }, waiting))
+        let asked = Asked {
+            owner,
+            priority: self.priority,
+            write_timeout: self.write_timeout,
+            policy: self.policy,
+            fairness: self.fairness,
+        };
+        Ok((asked, waiting))
     }
 
     /// Makes the guard of a grant and records it with the owner.
+    #[inline]
     fn guard(&self, asked: Asked, grant: Grant) -> Result<Guard, Error> {
         let Some(identity) = self.identity else { return Ok(Guard::new(self.engine, grant, asked, None)) };
         identity.begun();
@@ -190,6 +218,7 @@ impl<'a> IntoFuture for Request<'a> {
     type Output = Result<Guard, Error>;
     type IntoFuture = Acquire<'a>;
 
+    #[inline]
     fn into_future(self) -> Acquire<'a> {
         Acquire { request: self, state: None }
     }
@@ -206,6 +235,7 @@ pub struct Acquire<'a> {
 impl Future for Acquire<'_> {
     type Output = Result<Guard, Error>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.state.is_none() {
@@ -228,6 +258,7 @@ pub(crate) enum Waiting {
 }
 
 impl Waiting {
+    #[inline]
     pub(crate) fn begin(engine: &'static dyn Engine, ask: &Ask<'_>) -> Result<Waiting, Error> {
         Ok(match engine.begin(ask)? {
             Progress::Granted(grant) => Waiting::Granted(grant),
@@ -237,6 +268,7 @@ impl Waiting {
 
     /// Counts the queued request with its owner until it is over, so that the owner's other
     /// requests know that they may close a cycle.
+    #[inline]
     fn for_owner(mut self, identity: Option<&Arc<Identity>>) -> Waiting {
         if let (Waiting::Queued(_, _, waiter), Some(identity)) = (&mut self, identity) {
             identity.begun();
@@ -246,6 +278,7 @@ impl Waiting {
     }
 
     /// The grant of a request that does not wait.
+    #[inline]
     pub(crate) fn granted(self) -> Result<Grant, Error> {
         match self {
             Waiting::Granted(grant) => Ok(grant),

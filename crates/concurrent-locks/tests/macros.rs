@@ -304,10 +304,6 @@ async fn a_lock_that_is_not_got_in_time_is_the_functions_error() {
     drop(guard);
 }
 
-#[write_lock("wrong name\0", locks = &local("unused"))]
-#[cfg(any())]
-fn never_compiled() {}
-
 #[distributed_lock("leader/{id}")]
 fn distributed(id: u64, locks: &LockManager) -> Result<Vec<Mode>, Error> {
     Ok(held(locks, &format!("leader/{id}")))

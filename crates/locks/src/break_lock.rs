@@ -30,13 +30,15 @@ pub(crate) fn run(args: &BreakArgs, locks: &LockManager, output: &Output) -> any
         output.warning(missing(args, holders));
         return Ok(Exit::Negative.into());
     };
-    let next = status.as_ref().and_then(|status| status.waiters.first()).map_or("nobody", |waiter| &waiter.label);
+    let waiter = status.as_ref().and_then(|status| status.waiters.first());
+    let next = waiter.map_or_else(
+        || "leaves it free".to_owned(),
+        |waiter| format!("hands it to {}, who waits first", plain(&waiter.label)),
+    );
     output.notice(format_args!(
-        "this takes {:?} from {} and leaves it to {} who waits first; {} is not stopped and learns of it only when it gives \
-         the lock back",
+        "this takes {:?} from {} and {next}; {} is not stopped and learns of it only when it gives the lock back",
         args.name,
         who(holder),
-        plain(next),
         plain(&holder.label)
     ));
     if !args.yes && !confirmed(output)? {

@@ -57,7 +57,7 @@ fn dispatch(cli: &Cli, output: &Output) -> anyhow::Result<ExitCode> {
         Verb::Deadlocks(args) => deadlocks::run(args, &space::open(global)?, output),
         Verb::Break(args) => break_lock::run(args, &space::open(global)?, output),
         Verb::Doctor => doctor::run(&space::open(global)?, output),
-        Verb::Demo(args) => demo::run(args, output.json()),
+        Verb::Demo(args) => demo::run(args, global, output),
         Verb::DemoAgent(args) => demo::run_agent(args),
         Verb::BoundExec(args) => run::bound::exec(args),
     }

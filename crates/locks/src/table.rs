@@ -78,11 +78,16 @@ impl fmt::Display for Table {
 }
 
 fn write_row(f: &mut fmt::Formatter<'_>, cells: &[Cell], widths: &[usize]) -> fmt::Result {
-    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+    // No spaces at the end of a line.
+    let filled = cells.iter().rposition(|cell| !cell.text.is_empty()).map_or(0, |last| last + 1);
+    for (column, (cell, width)) in cells[..filled].iter().zip(widths).enumerate() {
         let gap = width - cell.text.width();
-        let (before, after) = if cell.right { (gap, 0) } else { (0, gap) };
-        // No spaces at the end of a line.
-        let after = if column + 1 == cells.len() { 0 } else { after + 2 };
+        let (before, after) = match (cell.right, column + 1 == filled) {
+            (true, true) => (gap, 0),
+            (true, false) => (gap, 2),
+            (false, true) => (0, 0),
+            (false, false) => (0, gap + 2),
+        };
         write!(f, "{:before$}{}{:after$}", "", cell.text.style(cell.style), "")?;
     }
     Ok(())
@@ -117,11 +122,11 @@ mod tests {
 
     #[test]
     fn columns_align_by_width_on_the_screen_and_numbers_to_the_right() {
-        let mut table = Table::new(["NAME", "N"]);
-        table.row([Cell::text("日本"), Cell::number(7)]);
-        table.row([Cell::text("repo-1"), Cell::number(1234)]);
+        let mut table = Table::new(["NAME", "N", "NOTE"]);
+        table.row([Cell::text("日本"), Cell::number(7), Cell::text("")]);
+        table.row([Cell::text("repo-1"), Cell::number(1234), Cell::text("x")]);
         let shown = anstream::adapter::strip_str(&table.to_string()).to_string();
-        assert_eq!(shown, "NAME       N\n日本       7\nrepo-1  1234");
+        assert_eq!(shown, "NAME       N  NOTE\n日本       7\nrepo-1  1234  x");
     }
 
     #[test]

@@ -157,6 +157,19 @@ fn bad_episodes_are_named_with_line_and_column() {
 }
 
 #[test]
+fn other_locks_can_be_named_if_they_can_do_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("host:{}", folder.path().join("shared.table").display());
+    let output = run(&["--agents", "2", "--seconds", "1", "--json", "--url", &url]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(report(&output)["table"], url);
+
+    let output = run(&["--agents", "2", "--seconds", "1", "--url", "local:"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(stderr(&output).contains("needs locks that reach other processes"), "{}", stderr(&output));
+}
+
+#[test]
 fn fewer_than_two_agents_are_no_fleet() {
     assert_eq!(run(&["--agents", "1"]).status.code(), Some(64));
     assert_eq!(run(&["--seconds", "0"]).status.code(), Some(64));

@@ -1,30 +1,49 @@
 //! Many resources, many waiters, and the end of the room.
 
-use concurrent_locks::{ErrorKind, Mode};
+use std::task::Poll;
+
+use concurrent_locks::{ErrorKind, Guard, LockManager, Mode};
 
 use crate::{bench::Bench, case::cases, polled::Polled};
 
 cases! {
     a_hundred_thousand_resources_are_held_at_once [Inspect],
+    a_hundred_thousand_resources_are_known_at_once [Inspect],
     ten_thousand_futures_wait_for_one_lock [Inspect],
     ten_thousand_futures_read_together [Inspect],
-    a_full_engine_says_so_and_recovers [Inspect],
-    a_full_engine_still_serves_what_is_held [Inspect],
+    when_resources_run_out_it_says_so_and_recovers [Inspect],
+    when_requests_run_out_it_says_so_and_recovers [Inspect],
+    a_waiter_without_room_is_told_at_once [Inspect],
+    idle_resources_make_room [Inspect],
+    a_process_without_room_is_told [AcrossProcesses, Inspect],
 }
 
 fn a_hundred_thousand_resources_are_held_at_once(bench: &Bench) {
     const MANY: usize = 100_000;
+    let locks = bench.with_capacity("resources=131072&requests=131072");
     let name = |index: usize| format!("user/{index}/memory");
-    let guards: Vec<_> = (0..MANY).map(|index| bench.locks().write(&name(index)).try_now().unwrap()).collect();
+    let guards: Vec<_> = (0..MANY).map(|index| locks.write(&name(index)).try_now().unwrap()).collect();
     for index in (0..MANY).step_by(997) {
         assert_eq!(guards[index].name().unwrap(), name(index));
-        bench.assert_busy(&name(index), Mode::Read);
+        assert_eq!(locks.read(&name(index)).try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
     }
-    assert!(bench.locks().health().unwrap().requests.used >= MANY as u64);
+    assert!(locks.health().unwrap().requests.used >= MANY as u64);
     drop(guards);
-    for index in (0..MANY).step_by(997) {
-        bench.assert_free(&name(index));
+    assert_eq!(
+        locks.lock_all([(name(0).as_str(), Mode::Write), (&name(MANY - 1), Mode::Write)]).try_now().unwrap().len(),
+        2
+    );
+}
+
+fn a_hundred_thousand_resources_are_known_at_once(bench: &Bench) {
+    const MANY: usize = 100_000;
+    let name = |index: usize| format!("user/{index}/memory");
+    for index in 0..MANY {
+        drop(bench.locks().write(&name(index)).try_now().unwrap());
     }
+    let all = bench.locks().statistics_all().unwrap();
+    assert_eq!(all.len(), MANY);
+    assert!(all.values().all(|modes| modes[&Mode::Write].total_acquisitions == 1));
 }
 
 fn ten_thousand_futures_wait_for_one_lock(bench: &Bench) {
@@ -59,12 +78,11 @@ fn ten_thousand_futures_read_together(bench: &Bench) {
     bench.assert_free("a");
 }
 
-/// Holds locks until there is no room for one more.
-fn fill(bench: &Bench) -> Vec<concurrent_locks::Guard> {
-    let room = bench.locks().health().unwrap().resources.capacity;
+/// Holds locks, each of another name, until there is no room for one more.
+fn fill(locks: &LockManager) -> Vec<Guard> {
     let mut guards = Vec::new();
-    for index in 0..=room {
-        match bench.locks().write(&format!("fill/{index}")).try_now() {
+    loop {
+        match locks.write(&format!("fill/{}", guards.len())).try_now() {
             Ok(guard) => guards.push(guard),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Full, "{error}");
@@ -72,33 +90,72 @@ fn fill(bench: &Bench) -> Vec<concurrent_locks::Guard> {
                 return guards;
             }
         }
+        assert!(guards.len() < 10_000, "an engine with so little room is never full");
     }
-    panic!("{} resources are held where {room} have room", guards.len());
 }
 
-fn a_full_engine_says_so_and_recovers(bench: &Bench) {
-    let mut guards = fill(bench);
-    assert!(guards.len() >= 100_000, "full with {} resources", guards.len());
+fn when_resources_run_out_it_says_so_and_recovers(bench: &Bench) {
+    runs_out(&bench.with_capacity("resources=64&requests=4096"), 64);
+}
+
+fn when_requests_run_out_it_says_so_and_recovers(bench: &Bench) {
+    runs_out(&bench.with_capacity("resources=4096&requests=64"), 64);
+}
+
+fn runs_out(locks: &LockManager, room: usize) {
+    let mut guards = fill(locks);
+    assert_eq!(guards.len(), room);
     for round in 0..3 {
         let name = format!("one more/{round}");
-        assert_eq!(bench.locks().write(&name).blocking().unwrap_err().kind(), ErrorKind::Full);
-        let polled = Polled::new(bench.locks().write(&name)).ready();
-        assert_eq!(polled.unwrap_err().kind(), ErrorKind::Full);
-        guards.swap_remove(guards.len() / 2).release().unwrap();
-        guards.push(bench.locks().write(&name).try_now().unwrap());
+        assert_eq!(locks.write(&name).blocking().unwrap_err().kind(), ErrorKind::Full);
+        assert_eq!(Polled::new(locks.write(&name)).ready().unwrap_err().kind(), ErrorKind::Full);
+        guards.swap_remove(round * 7).release().unwrap();
+        guards.push(locks.write(&name).try_now().unwrap());
     }
+    // What is held is still locked, seen and given back.
+    let name = guards[1].name().unwrap();
+    assert_eq!(locks.status(&name).unwrap().unwrap().holders[0].token, guards[1].token());
+    assert_ne!(locks.health().unwrap().resources.used, 0);
     drop(guards);
-    drop(bench.locks().write("one more").try_now().unwrap());
-    bench.assert_free("one more");
+    assert_eq!(fill(locks).len(), room, "all the room is there again");
 }
 
-fn a_full_engine_still_serves_what_is_held(bench: &Bench) {
-    let mut guards = fill(bench);
-    let name = guards.last().unwrap().name().unwrap();
-    assert!(bench.locks().write(&name).try_now().is_err());
-    let freed = guards.swap_remove(0).name().unwrap();
-    let again = bench.locks().write(&freed).try_now().unwrap();
-    assert_eq!(bench.locks().status_all().unwrap().len(), guards.len() + 1);
-    again.release().unwrap();
-    assert_eq!(bench.locks().health().unwrap().problems.iter().filter(|it| it.contains("corrupt")).count(), 0);
+fn a_waiter_without_room_is_told_at_once(bench: &Bench) {
+    let locks = bench.with_capacity("resources=64&requests=64");
+    let guard = locks.write("a").blocking().unwrap();
+    let mut waiters = Vec::new();
+    let refused = loop {
+        let mut waiter = Polled::new(locks.write("a"));
+        match waiter.poll() {
+            Poll::Pending => waiters.push(waiter),
+            Poll::Ready(result) => break result.unwrap_err(),
+        }
+    };
+    assert_eq!((refused.kind(), waiters.len()), (ErrorKind::Full, 63), "{refused}");
+    drop(guard);
+    waiters.iter_mut().for_each(|waiter| waiter.granted().release().unwrap());
+}
+
+fn idle_resources_make_room(bench: &Bench) {
+    let locks = bench.with_capacity("resources=64&requests=4096");
+    let held = locks.write("held").blocking().unwrap();
+    for index in 0..10_000 {
+        locks.write(&format!("passing/{index}")).blocking().unwrap().release().unwrap();
+    }
+    assert!(locks.status_all().unwrap().len() <= 64);
+    assert_eq!(locks.status("held").unwrap().unwrap().holders[0].token, held.token());
+    held.release().unwrap();
+}
+
+fn a_process_without_room_is_told(bench: &Bench) {
+    let url = bench.url_with_capacity("processes=2");
+    let [mut one, mut two] = [0; 2].map(|_| bench.taker_with(Some(&url), &[]));
+    one.take("write a");
+    two.take("write b");
+    assert_eq!(LockManager::connect(&url).unwrap_err().kind(), ErrorKind::Full);
+    // The dead make room.
+    one.kill();
+    let locks = LockManager::connect(&url).unwrap();
+    drop(locks.write("a").blocking().unwrap());
+    assert_eq!(locks.write("b").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
 }

@@ -264,7 +264,7 @@ fn progress_bar(time: Duration, output: &Output) -> ProgressBar {
     if !output.tells_progress() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {elapsed} of the run, {prefix} {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let template = format!("{{bar:30}} {{elapsed}} of {}s, {{prefix}}  {{msg}}", time.as_secs());
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(time.as_millis() as u64).with_style(style).with_message("")
 }

@@ -42,7 +42,8 @@ pub(super) enum Entry {
 /// A section as the journal has it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Held {
-    pub(super) resources: Vec<String>,
+    /// Names, and when each was granted by the clock of the locks.
+    pub(super) locks: Vec<(String, u64)>,
     pub(super) mode: Mode,
     pub(super) asked: u64,
     pub(super) granted: u64,
@@ -52,7 +53,7 @@ pub(super) struct Held {
 /// The journal of one agent, shared by its tasks and threads.
 #[derive(Debug)]
 pub(super) struct Journal {
-    /// Each entry is one append, so that a kill leaves whole lines.
+    /// Each entry is one append: a kill cuts off the last line at most.
     file: Mutex<File>,
     broken: Mutex<Option<io::Error>>,
     begun: AtomicU64,
@@ -107,7 +108,7 @@ impl Journal {
 
     pub(super) fn section(&self, section: &Section<'_>) {
         self.write(&Entry::Section(Held {
-            resources: section.resources.to_vec(),
+            locks: section.locks.iter().map(|lock| (lock.resource.clone(), self.clock.micros(lock.granted))).collect(),
             mode: section.mode,
             asked: self.clock.micros(section.asked),
             granted: self.clock.micros(section.granted),
@@ -158,5 +159,27 @@ fn read(path: &Path) -> anyhow::Result<Vec<Entry>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let parse =
         |(index, line)| serde_json::from_str(line).with_context(|| format!("{}: line {}", path.display(), index + 1));
-    text.lines().enumerate().map(parse).collect()
+    // A kill in the middle of an append leaves part of a line: what was never written was never begun.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().enumerate().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_cut_off_by_a_kill_was_never_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent-0.jsonl");
+        let journal = Journal::open(&path).unwrap();
+        let operation = journal.begin("recall", Vec::new());
+        assert!(journal.end(operation, Ok(())));
+        journal.check().unwrap();
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+        assert!(matches!(read(&path).unwrap()[..], [Entry::Begun { operation: 0, .. }]));
+        fs::write(&path, whole).unwrap();
+        assert!(matches!(read(&path).unwrap()[..], [Entry::Begun { .. }, Entry::Done { operation: 0 }]));
+    }
 }

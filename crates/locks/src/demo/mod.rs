@@ -12,6 +12,7 @@ mod journal;
 mod park;
 mod protocol;
 mod report;
+mod report_text;
 mod roll_call;
 mod task_worker;
 mod thread_worker;
@@ -25,7 +26,12 @@ use agent_memories::{EPISODES, Episode};
 use anyhow::Context;
 use concurrent_locks::LockManager;
 
-use crate::{exit::Exit, output::Output};
+use crate::{
+    cli::Global,
+    exit::{Exit, UsageError},
+    output::Output,
+    space,
+};
 use fleet::Fleet;
 use journal::Account;
 use report::Report;
@@ -63,21 +69,21 @@ pub(crate) struct DemoArgs {
     dir: Option<PathBuf>,
 }
 
-/// Runs the demo on a table of its own in the work folder.
-pub(crate) fn run(args: &DemoArgs, json: bool) -> anyhow::Result<ExitCode> {
-    let output = Output::new(json, false);
-    let (text, episodes) = match read_episodes(args) {
-        Ok(read) => read,
-        Err(error) => {
-            output.failure(&error);
-            return Ok(Exit::Usage.into());
-        }
-    };
+/// Runs the demo, on a table of its own in the work folder where no other locks are named.
+pub(crate) fn run(args: &DemoArgs, global: &Global, output: &Output) -> anyhow::Result<ExitCode> {
+    let (text, episodes) = read_episodes(args).map_err(|error| UsageError(format!("{error:#}")))?;
     let folder = WorkFolder::create(args.dir.as_deref())?;
     folder.seed(&text, &episodes)?;
-    let url = folder.table_url();
-    let manager = LockManager::connect(&url)?;
-    let run = Fleet::start(args, &folder, &manager)?.run(Duration::from_secs(args.seconds), &output)?;
+    let manager = match (&global.url, &global.space) {
+        (None, None) => LockManager::connect(&folder.table_url())?,
+        _ => space::open(global)?,
+    };
+    let capabilities = manager.capabilities();
+    if !(capabilities.across_processes && capabilities.inspect) {
+        let why = "the demo needs locks that reach other processes and show who waits, such as host:";
+        return Err(UsageError(format!("{}: {why}", manager.url())).into());
+    }
+    let run = Fleet::start(args, &folder, &manager)?.run(Duration::from_secs(args.seconds), output)?;
 
     let account = Account::read(&folder, args.agents)?;
     let findings = Findings::check(&folder, &episodes, &account)?;

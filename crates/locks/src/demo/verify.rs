@@ -171,12 +171,7 @@ impl Findings {
 
     /// The file's objects by name, or nothing and a note if it is damaged.
     fn parse(&mut self, path: &Path) -> anyhow::Result<BTreeMap<String, serde_json::Value>> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            // Nobody came to write it in a very short run; if somebody did, its updates are missing.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            Err(error) => return Err(error).with_context(|| path.display().to_string()),
-        };
+        let text = fs::read(path).with_context(|| path.display().to_string())?;
         Ok(serde_json::from_slice(&text).unwrap_or_else(|_| {
             self.corrupt(path);
             BTreeMap::new()

@@ -36,7 +36,7 @@ pub(super) struct Waits {
     pub(super) pairs: Vec<WaitedFor>,
     /// Sections that overlapped although they exclude each other.
     pub(super) overlaps: u64,
-    /// From the kill until each lock of the killed agent was held by another, the last of them.
+    /// From the kill until each lock of the killed agent was granted to another, the last of them.
     pub(super) recovered_ms: Option<f64>,
 }
 
@@ -45,6 +45,9 @@ pub(super) struct Waits {
 struct Hold {
     agent: usize,
     mode: Mode,
+    /// When this lock was granted, by the clock of the locks.
+    own_grant: u64,
+    /// When the agent went to work with all that it had asked for.
     granted: u64,
     released: u64,
 }
@@ -93,14 +96,21 @@ pub(super) fn milliseconds(micros: u64) -> f64 {
 fn holds<'a>(sections: &[(usize, &'a Held)], kill: Option<&'a Kill>) -> BTreeMap<&'a str, Vec<Hold>> {
     let mut holds: BTreeMap<&str, Vec<Hold>> = BTreeMap::new();
     for (agent, held) in sections {
-        for resource in &held.resources {
-            let hold = Hold { agent: *agent, mode: held.mode, granted: held.granted, released: held.released };
+        for (resource, own_grant) in &held.locks {
+            let hold = Hold {
+                agent: *agent,
+                mode: held.mode,
+                own_grant: *own_grant,
+                granted: held.granted,
+                released: held.released,
+            };
             holds.entry(resource).or_default().push(hold);
         }
     }
     // The killed agent could not write down the section that it was killed in.
     for (kill, resource) in kill.iter().flat_map(|kill| kill.resources.iter().map(move |resource| (kill, resource))) {
-        let hold = Hold { agent: kill.agent, mode: Mode::Write, granted: kill.parked, released: kill.killed };
+        let (granted, released) = (kill.parked, kill.killed);
+        let hold = Hold { agent: kill.agent, mode: Mode::Write, own_grant: granted, granted, released };
         holds.entry(resource).or_default().push(hold);
     }
     for holds in holds.values_mut() {
@@ -117,7 +127,7 @@ fn pairs(sections: &[(usize, &Held)], holds: &BTreeMap<&str, Vec<Hold>>) -> Vec<
     let mut pairs: BTreeMap<(usize, usize), WaitedFor> = BTreeMap::new();
     for (waiter, held) in sections {
         let mut blockers: BTreeMap<usize, Vec<(u64, u64)>> = BTreeMap::new();
-        for resource in &held.resources {
+        for (resource, _) in &held.locks {
             let holds = &holds[resource.as_str()];
             let end = holds.partition_point(|hold| hold.granted < held.granted);
             // No hold that began before this can have lasted into the wait.
@@ -176,8 +186,9 @@ fn overlaps(holds: &[Hold]) -> u64 {
 fn recovered(kill: &Kill, holds: &BTreeMap<&str, Vec<Hold>>) -> Option<f64> {
     let mut last = 0;
     for resource in &kill.resources {
-        let next = holds.get(resource.as_str())?.iter().find(|hold| hold.granted >= kill.killed)?;
-        last = last.max(next.granted - kill.killed);
+        let grants = holds.get(resource.as_str())?.iter().filter(|hold| hold.agent != kill.agent);
+        let next = grants.map(|hold| hold.own_grant).filter(|grant| *grant >= kill.killed).min()?;
+        last = last.max(next - kill.killed);
     }
     Some(milliseconds(last))
 }
@@ -187,7 +198,7 @@ mod tests {
     use super::*;
 
     fn hold(mode: Mode, granted: u64, released: u64) -> Hold {
-        Hold { agent: 0, mode, granted, released }
+        Hold { agent: 0, mode, own_grant: granted, granted, released }
     }
 
     #[test]
@@ -201,13 +212,9 @@ mod tests {
 
     #[test]
     fn a_wait_is_charged_to_who_held_meanwhile() {
-        let resources = vec!["r".to_owned()];
-        let held = |asked, granted, released| Held {
-            resources: resources.clone(),
-            mode: Mode::Write,
-            asked,
-            granted,
-            released,
+        let held = |asked, granted, released| {
+            let locks = vec![("r".to_owned(), granted)];
+            Held { locks, mode: Mode::Write, asked, granted, released }
         };
         let (first, second) = (held(0, 0, 3000), held(1000, 3000, 4000));
         let account = Account { agents: vec![vec![Entry::Section(first)], vec![Entry::Section(second)]] };
@@ -217,6 +224,24 @@ mod tests {
         assert_eq!((pair.waiter.as_str(), pair.holder.as_str(), pair.times), ("agent-1", "agent-0", 1));
         assert!((pair.total_ms - 2.0).abs() < 1e-9);
         assert!((waits.max_ms() - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_lock_is_recovered_when_another_agent_is_granted_it() {
+        let section = |at: u64| {
+            Entry::Section(Held {
+                locks: vec![("r".to_owned(), at)],
+                mode: Mode::Write,
+                asked: 0,
+                granted: at + 500,
+                released: at + 600,
+            })
+        };
+        let resources = vec!["r".to_owned()];
+        let kill = Kill { agent: 1, resources, parked: 1000, killed: 5000 };
+        let recovered = |agents| Waits::of(&Account { agents }, Some(&kill)).recovered_ms;
+        assert_eq!(recovered(vec![vec![section(100), section(7000), section(9000)], vec![]]), Some(2.0));
+        assert_eq!(recovered(vec![vec![section(100)], vec![section(6000)]]), None);
     }
 
     #[test]

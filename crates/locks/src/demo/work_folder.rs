@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agent_memories::{Access, Balance, Episode, EpisodicMemoryStore, Points, SemanticMemoryStore, SkillMemoryStore};
+use agent_memories::{
+    Access, Balance, Episode, EpisodicMemoryStore, Points, SemanticMemoryStore, SkillLibrary, SkillMemoryStore,
+};
 use anyhow::{Context, ensure};
 use concurrent_locks::Mode;
 use tempfile::TempDir;
@@ -77,7 +79,7 @@ impl WorkFolder {
         WorkFolder { path: path.to_owned(), temporary: None }
     }
 
-    /// Lays out what the agents find: the episodes, the databases, and the points of every topic.
+    /// Lays out what the agents find: the episodes, the skills, empty memories, and the points of every topic.
     pub(super) fn seed(&self, text: &str, episodes: &[Episode]) -> anyhow::Result<()> {
         fs::write(self.episodes(), text).with_context(|| self.shown())?;
         fs::write(self.roll_call(), "0").with_context(|| self.shown())?;
@@ -85,6 +87,13 @@ impl WorkFolder {
         let episodic = EpisodicMemoryStore::open(&self.episodic(), access.clone())?;
         let semantic = SemanticMemoryStore::open(&self.semantic(), access.clone())?;
         SkillMemoryStore::open(&self.skills(), access.clone())?;
+        fs::write(self.sites(), "{}").with_context(|| self.shown())?;
+        let library = SkillLibrary::open(&self.library(), access.clone())?;
+        for episode in episodes {
+            if library.get(&episode.skill)?.is_none() {
+                library.add(&episode.skill, &format!("Helps with {}", episode.kind))?;
+            }
+        }
         let held = access.hold_blocking(&[episodic.resource(), semantic.resource()], Mode::Write)?;
         let start = Balance { points: POINTS, moves: 0 };
         for topic in topics(episodes) {

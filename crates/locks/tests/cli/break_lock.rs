@@ -9,7 +9,13 @@ fn a_broken_lock_goes_to_the_next_and_its_holder_learns_of_it() {
     let mut waiter = space.start(["run", "--owner", "agent-8", "x", "--", "echo", "mine"]);
     space.until_waiters("x", 1);
     let token = space.status("x")["holders"][0]["token"].to_string();
-    snapshot!(space.finish(["break", "x", "--token", &token, "--yes"]), @"");
+    snapshot!(space.finish(["break", "x", "--token", &token, "--yes"]), @r#"
+    exit code 0
+    --- stdout
+    broken: "x", held by agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION])
+    --- stderr
+    locks: this takes "x" from agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION]) and hands it to agent-8, who waits first; agent-7 is not stopped and learns of it only when it gives the lock back
+    "#);
     waiter.expect("mine");
     holder.tell("");
     assert_eq!(holder.code(), Some(70), "its success is doubtful");
@@ -31,7 +37,13 @@ fn without_a_terminal_it_must_be_said_that_it_is_meant() {
     let space = Space::new();
     let holder = space.hold("x", &["--owner", "agent-7"]);
     let token = space.status("x")["holders"][0]["token"].to_string();
-    snapshot!(space.finish(["break", "x", "--token", &token]), @"");
+    snapshot!(space.finish(["break", "x", "--token", &token]), @r#"
+    exit code 64
+    --- stderr
+    locks: this takes "x" from agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION]) and leaves it free; agent-7 is not stopped and learns of it only when it gives the lock back
+    locks: there is no terminal to ask on: say --yes
+    locks: nothing was broken
+    "#);
     assert_eq!(space.code(["run", "-n", "x", "--", "true"]), Some(75), "it is still held");
     holder.let_go();
 }
@@ -42,6 +54,10 @@ fn a_token_that_nobody_holds_breaks_nothing() {
     let holder = space.hold("x", &["--owner", "agent-7"]);
     let token = space.status("x")["holders"][0]["token"].as_u64().unwrap() + 1;
     assert_eq!(space.code(["break", "x", "--yes", "--token", &token.to_string()]), Some(1));
-    snapshot!(space.finish(["break", "unheard-of", "--yes", "--token", "1"]), @"");
+    snapshot!(space.finish(["break", "unheard-of", "--yes", "--token", "1"]), @r#"
+    exit code 1
+    --- stderr
+    locks: nobody holds "unheard-of" with token 1: nobody holds it
+    "#);
     holder.let_go();
 }

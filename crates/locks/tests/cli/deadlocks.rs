@@ -40,14 +40,22 @@ fn the_message_explains_the_cycle() {
     let second = space.start(["run", "--owner", "two", "b", "--", "locks", "run", "a", "--", "true"]);
     space.until_waiters("a", 1);
     std::fs::write(space.path("b.waits"), "").unwrap();
-    snapshot!(first.wait_with_output().unwrap(), @"");
+    snapshot!(first.wait_with_output().unwrap(), @r#"
+    exit code 76
+    --- stderr
+    locks: waiting to write "b" is a deadlock: one (pid [PID] on [HOST]) waits since [TIME] to write "b", which is held by two; two (pid [PID] on [HOST]) waits since [TIME] to write "a", which is held by one; take locks in one order everywhere, or use lock_all
+    "#);
     drop(second);
 }
 
 #[test]
 fn what_stands_what_lasts_and_what_could_happen_is_told() {
     let space = Space::new();
-    snapshot!(space.finish(["deadlocks"]), @"");
+    snapshot!(space.finish(["deadlocks"]), @r#"
+    exit code 0
+    --- stdout
+    no deadlock stands; 0 broken so far
+    "#);
     let locks = space.library();
     let (one, two) = (locks.owner("one").unwrap(), locks.owner("two").unwrap());
     drop((one.write("a").blocking().unwrap(), one.write("b").blocking().unwrap()));
@@ -55,6 +63,17 @@ fn what_stands_what_lasts_and_what_could_happen_is_told() {
     let holder = space.hold("x", &["--owner", "agent-7"]);
     let _waiter = space.start(["run", "--owner", "agent-8", "x", "--", "true"]);
     space.until_waiters("x", 1);
-    snapshot!(space.finish(["deadlocks", "--suspect-after", "0"]), @"");
+    snapshot!(space.finish(["deadlocks", "--suspect-after", "0"]), @r#"
+    exit code 0
+    --- stdout
+    no deadlock stands; 0 broken so far
+
+    waits that last suspiciously long:
+    LOCK WAITING  MODE FOR  WRITER READERS
+    x  agent-8  write [DURATION]  agent-7
+
+    locks taken in both orders (a deadlock that has not happened yet):
+      "a" then "b" by one, the other way round by two
+    "#);
     holder.let_go();
 }

@@ -34,7 +34,11 @@ fn a_command_that_cannot_be_started_ends_as_in_a_shell() {
         assert!(String::from_utf8_lossy(&missing.stderr).contains("no-such-command"), "{missing:?}");
         assert_eq!(space.code(["run", "--if-killed", bond, "x", "--", "./plain"]), Some(126));
     }
-    snapshot!(space.finish(["run", "x", "--", "no-such-command"]), @"");
+    snapshot!(space.finish(["run", "x", "--", "no-such-command"]), @r#"
+    exit code 127
+    --- stderr
+    locks: cannot run "no-such-command": No such file or directory (os error 2)
+    "#);
     assert!(space.status("x")["holders"].as_array().unwrap().is_empty());
 }
 
@@ -98,9 +102,21 @@ fn an_owner_without_a_label_is_called_after_the_command() {
 fn a_busy_lock_is_75_in_time_and_the_message_names_the_holder() {
     let space = Space::new();
     let holder = space.hold("repo", &["--owner", "agent-7", "--note", "nightly build"]);
-    snapshot!(space.finish(["run", "--timeout", "0.2", "repo", "--", "true"]), @"");
-    snapshot!(space.finish(["run", "--nonblock", "repo", "--", "true"]), @"");
-    snapshot!(space.finish(["run", "--read", "-w", "10ms", "-E", "9", "repo", "--", "true"]), @"");
+    snapshot!(space.finish(["run", "--timeout", "0.2", "repo", "--", "true"]), @r#"
+    exit code 75
+    --- stderr
+    locks: timed out after [DURATION] waiting to write "repo": held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); place 1 of 1 in the queue; wait longer, or look with `locks status`
+    "#);
+    snapshot!(space.finish(["run", "--nonblock", "repo", "--", "true"]), @r#"
+    exit code 75
+    --- stderr
+    locks: "repo" cannot be taken to write now: held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); wait longer, or look with `locks status`
+    "#);
+    snapshot!(space.finish(["run", "--read", "-w", "10ms", "-E", "9", "repo", "--", "true"]), @r#"
+    exit code 9
+    --- stderr
+    locks: timed out after [DURATION] waiting to read "repo": held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); place 1 of 1 in the queue; wait longer, or look with `locks status`
+    "#);
     assert_eq!(space.code(["run", "-n", "-E", "0", "repo", "--", "false"]), Some(0));
     holder.let_go();
     assert_eq!(space.code(["run", "-n", "repo", "--", "true"]), Some(0));
@@ -168,6 +184,15 @@ fn nested_runs_are_one_owner() {
     assert_eq!(space.code(same), Some(0), "the same label is the same owner");
     let other = ["run", "--owner", "a", "x", "--", "locks", "run", "--owner", "b", "-n", "x", "--", "true"];
     assert_eq!(space.code(other), Some(75), "another label is another owner");
+}
+
+#[test]
+fn commands_side_by_side_are_one_owner_unless_they_say_otherwise() {
+    let space = Space::new();
+    let script = "mkfifo begun end; locks run b -- sh -c 'echo > begun; read line < end' & read line < begun
+        locks run -n b -- true; echo $?; locks run --owner other -n b -- true; echo $?; echo > end; wait";
+    let output = space.finish(["run", "a", "--", "sh", "-c", script]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n75\n", "{output:?}");
 }
 
 #[test]

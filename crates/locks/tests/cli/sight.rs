@@ -10,10 +10,26 @@ use crate::{
 #[test]
 fn an_empty_space_is_told_as_such() {
     let space = Space::new();
-    snapshot!(space.finish(["status"]), @"");
-    snapshot!(space.finish(["stats"]), @"");
-    snapshot!(space.finish(["status", "repo"]), @"");
-    snapshot!(space.finish(["stats", "repo"]), @"");
+    snapshot!(space.finish(["status"]), @r#"
+    exit code 0
+    --- stdout
+    no locks
+    "#);
+    snapshot!(space.finish(["stats"]), @r#"
+    exit code 0
+    --- stdout
+    no locks
+    "#);
+    snapshot!(space.finish(["status", "repo"]), @r#"
+    exit code 0
+    --- stdout
+    repo: free, and not used yet
+    "#);
+    snapshot!(space.finish(["stats", "repo"]), @r#"
+    exit code 0
+    --- stdout
+    repo: not used yet
+    "#);
 }
 
 #[test]
@@ -25,9 +41,30 @@ fn status_shows_who_holds_and_who_waits_in_order() {
     space.until_waiters("repo", 1);
     let _second = space.start(["run", "--read", "--owner", "agent-9", "--priority", "-5", "repo", "--", "true"]);
     space.until_waiters("repo", 2);
-    snapshot!(space.finish(["status"]), @"");
-    snapshot!(space.finish(["status", "--all"]), @"");
-    snapshot!(space.finish(["status", "idle"]), @"");
+    snapshot!(space.finish(["status"]), @r#"
+    exit code 0
+    --- stdout
+    LOCK STATE  OWNER PROCESS  MODE FOR  TOKEN PRIORITY  NOTE
+    repo  held  agent-7  [PID]@[HOST]  write [DURATION]  [TOKEN]  0  nightly build
+    repo  waits, 1.  agent-8  [PID]@[HOST]  write [DURATION]  -  0
+    repo  waits, 2.  agent-9  [PID]@[HOST]  read [DURATION]  -  -5
+    1 more free (--all lists them)
+    "#);
+    snapshot!(space.finish(["status", "--all"]), @r#"
+    exit code 0
+    --- stdout
+    LOCK STATE  OWNER PROCESS  MODE FOR  TOKEN PRIORITY  NOTE
+    idle  free
+    repo  held  agent-7  [PID]@[HOST]  write [DURATION]  [TOKEN]  0  nightly build
+    repo  waits, 1.  agent-8  [PID]@[HOST]  write [DURATION]  -  0
+    repo  waits, 2.  agent-9  [PID]@[HOST]  read [DURATION]  -  -5
+    "#);
+    snapshot!(space.finish(["status", "idle"]), @r#"
+    exit code 0
+    --- stdout
+    LOCK STATE  OWNER PROCESS  MODE FOR  TOKEN PRIORITY  NOTE
+    idle  free
+    "#);
     holder.let_go();
 }
 
@@ -53,7 +90,13 @@ fn stats_count_and_forget() {
     }
     let holder = space.hold("repo", &["--read"]);
     assert_eq!(space.code(["run", "-w", "0.01", "repo", "--", "true"]), Some(75));
-    snapshot!(space.finish(["stats", "repo", "--reset"]), @"");
+    snapshot!(space.finish(["stats", "repo", "--reset"]), @r#"
+    exit code 0
+    --- stdout
+    LOCK MODE  ACQUIRED TIMEOUTS  ERRORS DEADLOCKS  WAIT avg / p99 / max  HOLD avg / p99 / max  HOLDERS WAITERS
+    repo  read  1  0  0  0 [DURATION] / [DURATION] / [DURATION] [DURATION] / [DURATION] / [DURATION]  1  0
+    repo  write  3  1  0  0 [DURATION] / [DURATION] / [DURATION] [DURATION] / [DURATION] / [DURATION]  0  0
+    "#);
     let write = &space.json(["stats", "repo"])["locks"]["write"];
     assert!(write.is_null() || write["total_acquisitions"] == 0, "{write}");
     holder.let_go();

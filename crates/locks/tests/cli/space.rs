@@ -58,7 +58,9 @@ impl Space {
     pub(crate) fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder());
-        for variable in ["LOCKS_OWNER", "LOCKS_OWNER_ID", "LOCKS_SPACE", "LOCKS_TOKEN", "LOCKS_NAME", "NO_COLOR"] {
+        for variable in
+            ["LOCKS_OWNER", "LOCKS_OWNER_ID", "LOCKS_SPACE", "LOCKS_TOKEN", "LOCKS_NAME", "NO_COLOR", "COLUMNS"]
+        {
             command.env_remove(variable);
         }
         command.env("CONCURRENT_LOCKS_URL", self.url());
@@ -166,7 +168,8 @@ impl Running {
 
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        // Not `wait`: it would close stdin, which the command may still read.
+        self.ended();
     }
 
     pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
@@ -233,6 +236,7 @@ pub(crate) const FILTERS: &[(&str, &str)] = &[
     (r"\x1b\[[0-9;]*m", ""),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
     (r"\[\d+\]", "[PID]"),
+    (r"\b\d{10,}\b", "[TOKEN]"),
     (r"pid \d+ on [^\s,)]+", "pid [PID] on [HOST]"),
     (r"pid \d+", "pid [PID]"),
     (r"\d+@\S+", "[PID]@[HOST]"),

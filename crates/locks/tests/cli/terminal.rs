@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::space::{Running, Space};
+use crate::space::{Running, Space, until};
 
 /// A shell command on a terminal of its own, if script(1) is there.
 fn on_a_terminal(space: &Space, command: &str) -> Option<Running> {
@@ -41,7 +41,8 @@ fn what_is_typed_reaches_the_command_once() {
     let ready = terminal.line();
     let pid: i32 = ready.trim_start_matches("ready ").trim().parse().unwrap();
     terminal.tell("\u{3}");
-    assert!(terminal.line().contains("got it"));
+    // The terminal echoes what is typed in between.
+    until("the command to get what was typed", || terminal.line().contains("got it").then_some(()));
     let parent = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(parent, rustix::process::Signal::TERM).unwrap();
     assert!(!terminal.rest().contains("got it"));

@@ -7,15 +7,73 @@ use crate::{snapshot, space::Space};
 #[test]
 fn bad_input_is_told() {
     let space = Space::new();
-    snapshot!(space.finish(["run", "repo"]), @"");
-    snapshot!(space.finish(["run", "repo", "git", "commit"]), @"");
-    snapshot!(space.finish(["run", "--", "true"]), @"");
-    snapshot!(space.finish(["run", "--timeout", "soon", "repo", "--", "true"]), @"");
-    snapshot!(space.finish(["run", "", "--", "true"]), @"");
-    snapshot!(space.finish(["run", "--owner", "", "repo", "--", "true"]), @"");
-    snapshot!(space.finish(["--url", "ftp:x", "status"]), @"");
-    snapshot!(space.finish(["--url", "local:", "run", "repo", "--", "true"]), @"");
-    snapshot!(space.finish(["break", "repo"]), @"");
+    snapshot!(space.finish(["run", "repo"]), @r#"
+    exit code 64
+    --- stderr
+    error: the following required arguments were not provided:
+      <CMD>...
+
+    Usage: locks run <NAME>... -- <CMD>...
+
+    For more information, try '--help'.
+    "#);
+    snapshot!(space.finish(["run", "repo", "git", "commit"]), @r#"
+    exit code 64
+    --- stderr
+    error: the following required arguments were not provided:
+      <CMD>...
+
+    Usage: locks run <NAME>... -- <CMD>...
+
+    For more information, try '--help'.
+    "#);
+    snapshot!(space.finish(["run", "--", "true"]), @r#"
+    exit code 64
+    --- stderr
+    error: the following required arguments were not provided:
+      <NAME>...
+
+    Usage: locks run <NAME>... -- <CMD>...
+
+    For more information, try '--help'.
+    "#);
+    snapshot!(space.finish(["run", "--timeout", "soon", "repo", "--", "true"]), @r#"
+    exit code 64
+    --- stderr
+    error: invalid value 'soon' for '--timeout <TIME>': expected number at 0; write a time like 10s, 1m30s or 0.5 (seconds)
+
+    For more information, try '--help'.
+    "#);
+    snapshot!(space.finish(["run", "", "--", "true"]), @r#"
+    exit code 64
+    --- stderr
+    locks: the lock name "" is empty; a name has 1 to 255 bytes
+    "#);
+    snapshot!(space.finish(["run", "--owner", "", "repo", "--", "true"]), @r#"
+    exit code 64
+    --- stderr
+    locks: the owner label "" must have 1 to 40 bytes and no NUL
+    "#);
+    snapshot!(space.finish(["--url", "ftp:x", "status"]), @r#"
+    exit code 64
+    --- stderr
+    locks: the lock URL "ftp:x" has the unknown scheme "ftp"; use local:, host:, host:/path/to/table or file:DIR
+    "#);
+    snapshot!(space.finish(["--url", "local:", "run", "repo", "--", "true"]), @r#"
+    exit code 64
+    --- stderr
+    locks: local: reaches only one process: its locks keep nobody out
+    "#);
+    snapshot!(space.finish(["break", "repo"]), @r#"
+    exit code 64
+    --- stderr
+    error: the following required arguments were not provided:
+      --token <N>
+
+    Usage: locks break --token <N> <NAME>
+
+    For more information, try '--help'.
+    "#);
     for bad in [
         &["run", "--read", "--write", "x", "--", "true"][..],
         &["run", "-n", "-w", "1", "x", "--", "true"],

@@ -43,6 +43,7 @@ mod resource;
 mod tests;
 mod timer;
 mod token;
+mod view;
 
 use std::{
     fs::DirBuilder,
@@ -57,15 +58,19 @@ use std::{
 
 use self::{kernel::KernelLock, process::Process};
 use crate::{
-    deadlock::{DeadlockReport, Suspect},
-    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, table::{Geometry, Table}, unsupported},
+    deadlock::DeadlockReport,
+    engine::{
+        Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket,
+        table::{Geometry, Table},
+        unsupported,
+    },
     error::Error,
     event::Event,
     manager::Fairness,
     mode::Mode,
     name::Name,
     stats::StatisticsMap,
-    status::{Health, Holder, Status, StatusMap, Usage, Waiter},
+    status::{Health, Holder, StatusMap, Usage},
 };
 
 /// Layout of the directory, of names and contents of its files.
@@ -202,19 +207,7 @@ impl Engine for FileEngine {
     }
 
     fn statistics(&self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error> {
-        let process = self.process()?;
-        let status = process.status(name)?;
-        let mut all = StatisticsMap::new();
-        for (name, statistics) in process.journal.statistics(name.map(|name| name.text())) {
-            for (mode, mut statistics) in Mode::ALL.into_iter().zip(statistics) {
-                if let Some(now) = status.get(&name) {
-                    statistics.current_holders = now.holders.iter().filter(|holder| holder.mode == mode).count() as u64;
-                    statistics.current_waiters = now.waiters.iter().filter(|waiter| waiter.mode == mode).count() as u64;
-                }
-                all.entry(name.clone()).or_default().insert(mode, statistics);
-            }
-        }
-        Ok(all)
+        self.process()?.statistics(name)
     }
 
     fn reset_statistics(&self, name: Option<Name<'_>>) -> Result<(), Error> {
@@ -223,10 +216,7 @@ impl Engine for FileEngine {
     }
 
     fn deadlocks(&self, suspect_after: Duration) -> Result<DeadlockReport, Error> {
-        let process = self.process()?;
-        // The table does not know of waits for the kernel: what it suspects is not all.
-        let suspects = process.status(None)?.into_values().flat_map(|status| suspects(status, suspect_after));
-        Ok(DeadlockReport { suspects: suspects.collect(), ..process.table.deadlocks(suspect_after)? })
+        self.process()?.deadlocks(suspect_after)
     }
 
     fn events(&self, cursor: Option<u64>, wait: Duration) -> Result<(Vec<Event>, u64), Error> {
@@ -258,22 +248,6 @@ impl Engine for FileEngine {
             ..self.process()?.table.health()?
         })
     }
-}
-
-fn suspects(status: Status, suspect_after: Duration) -> Vec<Suspect> {
-    let Status { resource_name: resource, current_writer, current_readers, pending_writes, waiters, .. } = status;
-    let long = waiters.into_iter().filter(|waiter| waiter.waited_ms >= suspect_after.as_secs_f64() * 1e3);
-    let suspect = |waiter: Waiter| Suspect {
-        resource: resource.clone(),
-        request_id: waiter.owner,
-        requester: waiter.label,
-        lock_type: waiter.mode,
-        wait_time_seconds: waiter.waited_ms / 1e3,
-        current_writer: current_writer.clone(),
-        current_readers: current_readers.clone(),
-        pending_writes,
-    };
-    long.map(suspect).collect()
 }
 
 fn make(directory: &Path) -> std::io::Result<()> {

@@ -18,11 +18,10 @@ use super::{
 };
 use crate::{
     engine::{Ask, Ending, Engine, Grant, Progress, Ticket, Wait, unsupported},
-    error::{Busy, Error, ErrorKind},
+    error::{Error, ErrorKind},
     manager::Fairness,
     mode::Mode,
     name::Name,
-    status::{Status, StatusMap},
 };
 
 pub(super) struct Process {
@@ -131,8 +130,7 @@ impl Process {
         let Who { mode, owner, .. } = request.who;
         let begun = request.begun;
         let entrant = Entrant { request: handle, owner, mode, pass: grant.token, begun, stage: Stage::Waiting(None) };
-        let resource = Arc::clone(&request.resource);
-        match resource.enter(self.table, entrant, left(request.deadline).is_some()) {
+        match request.resource.enter(self.table, entrant, left(request.deadline).is_some()) {
             Ok(Entered::Granted(granted)) => {
                 let grant = self.granted(handle, &request, granted);
                 self.requests().insert(handle, request);
@@ -142,12 +140,14 @@ impl Process {
                 if !was_queued {
                     self.journal.queued(&request.who);
                 }
+                let resource = Arc::clone(&request.resource);
                 self.requests().insert(handle, request);
                 self.ask(&resource);
+                self.forget(resource);
                 Ok(None)
             }
             Ok(Entered::Busy) => {
-                let busy = self.busy(&request, None);
+                let busy = self.busy(&request.resource, None, begun);
                 let refuse = if try_now { Error::would_block } else { Error::timed_out };
                 let error = refuse(&request.who.resource, mode, busy);
                 Err(self.refuse(handle, request, grant, error))
@@ -180,7 +180,6 @@ impl Process {
 
     pub(super) fn park(&'static self, ticket: &Ticket) -> Result<Grant, Error> {
         let Some(request) = self.take(ticket.handle) else { return Err(self.lost("waiting request")) };
-        let deadline = request.deadline;
         match request.place {
             Place::Entered(_) => drop(self.requests().insert(ticket.handle, request)),
             Place::Queued(inner) => match self.table.park(&inner) {
@@ -196,7 +195,8 @@ impl Process {
         loop {
             match self.poll(ticket, &mut Context::from_waker(&waker)) {
                 Poll::Ready(result) => return result,
-                Poll::Pending => thread::park_timeout(left(deadline).unwrap_or_default()),
+                // Woken by the grant, or by the timer.
+                Poll::Pending => thread::park(),
             }
         }
     }
@@ -206,9 +206,11 @@ impl Process {
         let ended = match request.resource.look(handle, waker) {
             Some(Ok(granted)) => Ok(granted),
             Some(Err(error)) => Err(error),
-            None if left(request.deadline).is_none() => {
-                Err(Error::timed_out(&request.who.resource, request.who.mode, self.busy(&request, Some(handle))))
-            }
+            None if left(request.deadline).is_none() => Err(Error::timed_out(
+                &request.who.resource,
+                request.who.mode,
+                self.busy(&request.resource, Some(1), request.begun),
+            )),
             None => match request.deadline.map_or(Ok(()), |deadline| self.timer.set(deadline, handle, waker)) {
                 Ok(()) => {
                     self.requests().insert(handle, request);
@@ -264,20 +266,6 @@ impl Process {
         requests.get(&grant.handle).map(|request| request.who.resource.clone()).ok_or_else(|| self.lost("grant"))
     }
 
-    pub(super) fn status(&self, name: Option<Name<'_>>) -> Result<StatusMap, Error> {
-        let mut all = self.table.status(name)?;
-        for status in all.values_mut() {
-            let resource = self.resources().get(&status.resource_name).cloned();
-            if let Some(resource) = resource {
-                let (holders, mut waiters) = resource.tell_apart(std::mem::take(&mut status.holders));
-                waiters.append(&mut status.waiters);
-                *status = status_of(&status.resource_name, holders, waiters);
-                self.forget(resource);
-            }
-        }
-        Ok(all)
-    }
-
     /// Gives back all that a request that entered has: the kernel's lock first, then the table's.
     fn leave(&'static self, handle: u64, request: &Request, grant: &Grant, ending: Ending) -> Result<(), Error> {
         let (_, kernel) = request.resource.leave(handle);
@@ -325,32 +313,6 @@ impl Process {
         }
     }
 
-    /// The table's picture of a busy lock, with the holders that it cannot know.
-    fn corrected(&self, resource: &Resource, error: Error) -> Error {
-        let (Some(busy), Some(mode)) = (error.busy(), error.mode()) else { return error };
-        let (holders, entered) = resource.tell_apart(busy.holders.clone());
-        let busy = Busy {
-            holders,
-            position: busy.position.map(|position| position + entered.len()),
-            waiters: busy.waiters + entered.len(),
-            waited: busy.waited,
-        };
-        let refuse = if error.kind() == ErrorKind::TimedOut { Error::timed_out } else { Error::would_block };
-        refuse(resource.name(), mode, busy)
-    }
-
-    /// What the lock looks like to a request that has the table's grant and not the kernel's.
-    fn busy(&self, request: &Request, waits: Option<u64>) -> Busy {
-        let name = request.resource.name();
-        let status = Name::new(name).and_then(|name| self.status(Some(name))).unwrap_or_default().remove(name);
-        Busy {
-            holders: request.resource.recorded_holder().into_iter().collect(),
-            position: waits.map(|_| 1),
-            waiters: status.map_or(0, |status| status.pending_requests),
-            waited: request.begun.elapsed(),
-        }
-    }
-
     fn no_upgrade(&self) -> Error {
         unsupported(
             &self.url,
@@ -380,13 +342,19 @@ impl Process {
         resource
     }
 
+    /// A resource that is in use. This is a use, too.
+    pub(super) fn used(&self, name: &str) -> Option<Arc<Resource>> {
+        self.resources().get(name).cloned()
+    }
+
     /// Ends a use of a resource; after the last one nothing is kept of it.
-    fn forget(&self, resource: Arc<Resource>) {
+    pub(super) fn forget(&self, resource: Arc<Resource>) {
         let mut resources = self.resources();
-        // This use and the map's: nobody can find it while the map is locked.
+        // This use and the map's. Uses begin and end while the map is locked, so the last one sees that it is.
         if Arc::strong_count(&resource) == 2 {
             resources.remove(resource.name());
         }
+        drop(resource);
     }
 
     /// How many resources and requests there are.
@@ -405,23 +373,6 @@ impl Process {
 
     fn requests(&self) -> MutexGuard<'_, HashMap<u64, Request>> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn status_of(name: &str, holders: Vec<crate::status::Holder>, waiters: Vec<crate::status::Waiter>) -> Status {
-    let labels = |mode| holders.iter().filter(move |holder| holder.mode == mode).map(|holder| holder.label.clone());
-    let current_readers: Vec<String> = labels(Mode::Read).collect();
-    let current_writer = labels(Mode::Write).next();
-    Status {
-        resource_name: name.to_owned(),
-        readers: current_readers.len(),
-        writer_active: current_writer.is_some(),
-        current_writer,
-        current_readers,
-        pending_writes: waiters.iter().filter(|waiter| waiter.mode == Mode::Write).count(),
-        pending_requests: waiters.len(),
-        holders,
-        waiters,
     }
 }
 

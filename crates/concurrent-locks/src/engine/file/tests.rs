@@ -390,32 +390,50 @@ fn a_long_wait_for_the_other_process_is_a_suspect() {
     });
 }
 
+fn ask(name: &str) -> Ask<'_> {
+    Ask {
+        name: Name::new(name).unwrap(),
+        hint: None,
+        mode: Mode::Write,
+        owner: 1,
+        label: "",
+        may_hold: false,
+        priority: 0,
+        note: "",
+        wait: Wait::No,
+        policy: DeadlockPolicy::Abort,
+        fairness: Fairness::Strict,
+    }
+}
+
 #[test]
 fn nothing_is_kept_of_idle_resources() {
     let fixture = Fixture::new();
     let engine: &'static FileEngine = Box::leak(Box::new(FileEngine::new(&fixture.directory()).unwrap()));
     for number in 0..50 {
         let name = format!("name {number}");
-        let ask = Ask {
-            name: Name::new(&name).unwrap(),
-            hint: None,
-            mode: Mode::Write,
-            owner: 1,
-            label: "",
-            may_hold: false,
-            priority: 0,
-            note: "",
-            wait: Wait::No,
-            policy: DeadlockPolicy::Abort,
-            fairness: Fairness::Strict,
-        };
-        let Progress::Granted(grant) = engine.begin(&ask).unwrap() else { panic!("the lock is free") };
+        let Progress::Granted(grant) = engine.begin(&ask(&name)).unwrap() else { panic!("the lock is free") };
         assert_eq!(engine.process().unwrap().in_use(), (1, 1));
         engine.release(&grant, Ending::Normal, Fairness::Strict).unwrap();
         assert_eq!(engine.release(&grant, Ending::Normal, Fairness::Strict).unwrap_err().kind(), ErrorKind::Lost);
     }
     assert_eq!(engine.process().unwrap().in_use(), (0, 0));
     assert_eq!(engine.health().unwrap().resources.used, 50);
+
+    // Nor of requests that another process stood in the way of.
+    let [one, _] = fixture.processes();
+    let held = take(&one, "a", Mode::Write);
+    for wait in [Wait::No, Wait::For(Duration::ZERO), Wait::For(Duration::from_millis(10))] {
+        let result = engine.begin(&Ask { wait, ..ask("a") }).and_then(|progress| match progress {
+            Progress::Granted(grant) => Ok(grant),
+            Progress::Queued(ticket) => engine.park(&ticket),
+        });
+        assert!(result.unwrap_err().busy().is_some());
+        assert_eq!(engine.process().unwrap().in_use().1, 0);
+    }
+    held.release().unwrap();
+    // The thread that waited is the last to use it.
+    until("the resource is forgotten", || engine.process().unwrap().in_use() == (0, 0));
 }
 
 #[test]

@@ -5,7 +5,9 @@
 //!   stood at one moment: a cycle found is real.
 //! - G2. A request enters the queue before its owner looks (with a full fence between), so of the
 //!   requests that close a cycle at least the last to enter sees all of it.
-//! - G3. Everybody who sees a cycle names the same victim, and only the victim refuses itself; who
+//! - G3. The graph joins all tables of this process, because an owner may wait in one and hold in
+//!   another.
+//! - G4. Everybody who sees a cycle names the same victim, and only the victim refuses itself; who
 //!   sees that another is the victim nudges it.
 
 use std::{
@@ -23,6 +25,7 @@ use super::{
     attach::Attachment,
     layout::{Checked, ORDERS, State},
     queue::{Queue, Wakes},
+    tables_of_process,
     verbs::{Leaving, record_of},
     view::{Seen, label_text, owner_text},
     wait_word,
@@ -36,38 +39,62 @@ use crate::{
     wait_for::{Graph, Hold, Link, Reorder, Wait, victim},
 };
 
+/// How many tables of one process are joined (G3); an id has six bits for the table.
+const JOINED: usize = 64;
+
 /// A graph and the requests it was made of, by the id the graph knows them by.
 struct Snapshot {
     graph: Graph,
-    seen: HashMap<u64, Seen>,
-}
-
-fn id_of(seen: &Seen) -> u64 {
-    u64::from(seen.word.sequence()) << 32 | u64::from(seen.record)
+    waiting: HashMap<u64, (&'static Table, Seen)>,
 }
 
 impl Table {
+    /// The id of a request in a graph: the sequence and index of its record, and its table.
+    fn graph_id(&self, sequence: u64, record: u32) -> u64 {
+        sequence << 32 | (self.number as u64 % JOINED as u64) << 26 | u64::from(record)
+    }
+
+    fn graph_id_of(&self, ticket: &Ticket) -> u64 {
+        self.graph_id(ticket.handle >> 32, record_of(ticket.handle))
+    }
+
+    /// This table, and the others that this process uses (G3).
+    fn joined(&self) -> Vec<&'static Table> {
+        let mut tables = vec![self.forever()];
+        let known = tables_of_process();
+        let others = known.iter().take(JOINED).copied();
+        tables.extend(others.filter(|other| other.number != self.number && other.fork_page.get().is_some()));
+        tables
+    }
+
     /// The wait-for graph of one moment (G1).
     fn snapshot(&self) -> Checked<Snapshot> {
         fence(SeqCst);
-        let first: HashSet<(u64, u64)> =
-            self.requests(|_| true)?.iter().map(|seen| (seen.word.0, seen.ticket)).collect();
+        let tables = self.joined();
+        let mut first = HashSet::new();
+        for table in &tables {
+            first.extend(table.requests(|_| true)?.iter().map(|seen| (table.number, seen.word.0, seen.ticket)));
+        }
         let (mut holds, mut waits) = (Vec::new(), Vec::new());
-        let mut by_id = HashMap::new();
-        for seen in self.requests(|_| true)? {
-            if !first.contains(&(seen.word.0, seen.ticket)) {
-                continue;
-            }
-            let (owner, resource, mode) = (seen.owner, u64::from(seen.resource), seen.word.mode());
-            if seen.word.state() == State::Held {
-                holds.push(Hold { owner, resource, mode });
-            } else {
-                let (rank, priority, arrival) = (seen.rank, seen.priority, seen.requested);
-                waits.push(Wait { id: id_of(&seen), owner, resource, mode, rank, priority, arrival });
-                by_id.insert(id_of(&seen), seen);
+        let mut waiting = HashMap::new();
+        for table in tables {
+            for seen in table.requests(|_| true)? {
+                if !first.contains(&(table.number, seen.word.0, seen.ticket)) {
+                    continue;
+                }
+                let resource = (table.number as u64) << 32 | u64::from(seen.resource);
+                let (owner, mode) = (seen.owner, seen.word.mode());
+                if seen.word.state() == State::Held {
+                    holds.push(Hold { owner, resource, mode });
+                } else {
+                    let id = table.graph_id(seen.word.sequence().into(), seen.record);
+                    let (rank, priority, arrival) = (seen.rank, seen.priority, seen.requested);
+                    waits.push(Wait { id, owner, resource, mode, rank, priority, arrival });
+                    waiting.insert(id, (table, seen));
+                }
             }
         }
-        Ok(Snapshot { graph: Graph::new(holds, waits), seen: by_id })
+        Ok(Snapshot { graph: Graph::new(holds, waits), waiting })
     }
 
     /// Looks whether this wait is part of a deadlock, and if so breaks it: by a new order, by
@@ -80,13 +107,14 @@ impl Table {
             let snapshot = self.snapshot()?;
             let Some(cycle) = snapshot.graph.cycle_through(owner) else { return Ok(None) };
             if let Some(reorder) = snapshot.graph.dissolve(&cycle) {
-                self.reorder(me, &snapshot, &reorder)?;
+                self.reorder(&snapshot, &reorder)?;
                 continue;
             }
             let chosen = victim(&cycle).wait.id;
-            if chosen != ticket.handle {
-                let wake = wait_word::nudge(&self.layout.record(record_of(chosen))?.grant);
-                self.wake(me, record_of(chosen), wake)?;
+            if chosen != self.graph_id_of(ticket) {
+                if let Some((table, seen)) = snapshot.waiting.get(&chosen) {
+                    table.nudge(seen.record)?;
+                }
                 return Ok(None);
             }
             if ticket.policy == DeadlockPolicy::Report {
@@ -105,9 +133,9 @@ impl Table {
         snapshot: &Snapshot,
         mut cycle: Vec<Link>,
     ) -> Result<Option<Grant>, Error> {
-        let own = cycle.iter().position(|link| link.wait.id == ticket.handle).unwrap_or(0);
+        let own = cycle.iter().position(|link| link.wait.id == self.graph_id_of(ticket)).unwrap_or(0);
         cycle.rotate_left(own);
-        let told = self.tell(snapshot, &cycle)?;
+        let told = Self::tell(snapshot, &cycle)?;
         let record = self.layout.record(record_of(ticket.handle))?;
         let mode = record.word().mode();
         let name = self.layout.resource(self.place_of(record)?.0)?.name_text();
@@ -119,21 +147,20 @@ impl Table {
     }
 
     /// A cycle in words and names.
-    fn tell(&self, snapshot: &Snapshot, cycle: &[Link]) -> Result<Cycle, Error> {
-        let now = self.clock.now();
+    fn tell(snapshot: &Snapshot, cycle: &[Link]) -> Result<Cycle, Error> {
         let mut links = Vec::with_capacity(cycle.len());
         for link in cycle {
-            let Some(seen) = snapshot.seen.get(&link.wait.id) else { continue };
-            let (pid, host) = self.process_of(seen.word.slot());
+            let Some((table, seen)) = snapshot.waiting.get(&link.wait.id) else { continue };
+            let (pid, host) = table.process_of(seen.word.slot());
             links.push(CycleLink {
                 owner: owner_text(seen.owner),
                 label: label_text(seen.label.clone(), pid),
                 pid,
                 host,
-                waits_for: self.layout.resource(seen.resource)?.name_text(),
+                waits_for: table.layout.resource(seen.resource)?.name_text(),
                 mode: link.wait.mode,
-                since: humantime::format_rfc3339_millis(self.clock.wall(seen.requested)).to_string(),
-                waited_ms: now.saturating_sub(seen.requested) as f64 / 1e6,
+                since: humantime::format_rfc3339_millis(table.clock.wall(seen.requested)).to_string(),
+                waited_ms: table.clock.now().saturating_sub(seen.requested) as f64 / 1e6,
                 held: link.hard,
             });
         }
@@ -141,11 +168,16 @@ impl Table {
     }
 
     /// Puts one waiter before another of the same queue, if both still wait there.
-    fn reorder(&self, me: &Attachment, snapshot: &Snapshot, reorder: &Reorder) -> Result<(), Error> {
-        let (Some(moved), Some(before)) = (snapshot.seen.get(&reorder.move_wait), snapshot.seen.get(&reorder.before))
-        else {
+    fn reorder(&self, snapshot: &Snapshot, reorder: &Reorder) -> Result<(), Error> {
+        let waiting = |id| snapshot.waiting.get(&id);
+        let (Some((table, moved)), Some((_, before))) = (waiting(reorder.move_wait), waiting(reorder.before)) else {
             return Ok(());
         };
+        table.put_before(moved, before)
+    }
+
+    fn put_before(&self, moved: &Seen, before: &Seen) -> Result<(), Error> {
+        let me = self.me()?;
         let record = self.layout.record(moved.record)?;
         let other = self.layout.record(before.record)?;
         let (place, bucket) = self.place_of(record)?;
@@ -171,16 +203,27 @@ impl Table {
         self.deliver(me, place, bucket, &wakes)
     }
 
-    /// The records of the victims of all deadlocks that stand now.
-    pub(super) fn victims(&self) -> Checked<Vec<u32>> {
-        Ok(self.snapshot()?.graph.cycles().iter().map(|cycle| record_of(victim(cycle).wait.id)).collect())
+    fn nudge(&self, record: u32) -> Result<(), Error> {
+        let wake = wait_word::nudge(&self.layout.record(record)?.grant);
+        self.wake(self.me()?, record, wake)
+    }
+
+    /// Tells the victims of all deadlocks that stand now to look.
+    pub(super) fn nudge_victims(&self) -> Result<(), Error> {
+        let snapshot = self.snapshot()?;
+        for cycle in snapshot.graph.cycles() {
+            if let Some((table, seen)) = snapshot.waiting.get(&victim(&cycle).wait.id) {
+                table.nudge(seen.record)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn deadlock_report(&self, suspect_after: Duration) -> Result<DeadlockReport, Error> {
         self.me()?;
         let snapshot = self.snapshot()?;
         let cycles =
-            snapshot.graph.cycles().iter().map(|cycle| self.tell(&snapshot, cycle)).collect::<Result<_, _>>()?;
+            snapshot.graph.cycles().iter().map(|cycle| Self::tell(&snapshot, cycle)).collect::<Result<_, _>>()?;
         let mut suspects = Vec::new();
         for (name, status) in self.status_of(None)? {
             for waiter in status.waiters.iter().filter(|waiter| waiter.waited_ms >= suspect_after.as_secs_f64() * 1e3) {

@@ -180,7 +180,8 @@ impl Table {
             }
             if round.anybody_holds && now.saturating_sub(detected) >= DETECT_EVERY.as_nanos() as u64 {
                 detected = now;
-                self.nudge_victims(me);
+                // A deadlock that is not seen now is looked for again in 100 ms.
+                let _ = self.nudge_victims();
             }
             let pause = self.ask_for_the_dead(me, slice_over && round.anybody, &mut suspicions);
             let mut timeout = if round.anybody { SLICE.min(pause) } else { IDLE };
@@ -266,14 +267,5 @@ impl Table {
             pause = pause.min(suspicion.pause());
         }
         pause
-    }
-
-    /// Tells the victims of standing deadlocks to look.
-    fn nudge_victims(&self, me: &Attachment) {
-        for record in self.victims().unwrap_or_default() {
-            let Ok(entry) = self.layout.record(record) else { continue };
-            let wake = wait_word::nudge(&entry.grant);
-            let _ = self.wake(me, record, wake);
-        }
     }
 }

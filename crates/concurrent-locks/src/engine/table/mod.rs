@@ -42,7 +42,7 @@ mod wait_word;
 
 use std::{
     path::Path,
-    sync::{OnceLock, atomic::Ordering::Acquire},
+    sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering::Acquire},
     task::{Context, Poll},
     time::Duration,
 };
@@ -78,6 +78,15 @@ pub(crate) struct Table {
     fork_page: ForkPage,
     /// This table, for its hub's thread.
     forever: OnceLock<&'static Table>,
+    /// Its place in the list of this process's tables.
+    number: usize,
+}
+
+static TABLES: RwLock<Vec<&'static Table>> = RwLock::new(Vec::new());
+
+/// The tables this process has opened.
+fn tables_of_process() -> RwLockReadGuard<'static, Vec<&'static Table>> {
+    TABLES.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Table {
@@ -103,14 +112,27 @@ impl Table {
 
     fn keep(url: String, layout: Layout, clock: Clock, file: Option<TableFile>, fork_page: ForkPage) -> &'static Table {
         let token_base = layout.header().token_base.load(Acquire);
-        let table = Table { url, layout, clock, token_base, file, fork_page, forever: OnceLock::new() };
+        let mut tables = TABLES.write().unwrap_or_else(PoisonError::into_inner);
+        let number = tables.len();
+        let table = Table { url, layout, clock, token_base, file, fork_page, forever: OnceLock::new(), number };
         let table: &'static Table = Box::leak(Box::new(table));
         table.forever.get_or_init(|| table);
+        tables.push(table);
         table
     }
 
     fn forever(&self) -> &'static Table {
         self.forever.get().copied().unwrap_or_else(|| unreachable!("set by `keep`"))
+    }
+
+    /// A table that was deleted or replaced is closed for good, so that its users learn that
+    /// newcomers use another one.
+    #[inline]
+    fn check_open(&self) -> Result<(), Error> {
+        match &self.file {
+            Some(file) if self.layout.header().state.load(Acquire) == layout::RETIRED => Err(file.gone()),
+            _ => Ok(()),
+        }
     }
 
     /// In a forked child the private memory is blank again.
@@ -157,6 +179,7 @@ impl Engine for Table {
     }
 
     fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+        self.check_open()?;
         self.acquire(ask)
     }
 

@@ -272,6 +272,9 @@ impl<'t> Queue<'t> {
         if self.resource.waiters.load(Relaxed) == 0 {
             return Ok(());
         }
+        if self.is_closed()? {
+            return Ok(());
+        }
         let mut walk = Walk::new();
         let mut next = self.resource.first_waiter.load(Relaxed);
         let mut steps = self.table.layout.geometry().records();
@@ -284,12 +287,18 @@ impl<'t> Queue<'t> {
                 wakes.more = true;
                 return Ok(());
             }
-            let mut held = self.held_besides(&Own::default());
-            if record.may_hold() && !admits(mode, held, ModeSet::EMPTY) {
-                held = self.held_besides(&self.own(record.owner.load(Relaxed))?);
+            let mut own = Own::default();
+            if record.may_hold() && !admits(mode, self.held_besides(&own), ModeSet::EMPTY) {
+                own = self.own(record.owner.load(Relaxed))?;
             }
-            match walk.step(mode, held) {
-                Step::Grant => self.grant_waiter(locked, index, record, mode, now, wakes)?,
+            match walk.step(mode, self.held_besides(&own)) {
+                Step::Grant => {
+                    let token = match own.standing(mode) {
+                        Standing::ReEnters => own.token(),
+                        Standing::Stranger | Standing::Upgrades => self.table.token(locked.count()),
+                    };
+                    self.grant_waiter(index, record, mode, token, now, wakes)?;
+                }
                 Step::Stay => {}
                 Step::Stop => break,
             }
@@ -297,13 +306,25 @@ impl<'t> Queue<'t> {
         Ok(())
     }
 
+    /// Whether somebody writes who has no further requests, so that no waiter can be granted:
+    /// spares the walk when many wait behind a writer.
+    fn is_closed(&self) -> Checked<bool> {
+        if self.resource.writers.load(Relaxed) == 0 {
+            return Ok(false);
+        }
+        match linked(self.resource.head.load(Relaxed)) {
+            Some(holder) => Ok(!self.record(holder)?.may_hold()),
+            None => Err(Violation("a writer is counted but not in the queue")),
+        }
+    }
+
     /// Makes a waiter a holder.
-    pub(super) fn grant_waiter(
+    fn grant_waiter(
         &self,
-        locked: &Locked<'_>,
         index: u32,
         record: &Record,
         mode: Mode,
+        token: u64,
         now: u64,
         wakes: &mut Wakes,
     ) -> Checked<()> {
@@ -311,7 +332,7 @@ impl<'t> Queue<'t> {
         if word.state() != State::Waiting {
             return Err(Violation("a holder among the waiters"));
         }
-        record.token.store(self.table.token(locked.count()), Relaxed);
+        record.token.store(token, Relaxed);
         record.granted.store(now, Relaxed);
         record.commit(word.with(State::Held, mode));
         if self.resource.first_waiter.load(Relaxed) == index + 1 {

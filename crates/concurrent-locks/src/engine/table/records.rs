@@ -8,14 +8,14 @@ use std::{
     cell::RefCell,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::Ordering::{AcqRel, Acquire, Relaxed},
+        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
 };
 
 use super::{
     Table,
     attach::Attachment,
-    layout::{RECORDS_PER_CHUNK, State, Word},
+    layout::{Checked, RECORDS_PER_CHUNK, State, Word},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -26,7 +26,13 @@ use crate::{
 const KEPT: usize = 32;
 
 /// Free records of this process that no thread keeps.
-pub(super) struct Pool(Mutex<Vec<u32>>);
+pub(super) struct Pool {
+    free: Mutex<Vec<u32>>,
+    process: u32,
+}
+
+/// A pool with more free records than this gives whole chunks back to the table.
+const SURPLUS: usize = 512;
 
 thread_local! {
     static CACHE: RefCell<Cache> = const { RefCell::new(Cache { pool: None, records: [0; KEPT], count: 0 }) };
@@ -43,11 +49,11 @@ impl Cache {
     fn give_back(&mut self, keep: usize) {
         if let Some(pool) = &self.pool
             && self.count > keep
-            // In a forked child the lock may be held by a thread that does not exist there; the
-            // parent's records are none of the child's business then.
-            && let Ok(mut free) = pool.0.try_lock()
+            // A forked child inherits this cache: its parent's records are none of its business,
+            // and the parent's lock may be held by a thread that does not exist here.
+            && pool.process == std::process::id()
         {
-            free.extend_from_slice(&self.records[keep..self.count]);
+            pool.free().extend_from_slice(&self.records[keep..self.count]);
             self.count = keep;
         }
     }
@@ -69,11 +75,11 @@ impl Drop for Cache {
 
 impl Pool {
     pub(super) fn new() -> Pool {
-        Pool(Mutex::default())
+        Pool { free: Mutex::default(), process: std::process::id() }
     }
 
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,11 +130,13 @@ impl Table {
     /// Returns a record. Its word must be free.
     #[inline]
     pub(super) fn return_record(&self, me: &Attachment, record: u32) {
+        let mut spilled = false;
         let kept = CACHE.try_with(|cache| {
             let mut cache = cache.borrow_mut();
             cache.serve(&me.pool);
             if cache.count == KEPT {
                 cache.give_back(KEPT / 2);
+                spilled = true;
             }
             let count = cache.count;
             if count == KEPT {
@@ -141,6 +149,33 @@ impl Table {
         if kept != Ok(true) {
             me.pool.free().push(record);
         }
+        if spilled && self.return_chunks(me).is_err() {
+            self.count_damage();
+        }
+    }
+
+    /// Gives chunks that are wholly free back to the table, once there are many: a burst of
+    /// waiters in one process must not use up the table for the others.
+    #[cold]
+    pub(super) fn return_chunks(&self, me: &Attachment) -> Checked<()> {
+        let mut free = me.pool.free();
+        if free.len() <= SURPLUS {
+            return Ok(());
+        }
+        free.sort_unstable();
+        let mut kept = Vec::with_capacity(SURPLUS);
+        for records in free.chunk_by(|a, b| a / RECORDS_PER_CHUNK == b / RECORDS_PER_CHUNK) {
+            let chunk = records[0] / RECORDS_PER_CHUNK;
+            let whole = records.len() == RECORDS_PER_CHUNK as usize;
+            if whole && kept.len() >= SURPLUS / 2 {
+                self.layout.chunk_owner(chunk)?.store(0, Release);
+                self.layout.header().counters.chunk_hint.fetch_min(chunk, Relaxed);
+            } else {
+                kept.extend_from_slice(records);
+            }
+        }
+        *free = kept;
+        Ok(())
     }
 
     /// Claims a free chunk for this process; if there is none, cleans up after the dead and tries again.
