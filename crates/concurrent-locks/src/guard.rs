@@ -134,6 +134,9 @@ impl Guard {
     /// Puts the new write grant in the place of the read grant, which is given back.
     pub(crate) fn upgraded(&mut self, grant: Grant) -> Result<(), Error> {
         let read = std::mem::replace(&mut self.grant, grant);
+        if let Some(identity) = &self.identity {
+            identity.replaced(read.handle, grant.handle);
+        }
         self.engine.release(&read, Ending::Normal, self.fairness())
     }
 
@@ -151,9 +154,7 @@ impl Guard {
             return Ok(());
         }
         if let Some(identity) = &self.identity {
-            if let Ok(name) = self.engine.name_of(&self.grant) {
-                identity.gave(&name);
-            }
+            identity.gave(self.grant.handle);
             identity.ended();
         }
         self.engine.release(&self.grant, ending, self.fairness())

@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -61,8 +61,8 @@ pub(crate) struct Identity {
     inherited: bool,
     /// Requests of this owner that are held or waiting in this process.
     requests: AtomicU32,
-    /// Names held in this process, in the order they were taken.
-    held: Mutex<Vec<String>>,
+    /// What is held in this process, in the order it was taken: the grant's handle and the name.
+    held: Mutex<Vec<(u64, String)>>,
 }
 
 impl Identity {
@@ -90,18 +90,26 @@ impl Identity {
     }
 
     /// Records the grant; returns the other names held before it.
-    pub(crate) fn took(&self, name: &str) -> Vec<String> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = held.iter().filter(|other| *other != name).cloned().collect();
-        held.push(name.to_owned());
+    pub(crate) fn took(&self, handle: u64, name: &str) -> Vec<String> {
+        let mut held = self.held();
+        let before = held.iter().map(|(_, other)| other).filter(|other| *other != name).cloned().collect();
+        held.push((handle, name.to_owned()));
         before
     }
 
-    pub(crate) fn gave(&self, name: &str) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = held.iter().rposition(|other| other == name) {
-            held.remove(index);
+    pub(crate) fn gave(&self, handle: u64) {
+        self.held().retain(|(other, _)| *other != handle);
+    }
+
+    /// An upgrade put one grant in the place of another.
+    pub(crate) fn replaced(&self, handle: u64, by: u64) {
+        if let Some(entry) = self.held().iter_mut().find(|(other, _)| *other == handle) {
+            entry.0 = by;
         }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<(u64, String)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -194,7 +194,7 @@ impl<'a> Request<'a> {
         identity.begun();
         let guard = Guard::new(self.engine, grant, asked, Some(Arc::clone(identity)));
         if let Ok(name) = &self.name {
-            for earlier in identity.took(name.text()) {
+            for earlier in identity.took(grant.handle, name.text()) {
                 self.engine.record_order(Name::new(&earlier)?, *name, &identity.label)?;
             }
         }

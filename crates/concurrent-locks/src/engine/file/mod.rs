@@ -31,8 +31,9 @@
 //!
 //! # Fork
 //! A forked child begins anew (a [`Process`] of its own): its copies of guards are `Lost` and give
-//! nothing back. But it inherits the open lock files, so if the parent dies without giving a lock
-//! back, the lock stays taken until the child ends or executes another program.
+//! nothing back. It inherits the open lock files, and closes them when it first uses the engine. If it
+//! never does, and its parent dies without giving a lock back, the lock stays taken until the child
+//! ends or executes another program.
 
 mod journal;
 mod kernel;
@@ -45,8 +46,10 @@ mod timer;
 mod token;
 mod view;
 
+#[cfg(unix)]
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::{
-    fs::DirBuilder,
+    fs::{DirBuilder, Metadata},
     path::{Path, PathBuf},
     sync::{
         OnceLock,
@@ -123,6 +126,7 @@ impl FileEngine {
             generation = match generation.next.get() {
                 Some(next) => next,
                 None => {
+                    generation.process.close_inherited();
                     let next = Generation::new(&self.directory, &self.url)?;
                     generation.next.get_or_init(|| next)
                 }
@@ -235,8 +239,8 @@ impl Engine for FileEngine {
             .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|it| it == "lock")))
             .count() as u64;
         let permissions = permissions(&metadata);
-        let shared = permissions.as_ref().filter(|bits| !bits.ends_with("00"));
-        let problem = |bits| format!("{} may be used by others (mode {bits}): chmod 700", self.directory.display());
+        let shared = permissions.as_ref().filter(|_| is_writable_by_others(&metadata));
+        let problem = |bits| format!("{} can be changed by others (mode {bits}): chmod 700", self.directory.display());
         Ok(Health {
             url: self.url.clone(),
             path: Some(self.directory.display().to_string()),
@@ -254,16 +258,26 @@ fn make(directory: &Path) -> std::io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.mode(0o700);
     builder.create(directory)
 }
 
 #[cfg(unix)]
-fn permissions(metadata: &std::fs::Metadata) -> Option<String> {
-    Some(format!("{:04o}", std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777))
+fn permissions(metadata: &Metadata) -> Option<String> {
+    Some(format!("{:04o}", metadata.permissions().mode() & 0o7777))
+}
+
+#[cfg(unix)]
+fn is_writable_by_others(metadata: &Metadata) -> bool {
+    metadata.permissions().mode() & 0o022 != 0
 }
 
 #[cfg(not(unix))]
-fn permissions(_metadata: &std::fs::Metadata) -> Option<String> {
+fn permissions(_metadata: &Metadata) -> Option<String> {
     None
+}
+
+#[cfg(not(unix))]
+fn is_writable_by_others(_metadata: &Metadata) -> bool {
+    false
 }

@@ -132,7 +132,8 @@ impl Process {
         let entrant = Entrant { request: handle, owner, mode, pass: grant.token, begun, stage: Stage::Waiting(None) };
         match request.resource.enter(self.table, entrant, left(request.deadline).is_some()) {
             Ok(Entered::Granted(granted)) => {
-                let grant = self.granted(handle, &request, granted);
+                let waited = if was_queued { granted.at.saturating_duration_since(begun) } else { Duration::ZERO };
+                let grant = self.granted(handle, &request, granted, waited);
                 self.requests().insert(handle, request);
                 Ok(Some(grant))
             }
@@ -224,7 +225,8 @@ impl Process {
         }
         Poll::Ready(match ended {
             Ok(granted) => {
-                let grant = self.granted(handle, &request, granted);
+                let waited = granted.at.saturating_duration_since(request.begun);
+                let grant = self.granted(handle, &request, granted, waited);
                 self.requests().insert(handle, request);
                 Ok(grant)
             }
@@ -291,8 +293,7 @@ impl Process {
         error
     }
 
-    fn granted(&self, handle: u64, request: &Request, granted: Granted) -> Grant {
-        let waited = granted.at.saturating_duration_since(request.begun);
+    fn granted(&self, handle: u64, request: &Request, granted: Granted, waited: Duration) -> Grant {
         self.journal.granted(&request.who, granted.token, waited);
         Grant { handle, token: granted.token, mode: request.who.mode, waited, since: self.reading(granted.at) }
     }
@@ -361,6 +362,14 @@ impl Process {
     #[cfg(all(test, unix))]
     pub(super) fn in_use(&self) -> (usize, usize) {
         (self.resources().len(), self.requests().len())
+    }
+
+    /// In a forked child: closes the lock files of its parent, which the parent goes on to hold. What
+    /// another thread was just using at the fork cannot be looked at, and stays open.
+    pub(super) fn close_inherited(&self) {
+        if let Ok(resources) = self.resources.try_lock() {
+            resources.values().for_each(|resource| resource.close_inherited());
+        }
     }
 
     fn take(&self, handle: u64) -> Option<Request> {

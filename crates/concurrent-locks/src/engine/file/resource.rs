@@ -263,6 +263,13 @@ impl Resource {
         record::read(&self.files.holder)
     }
 
+    /// In a forked child: closes the parent's lock file, without giving the lock back.
+    pub(super) fn close_inherited(&self) {
+        if let Ok(mut state) = self.state.try_lock() {
+            state.held = None;
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

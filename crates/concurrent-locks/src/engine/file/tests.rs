@@ -79,6 +79,7 @@ fn processes_exclude_each_other_and_readers_share() {
     let fixture = Fixture::new();
     let [one, two] = fixture.processes();
     let writer = one.write("a").try_now().unwrap();
+    assert_eq!(writer.waited(), Duration::ZERO);
     for mode in Mode::ALL {
         assert_eq!(two.request("a", mode).try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
     }
@@ -447,6 +448,8 @@ fn a_directory_that_cannot_be_used_is_told_at_once() {
     let locks = LockManager::connect(&format!("file:{}", made.display())).unwrap();
     assert_eq!(locks.health().unwrap().permissions.as_deref(), Some("0700"));
     assert_eq!(locks.health().unwrap().problems, [""; 0]);
+    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o770)).unwrap();
+    assert!(locks.health().unwrap().problems[0].contains("0770"));
 }
 
 #[test]

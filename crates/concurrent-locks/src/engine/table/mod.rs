@@ -216,7 +216,8 @@ impl Engine for Table {
         let me = self.me()?;
         let record = self.layout.record(record_of(grant.handle))?;
         let word = record.word();
-        if word.slot() != me.slot || u64::from(word.sequence()) != grant.handle >> 32 {
+        let held = word.state() == layout::State::Held;
+        if !held || word.slot() != me.slot || u64::from(word.sequence()) != grant.handle >> 32 {
             return Err(self.lost(grant));
         }
         Ok(self.layout.resource(self.place_of(record)?.0)?.name_text())

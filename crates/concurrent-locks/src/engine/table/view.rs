@@ -250,7 +250,7 @@ impl Table {
                 let numbers = &tallies[mode as usize];
                 let of_mode: Vec<&Seen> = requests.iter().filter(|seen| seen.word.mode() == mode).collect();
                 let waiters = of_mode.iter().filter(|seen| seen.word.state() == State::Waiting).count() as u64;
-                if numbers.is_unused() && waiters == 0 {
+                if numbers.is_unused() && of_mode.is_empty() {
                     continue;
                 }
                 let mut statistics = numbers.statistics(&name, mode);
