@@ -4,13 +4,13 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
     deadlock::DeadlockPolicy,
-    engine::{Ask, Ending, Engine, Grant, Wait},
+    engine::{Ask, Ending, Engine, Grant, Progress, Wait},
     error::Error,
     manager::Fairness,
     mode::Mode,
     name::Name,
     owner::Identity,
-    request::{Upgrade, Waiting},
+    upgrade::Upgrade,
 };
 
 /// A lock that is held. Dropping it gives the lock back and hands it to the next waiters.
@@ -112,7 +112,7 @@ impl Guard {
     }
 
     /// Begins the upgrade: a request by the same owner, which the grant rule puts first.
-    pub(crate) fn begin_upgrade(&self, wait: Wait) -> Result<Waiting, Error> {
+    pub(crate) fn begin_upgrade(&self, wait: Wait) -> Result<Progress, Error> {
         let name = self.name()?;
         let label = self.identity.as_ref().map_or("", |identity| identity.label.as_str());
         let ask = Ask {
@@ -128,7 +128,7 @@ impl Guard {
             policy: self.asked.policy,
             fairness: self.asked.fairness,
         };
-        Waiting::begin(self.engine, &ask)
+        self.engine.begin(&ask)
     }
 
     /// Puts the new write grant in the place of the read grant, which is given back.
@@ -138,6 +138,10 @@ impl Guard {
             identity.replaced(read.handle, grant.handle);
         }
         self.engine.release(&read, Ending::Normal, self.fairness())
+    }
+
+    pub(crate) fn engine(&self) -> &'static dyn Engine {
+        self.engine
     }
 
     pub(crate) fn write_timeout(&self) -> Option<Duration> {

@@ -37,11 +37,14 @@ mod mode;
 mod name;
 mod owner;
 mod request;
+mod request_all;
 mod resource;
 mod stats;
 mod status;
+mod upgrade;
 mod url;
 mod wait_for;
+mod waiting;
 
 pub use concurrent_locks_macros::{distributed_lock, read_lock, write_lock};
 pub use deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect};
@@ -54,7 +57,9 @@ pub use manager::{Fairness, LockManager, SPACE_VARIABLE, Settings, URL_VARIABLE}
 pub use mode::Mode;
 pub use name::MAX_NAME_BYTES;
 pub use owner::{MAX_LABEL_BYTES, OWNER_ID_VARIABLE, OWNER_VARIABLE, Owner};
-pub use request::{Acquire, AcquireAll, MAX_NOTE_BYTES, Request, RequestAll, Upgrade, Upgrading};
+pub use request::{Acquire, MAX_NOTE_BYTES, Request};
+pub use request_all::{AcquireAll, RequestAll};
 pub use resource::Resource;
 pub use stats::{Operation, Statistics, StatisticsMap};
 pub use status::{Health, Holder, Process, Status, StatusMap, Usage, Waiter};
+pub use upgrade::{Upgrade, Upgrading};

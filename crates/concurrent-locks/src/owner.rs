@@ -13,7 +13,8 @@ use crate::{
     error::{Error, ErrorKind},
     manager::LockManager,
     mode::Mode,
-    request::{Request, RequestAll},
+    request::Request,
+    request_all::RequestAll,
 };
 
 /// The longest owner label in bytes.

@@ -108,6 +108,17 @@ pub(crate) enum Progress {
     Queued(Ticket),
 }
 
+impl Progress {
+    /// The grant of a request that does not wait.
+    #[inline]
+    pub(crate) fn granted(self) -> Result<Grant, Error> {
+        match self {
+            Progress::Granted(grant) => Ok(grant),
+            Progress::Queued(_) => Err(Error::new(ErrorKind::Unreachable, "a request that does not wait was queued")),
+        }
+    }
+}
+
 /// How a section ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {

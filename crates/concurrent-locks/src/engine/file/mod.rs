@@ -16,6 +16,10 @@
 //! 3. Lock files are never removed. If somebody else does, it is noticed after locking ([`kernel`]).
 //! 4. Every grant has a new [`token`], also those that share one lock of the file.
 //!
+//! # Files
+//! `NAME-HASH.lock`, `.token` and `.holder` for every name that was ever used, and one `tokens.lock`.
+//! They may be removed while nobody uses the directory; with the token files the tokens begin anew.
+//!
 //! # Waiting
 //! Waiting for the table is the table's. For the lock file one thread per resource and mode waits in
 //! the kernel, without polling, and wakes those who need it. It cannot be called back: after a

@@ -44,6 +44,7 @@ fn make(path: &Path) -> Result<(), Error> {
         let finish = |mut file: File| {
             write(&mut file, 0)?;
             file.sync_all()?;
+            drop(file); // Windows renames no open file.
             std::fs::rename(&unfinished, path)
         };
         open(&unfinished).and_then(finish).map_err(|error| failed("make", path, &error))?;

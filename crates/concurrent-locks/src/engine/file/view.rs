@@ -63,14 +63,15 @@ impl Process {
         refuse(resource.name(), mode, busy)
     }
 
-    /// What the lock looks like to a request that has the table's grant and not the kernel's.
+    /// What the lock looks like to a request that has the table's grant and not the kernel's. Without
+    /// a position it did not wait, though the table's grant makes it look so.
     pub(super) fn busy(&self, resource: &Resource, position: Option<usize>, begun: Instant) -> Busy {
         let name = resource.name();
         let status = Name::new(name).and_then(|name| self.status(Some(name))).unwrap_or_default().remove(name);
         Busy {
             holders: resource.recorded_holder().into_iter().collect(),
             position,
-            waiters: status.map_or(0, |status| status.pending_requests),
+            waiters: status.map_or(0, |status| status.pending_requests).saturating_sub(usize::from(position.is_none())),
             waited: begun.elapsed(),
         }
     }

@@ -11,7 +11,7 @@
 //! - T4. A **slot** is alive while the kernel holds its byte lock (`liveness.rs`).
 //!
 //! All links and counts are derived: `recover.rs` rebuilds them from T1 to T4 after any crash.
-#![expect(unsafe_code, reason = "the marker trait of types that may be laid over shared bytes")]
+#![expect(unsafe_code, reason = "laying types over shared bytes, by checked index")]
 
 use std::sync::atomic::{
     AtomicI64, AtomicU32, AtomicU64,
@@ -497,7 +497,9 @@ impl Layout {
         if index >= count {
             return Err(Violation(what));
         }
-        self.mapping.at(region + index as usize * size_of::<T>()).ok_or(Violation(what))
+        // SAFETY: `region` is page aligned and holds `count` entries of `T`, all inside the mapping
+        // (`Offsets::of`, and `Layout::new` compared the sizes); `index` is below `count`.
+        Ok(unsafe { self.mapping.at_unchecked(region + index as usize * size_of::<T>()) })
     }
 
     pub(super) fn header(&self) -> &Header {

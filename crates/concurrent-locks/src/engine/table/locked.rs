@@ -145,12 +145,20 @@ impl Table {
         let locked = self.lock_bucket(me, index)?;
         match work(&locked) {
             Ok(result) => Ok(result),
-            Err(_) => {
-                self.count_damage();
-                self.rebuild(me, index)?;
-                Ok(work(&locked)?)
-            }
+            Err(_) => self.repair(me, &locked, &mut work),
         }
+    }
+
+    #[cold]
+    fn repair<R>(
+        &self,
+        me: &Attachment,
+        locked: &Locked<'_>,
+        work: &mut dyn FnMut(&Locked<'_>) -> Checked<R>,
+    ) -> Result<R, Error> {
+        self.count_damage();
+        self.rebuild(me, locked.index)?;
+        Ok(work(locked)?)
     }
 
     pub(super) fn count_damage(&self) {

@@ -93,6 +93,18 @@ impl Mapping {
         Some(unsafe { self.base.add(offset).cast::<T>().as_ref() })
     }
 
+    /// [`Mapping::at`] without its checks.
+    ///
+    /// # Safety
+    /// `offset` is a multiple of `T`'s alignment, and the bytes of a `T` from there lie inside.
+    #[inline]
+    pub(super) unsafe fn at_unchecked<T: Shared>(&self, offset: usize) -> &T {
+        debug_assert!(self.at::<T>(offset).is_some());
+        // SAFETY: in bounds and aligned (the caller's promise) of a live mapping (M1); `Shared`
+        // types are valid for every bit pattern and accessed atomically (M2).
+        unsafe { self.base.add(offset).cast::<T>().as_ref() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -5,7 +5,7 @@
 //! records are found by its chunks.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -34,42 +34,81 @@ pub(super) struct Pool {
 /// A pool with more free records than this gives whole chunks back to the table.
 const SURPLUS: usize = 512;
 
-thread_local! {
-    static CACHE: RefCell<Cache> = const { RefCell::new(Cache { pool: None, records: [0; KEPT], count: 0 }) };
+/// A thread's free records, all of one pool: that of the table it used last. Needs no destructor,
+/// so that reaching it costs one instruction; `JANITOR` is its destructor.
+struct Cache {
+    /// The pool, only to be compared with; `JANITOR` keeps it alive.
+    pool: Cell<*const Pool>,
+    records: [Cell<u32>; KEPT],
+    count: Cell<usize>,
 }
 
-/// A thread's free records, all of one table: the one it used last.
-struct Cache {
-    pool: Option<Arc<Pool>>,
-    records: [u32; KEPT],
-    count: usize,
+thread_local! {
+    static CACHE: Cache = const {
+        Cache { pool: Cell::new(std::ptr::null()), records: [const { Cell::new(0) }; KEPT], count: Cell::new(0) }
+    };
+    static JANITOR: Janitor = const { Janitor(RefCell::new(None)) };
+}
+
+/// Gives a thread's records back when the thread ends, or goes to another table.
+struct Janitor(RefCell<Option<Arc<Pool>>>);
+
+impl Janitor {
+    /// Makes this thread keep records of `pool` from now on.
+    fn serve(&self, pool: &Arc<Pool>) {
+        let mut mine = self.0.borrow_mut();
+        if let Some(old) = mine.take() {
+            CACHE.with(|cache| cache.give_back(&old, 0));
+        }
+        *mine = Some(Arc::clone(pool));
+        CACHE.with(|cache| {
+            cache.count.set(0);
+            cache.pool.set(Arc::as_ptr(pool));
+        });
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.borrow_mut().take() {
+            CACHE.with(|cache| {
+                cache.give_back(&pool, 0);
+                cache.pool.set(std::ptr::null());
+            });
+        }
+    }
 }
 
 impl Cache {
-    fn give_back(&mut self, keep: usize) {
-        if let Some(pool) = &self.pool
-            && self.count > keep
-            // A forked child inherits this cache: its parent's records are none of its business,
-            // and the parent's lock may be held by a thread that does not exist here.
-            && pool.process == std::process::id()
-        {
-            pool.free().extend_from_slice(&self.records[keep..self.count]);
-            self.count = keep;
-        }
+    #[inline]
+    fn serves(&self, pool: &Arc<Pool>) -> bool {
+        std::ptr::eq(self.pool.get(), Arc::as_ptr(pool))
     }
 
-    fn serve(&mut self, pool: &Arc<Pool>) {
-        if self.pool.as_ref().is_none_or(|mine| !Arc::ptr_eq(mine, pool)) {
-            self.give_back(0);
-            self.count = 0;
-            self.pool = Some(Arc::clone(pool));
-        }
+    #[inline]
+    fn pop(&self) -> Option<u32> {
+        let count = self.count.get().checked_sub(1)?;
+        self.count.set(count);
+        self.records.get(count).map(Cell::get)
     }
-}
 
-impl Drop for Cache {
-    fn drop(&mut self) {
-        self.give_back(0);
+    /// `false` if it is full.
+    #[inline]
+    fn push(&self, record: u32) -> bool {
+        let count = self.count.get();
+        let Some(place) = self.records.get(count) else { return false };
+        place.set(record);
+        self.count.set(count + 1);
+        true
+    }
+
+    fn give_back(&self, pool: &Pool, keep: usize) {
+        // A forked child inherits this cache: its parent's records are none of its business, and
+        // the parent's lock may be held by a thread that does not exist here.
+        if pool.process == std::process::id() {
+            pool.free().extend(self.records[keep..self.count.get()].iter().map(Cell::get));
+        }
+        self.count.set(keep);
     }
 }
 
@@ -87,15 +126,9 @@ impl Table {
     /// Takes a free record.
     #[inline]
     pub(super) fn take_record(&self, me: &Attachment) -> Result<u32, Error> {
-        let kept = CACHE.try_with(|cache| {
-            let mut cache = cache.borrow_mut();
-            cache.serve(&me.pool);
-            cache.count = cache.count.checked_sub(1)?;
-            Some(cache.records[cache.count])
-        });
-        match kept {
-            Ok(Some(record)) => Ok(record),
-            _ => self.take_record_from_pool(me),
+        match CACHE.with(|cache| if cache.serves(&me.pool) { cache.pop() } else { None }) {
+            Some(record) => Ok(record),
+            None => self.take_record_from_pool(me),
         }
     }
 
@@ -106,58 +139,55 @@ impl Table {
             let first = chunk * RECORDS_PER_CHUNK;
             me.pool.free().extend((first..first + RECORDS_PER_CHUNK).rev());
         }
+        self.serve_thread(me);
         let mut free = me.pool.free();
         let Some(record) = free.pop() else {
             drop(free);
             return self.take_record_from_pool(me);
         };
-        // A few more for this thread, if it still can keep any.
-        let more = free.len().min(KEPT / 2);
-        let start = free.len() - more;
-        let kept = CACHE.try_with(|cache| {
-            let mut cache = cache.borrow_mut();
-            let (count, room) = (cache.count, KEPT - cache.count);
-            let more = more.min(room);
-            cache.records[count..count + more].copy_from_slice(&free[start..start + more]);
-            cache.count += more;
-            more
+        CACHE.with(|cache| {
+            while cache.serves(&me.pool) && cache.count.get() < KEPT / 2 {
+                let Some(more) = free.pop() else { break };
+                cache.push(more);
+            }
         });
-        let more = kept.unwrap_or(0);
-        free.drain(start..start + more);
         Ok(record)
+    }
+
+    /// Makes this thread keep records of this table, unless it is ending.
+    fn serve_thread(&self, me: &Attachment) {
+        if !CACHE.with(|cache| cache.serves(&me.pool)) {
+            // An error means that the thread is ending: then it keeps none.
+            let _ = JANITOR.try_with(|janitor| janitor.serve(&me.pool));
+        }
     }
 
     /// Returns a record. Its word must be free.
     #[inline]
     pub(super) fn return_record(&self, me: &Attachment, record: u32) {
-        let mut spilled = false;
-        let kept = CACHE.try_with(|cache| {
-            let mut cache = cache.borrow_mut();
-            cache.serve(&me.pool);
-            if cache.count == KEPT {
-                cache.give_back(KEPT / 2);
-                spilled = true;
-            }
-            let count = cache.count;
-            if count == KEPT {
-                return false;
-            }
-            cache.records[count] = record;
-            cache.count += 1;
-            true
-        });
-        if kept != Ok(true) {
-            me.pool.free().push(record);
+        if !CACHE.with(|cache| cache.serves(&me.pool) && cache.push(record)) {
+            self.return_record_to_pool(me, record);
         }
-        if spilled && self.return_chunks(me).is_err() {
+    }
+
+    #[cold]
+    fn return_record_to_pool(&self, me: &Attachment, record: u32) {
+        self.serve_thread(me);
+        CACHE.with(|cache| {
+            if cache.serves(&me.pool) {
+                let keep = cache.count.get().min(KEPT / 2);
+                cache.give_back(&me.pool, keep);
+            }
+        });
+        me.pool.free().push(record);
+        if self.return_chunks(me).is_err() {
             self.count_damage();
         }
     }
 
     /// Gives chunks that are wholly free back to the table, once there are many: a burst of
     /// waiters in one process must not use up the table for the others.
-    #[cold]
-    pub(super) fn return_chunks(&self, me: &Attachment) -> Checked<()> {
+    fn return_chunks(&self, me: &Attachment) -> Checked<()> {
         let mut free = me.pool.free();
         if free.len() <= SURPLUS {
             return Ok(());

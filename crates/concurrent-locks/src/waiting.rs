@@ -1,0 +1,85 @@
+//! A queued request, whoever made it: finished by a thread or a future, or left when it is dropped.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crate::{
+    engine::{Engine, Grant, Ticket},
+    error::{Error, ErrorKind},
+    owner::Identity,
+};
+
+/// A request that had to queue. Dropping it leaves the queue; if it was granted in the same
+/// instant, the grant is handed on.
+pub(crate) struct Waiting {
+    /// `None` once it is granted or refused.
+    queued: Option<Queued>,
+}
+
+struct Queued {
+    engine: &'static dyn Engine,
+    ticket: Ticket,
+    identity: Option<Arc<Identity>>,
+}
+
+impl Waiting {
+    /// Counts with its owner until it is over, so that the owner's other requests know that they
+    /// may close a cycle.
+    pub(crate) fn queued(engine: &'static dyn Engine, ticket: Ticket, identity: Option<&Arc<Identity>>) -> Waiting {
+        if let Some(identity) = identity {
+            identity.begun();
+        }
+        Waiting { queued: Some(Queued { engine, ticket, identity: identity.cloned() }) }
+    }
+
+    /// Of a request that was granted without queueing.
+    pub(crate) fn over() -> Waiting {
+        Waiting { queued: None }
+    }
+
+    pub(crate) fn park(mut self) -> Result<Grant, Error> {
+        let Some(queued) = &self.queued else { return Err(spent()) };
+        let result = queued.engine.park(&queued.ticket);
+        self.finish();
+        result
+    }
+
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
+        let Some(queued) = &self.queued else { return Poll::Ready(Err(spent())) };
+        let result = queued.engine.poll(&queued.ticket, context);
+        if result.is_ready() {
+            self.finish();
+        }
+        result
+    }
+
+    /// Ends the wait without leaving the queue: the engine has spent the ticket.
+    fn finish(&mut self) -> Option<Queued> {
+        let queued = self.queued.take()?;
+        if let Some(identity) = &queued.identity {
+            identity.ended();
+        }
+        Some(queued)
+    }
+}
+
+fn spent() -> Error {
+    Error::new(ErrorKind::InvalidInput, "the future of a lock request was polled after it was ready")
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(queued) = self.finish() {
+            queued.engine.abandon(&queued.ticket);
+        }
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("queued", &self.queued.is_some()).finish()
+    }
+}
