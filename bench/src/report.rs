@@ -67,6 +67,13 @@ impl Table {
         }
     }
 
+    /// Leaves the ratios of a column out, where the figure is one itself.
+    #[must_use]
+    pub(crate) fn without_ratio(mut self, column: usize) -> Table {
+        self.rows.iter_mut().filter_map(|row| row.cells.get_mut(column)).for_each(|cell| cell.ratio = None);
+        self
+    }
+
     /// The median of a row in a column; `None` where there is no such row.
     pub(crate) fn median(&self, row: &str, column: usize) -> Option<f64> {
         let row = self.rows.iter().find(|candidate| candidate.name == row)?;
@@ -192,6 +199,7 @@ mod tests {
         assert_eq!(table().ratio("ours", "peer", 0), Some(0.5));
         assert_eq!(table().rows[0].cells[0].ratio, Some(0.5));
         assert_eq!(table().ratio("ours", "nobody", 0), None);
+        assert_eq!(table().without_ratio(0).rows[0].cells[0].ratio, None);
     }
 
     #[test]

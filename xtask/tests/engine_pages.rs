@@ -127,6 +127,7 @@ fn a_deleted_table_is_told_to_those_who_wait_in_it() {
     assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
     let problems = locks.health().unwrap().problems;
     assert!(problems.iter().any(|problem| problem.contains("deleted or replaced")), "{problems:?}");
+    assert_eq!(locks.write("b").try_now().unwrap_err().kind(), ErrorKind::Closed);
     held.release().unwrap();
 }
 

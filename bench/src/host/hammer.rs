@@ -29,8 +29,9 @@ pub(crate) fn hammer(plan: Plan) -> Result<(Vec<Table>, Vec<Aim>)> {
             "Share: passes of the slowest process / of the fastest. Longest wait: between two passes of one process.",
             &["thousand passes/s", "longest wait, ms", "share"],
             Kind::Rwlock.name(),
-            rounds(plan.at_most(5), contenders.into())?,
-        );
+            rounds(plan.at_most(if plan.quick { 3 } else { 5 }), contenders.into())?,
+        )
+        .without_ratio(2);
         if (processes, locks) == (8, 1) {
             let ratio = |kind: Kind| table.ratio(kind.name(), Kind::Rwlock.name(), 0);
             aims.push(Aim::at_least("8 processes on one lock, window / pshared rwlock", 0.8, "x", ratio(Kind::Window)));

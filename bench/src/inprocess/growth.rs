@@ -7,7 +7,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Instant,
 };
 
 use anyhow::{Result, bail, ensure};
@@ -15,6 +14,7 @@ use concurrent_locks::LockManager;
 
 use super::{IDIOM, OURS_NAMED, found, idiom, names};
 use crate::{
+    machine::own_time,
     measure::{Contender, Plan, per_call, rounds},
     report::{Aim, Table},
 };
@@ -101,7 +101,7 @@ fn drain<'a, G>(waiters: usize, request: impl Fn() -> Waiting<'a, G>) -> Result<
     let mut nanoseconds = 0.0;
     for _ in 0..times {
         let (held, mut queue) = queue(waiters, &request)?;
-        let start = Instant::now();
+        let start = own_time();
         drop(held);
         for waiting in &mut queue {
             match poll(waiting) {
@@ -109,7 +109,7 @@ fn drain<'a, G>(waiters: usize, request: impl Fn() -> Waiting<'a, G>) -> Result<
                 Poll::Pending => bail!("the head of the queue was not granted"),
             }
         }
-        nanoseconds += start.elapsed().as_secs_f64() * 1e9;
+        nanoseconds += (own_time() - start).as_secs_f64() * 1e9;
     }
     Ok(nanoseconds / (times * waiters) as f64)
 }
@@ -132,15 +132,21 @@ fn resources(plan: Plan) -> Result<(Table, Vec<Aim>)> {
         spaces.push(locks);
     }
     let name = &names("bench", 1)[0];
-    let take = |lock: Arc<tokio::sync::RwLock<()>>| Ok(drop(black_box(lock.try_read_owned()?)));
+    let take = |lock: Arc<tokio::sync::RwLock<()>>| {
+        drop(black_box(lock.try_read_owned()?));
+        Ok(())
+    };
+    let pass = |locks: &LockManager, name: &str| {
+        drop(black_box(locks.read(name).blocking()?));
+        Ok(())
+    };
     let (of_map, of_space) = (Cell::new(0), Cell::new(0));
     let contenders = vec![
         Contender::new(hot(IDIOM), || {
             maps.iter().map(|map| per_call(plan.slice, |_| take(found(map, name)))).collect()
         }),
         Contender::new(hot(OURS_NAMED), || {
-            let pass = |locks: &LockManager| Ok(drop(black_box(locks.read(name).blocking()?)));
-            spaces.iter().map(|locks| per_call(plan.slice, |_| pass(locks))).collect()
+            spaces.iter().map(|locks| per_call(plan.slice, |_| pass(locks, name))).collect()
         }),
         Contender::new(new(IDIOM), || {
             let fresh = fresh(&of_map);
@@ -148,7 +154,7 @@ fn resources(plan: Plan) -> Result<(Table, Vec<Aim>)> {
         }),
         Contender::new(new(OURS_NAMED), || {
             let fresh = fresh(&of_space);
-            spaces.iter().map(|locks| each(&fresh, |name| Ok(drop(locks.read(name).blocking()?)))).collect()
+            spaces.iter().map(|locks| each(&fresh, |name| pass(locks, name))).collect()
         }),
     ];
     let table = Table::new(
@@ -174,7 +180,7 @@ fn fresh(used: &Cell<usize>) -> Vec<String> {
 
 /// Nanoseconds per name.
 fn each(names: &[String], mut pass: impl FnMut(&String) -> Result<()>) -> Result<f64> {
-    let start = Instant::now();
+    let start = own_time();
     names.iter().try_for_each(&mut pass)?;
-    Ok(start.elapsed().as_secs_f64() * 1e9 / names.len() as f64)
+    Ok((own_time() - start).as_secs_f64() * 1e9 / names.len() as f64)
 }

@@ -141,3 +141,48 @@ pub(crate) fn sleep_while(word: &AtomicU32, value: u32) {
 pub(crate) fn wake(word: &AtomicU32, how_many: u32) {
     futex::wake(word, futex::Flags::empty(), how_many).expect("a mapped word can be woken");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    const PASSES: u64 = 2_000;
+
+    /// Adds to a counter in two steps, which only a lock makes one.
+    struct Count<'a>(&'a AtomicU64);
+
+    impl Work for Count<'_> {
+        type Output = ();
+
+        fn run<L: Lock>(self, locks: &[L]) -> Result<()> {
+            for _ in 0..PASSES {
+                let _held = locks[0].lock(Mode::Write)?;
+                self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_kind_excludes() {
+        use Kind::{Flock, Futex, Named, Ofd, Rwlock, Strict, Window};
+        for kind in [Strict, Window, Named, Flock, Ofd, Rwlock, Futex] {
+            let folder = tempfile::tempdir().expect("a folder");
+            kind.create(folder.path(), 1).expect("locks to open");
+            let count = AtomicU64::new(0);
+            thread::scope(|scope| {
+                let work = || kind.with(folder.path(), 1, Count(&count));
+                let two = [scope.spawn(work), scope.spawn(work)];
+                for one in two {
+                    one.join().expect("no panic").expect("no error");
+                }
+            });
+            assert_eq!(count.into_inner(), 2 * PASSES, "{kind:?}");
+        }
+    }
+}

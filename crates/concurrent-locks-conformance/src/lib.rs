@@ -5,6 +5,10 @@
 //! engine's capabilities lack is shown as ignored, never passed over in silence. An engine is a
 //! file of a few lines in `tests/` that says how to make a fresh [`Space`] and calls [`run`].
 //!
+//! `cargo test -p concurrent-locks-conformance --test host` runs all cases against `host:`, and
+//! `-- deadlock` behind it those with "deadlock" in their name; nextest works as well. A random
+//! case says its seed, and `CONFORMANCE_SEED` sets it.
+//!
 //! Three habits keep the cases honest:
 //!
 //! - **No sleep and hope.** A case waits for a fact ([`until`], [`Polled::ready`],

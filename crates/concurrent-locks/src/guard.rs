@@ -4,9 +4,9 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
     deadlock::DeadlockPolicy,
-    engine::{Ask, Ending, Engine, Grant, Progress, Wait},
+    engine::{self, Ask, Ending, Engine, Grant, Progress, Wait, nanos},
     error::Error,
-    manager::Fairness,
+    manager::{Fairness, Settings},
     mode::Mode,
     name::Name,
     owner::Identity,
@@ -21,31 +21,57 @@ use crate::{
 pub struct Guard {
     engine: &'static dyn Engine,
     grant: Grant,
-    asked: Asked,
+    /// Who asked, how, and how long an upgrade waits (nanoseconds; `u64::MAX` for ever).
+    owner: u64,
+    upgrade_patience: u64,
+    priority: i8,
+    policy: DeadlockPolicy,
+    fairness: Fairness,
+    /// Whether there is something to give back.
+    held: bool,
     /// `Some` for a labelled owner, whose count of requests this guard is part of.
     identity: Option<Arc<Identity>>,
-    released: bool,
-}
-
-/// What a guard needs to know to ask again, for an upgrade.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
-    pub(crate) owner: u64,
-    pub(crate) priority: i8,
-    pub(crate) write_timeout: Option<Duration>,
-    pub(crate) policy: DeadlockPolicy,
-    pub(crate) fairness: Fairness,
 }
 
 impl Guard {
+    /// A guard that holds nothing yet.
     #[inline]
-    pub(crate) fn new(
-        engine: &'static dyn Engine,
-        grant: Grant,
-        asked: Asked,
-        identity: Option<Arc<Identity>>,
-    ) -> Guard {
-        Guard { engine, grant, asked, identity, released: false }
+    pub(crate) fn empty(engine: &'static dyn Engine, owner: u64, priority: i8, settings: &Settings) -> Guard {
+        Guard {
+            engine,
+            grant: Grant::NONE,
+            owner,
+            upgrade_patience: settings.write_timeout.map_or(u64::MAX, nanos),
+            priority,
+            policy: settings.deadlocks,
+            fairness: settings.fairness,
+            held: false,
+            identity: None,
+        }
+    }
+
+    /// Where the engine writes the grant.
+    #[inline]
+    pub(crate) fn place(&mut self) -> &mut Grant {
+        &mut self.grant
+    }
+
+    #[inline]
+    pub(crate) fn owner(&self) -> u64 {
+        self.owner
+    }
+
+    /// The grant was made: from here on the guard gives it back.
+    #[inline]
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Makes the guard part of its owner's count; returns the names the owner held before.
+    pub(crate) fn belong_to(&mut self, identity: &Arc<Identity>, name: &str) -> Vec<String> {
+        identity.begun();
+        self.identity = Some(Arc::clone(identity));
+        identity.took(self.grant.handle, name)
     }
 
     /// The fencing token: strictly increasing per resource, minted at the grant, the same for a
@@ -58,7 +84,7 @@ impl Guard {
     /// How long the request waited; zero if the lock was free.
     #[must_use]
     pub fn waited(&self) -> Duration {
-        self.grant.waited
+        Duration::from_nanos(self.grant.waited)
     }
 
     /// How long the lock has been held.
@@ -119,16 +145,16 @@ impl Guard {
             name: Name::new(&name)?,
             hint: None,
             mode: Mode::Write,
-            owner: self.asked.owner,
+            owner: self.owner,
             label,
             may_hold: true,
-            priority: self.asked.priority,
+            priority: self.priority,
             note: "",
             wait,
-            policy: self.asked.policy,
-            fairness: self.asked.fairness,
+            policy: self.policy,
+            fairness: self.fairness,
         };
-        self.engine.begin(&ask)
+        engine::begin(self.engine, &ask)
     }
 
     /// Puts the new write grant in the place of the read grant, which is given back.
@@ -137,31 +163,27 @@ impl Guard {
         if let Some(identity) = &self.identity {
             identity.replaced(read.handle, grant.handle);
         }
-        self.engine.release(&read, Ending::Normal, self.fairness())
+        self.engine.release(&read, Ending::Normal, self.fairness)
     }
 
     pub(crate) fn engine(&self) -> &'static dyn Engine {
         self.engine
     }
 
-    pub(crate) fn write_timeout(&self) -> Option<Duration> {
-        self.asked.write_timeout
-    }
-
-    fn fairness(&self) -> Fairness {
-        self.asked.fairness
+    pub(crate) fn upgrade_timeout(&self) -> Option<Duration> {
+        (self.upgrade_patience != u64::MAX).then(|| Duration::from_nanos(self.upgrade_patience))
     }
 
     #[inline]
     fn give_back(&mut self, ending: Ending) -> Result<(), Error> {
-        if std::mem::replace(&mut self.released, true) {
+        if !std::mem::replace(&mut self.held, false) {
             return Ok(());
         }
         if let Some(identity) = &self.identity {
             identity.gave(self.grant.handle);
             identity.ended();
         }
-        self.engine.release(&self.grant, ending, self.fairness())
+        self.engine.release(&self.grant, ending, self.fairness)
     }
 }
 

@@ -10,11 +10,10 @@ use std::{
 };
 
 use crate::{
-    deadlock::DeadlockPolicy,
-    engine::{Ask, Engine, Grant, Progress, Wait},
+    engine::{Ask, Engine, Grant, Ticket, Wait},
     error::Error,
-    guard::{Asked, Guard},
-    manager::{Fairness, Settings},
+    guard::Guard,
+    manager::Settings,
     mode::Mode,
     name::Name,
     owner::{self, Identity, Owner},
@@ -63,10 +62,8 @@ pub struct Request<'a> {
     hint: Option<&'a std::sync::atomic::AtomicU64>,
     mode: Mode,
     priority: i8,
-    policy: DeadlockPolicy,
-    fairness: Fairness,
     timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
+    settings: Settings,
     note: &'a str,
     identity: Option<&'a Arc<Identity>>,
 }
@@ -84,19 +81,7 @@ impl<'a> Request<'a> {
             Mode::Read => settings.read_timeout,
             Mode::Write => settings.write_timeout,
         };
-        Request {
-            engine,
-            name,
-            hint,
-            mode,
-            priority: 0,
-            policy: settings.deadlocks,
-            fairness: settings.fairness,
-            timeout,
-            write_timeout: settings.write_timeout,
-            note: "",
-            identity: None,
-        }
+        Request { engine, name, hint, mode, priority: 0, timeout, settings: *settings, note: "", identity: None }
     }
 
     /// How long to wait; `None` for ever. Default: 10 s to read, 30 s to write.
@@ -130,12 +115,12 @@ impl<'a> Request<'a> {
     /// See [`Request`].
     #[inline]
     pub fn blocking(self) -> Result<Guard, Error> {
-        let (asked, progress) = self.begin(self.wait())?;
-        let grant = match progress {
-            Progress::Granted(grant) => grant,
-            Progress::Queued(ticket) => Waiting::queued(self.engine, ticket, self.identity).park()?,
-        };
-        self.guard(asked, grant)
+        let mut guard = self.empty_guard();
+        if let Some(ticket) = self.begin(self.wait(), &mut guard)? {
+            *guard.place() = Waiting::queued(self.engine, ticket, self.identity).park()?;
+        }
+        self.complete(&mut guard)?;
+        Ok(guard)
     }
 
     /// Takes the lock if it is free for this request now; never waits.
@@ -144,9 +129,12 @@ impl<'a> Request<'a> {
     /// `WouldBlock` if it is busy; else see [`Request`].
     #[inline]
     pub fn try_now(self) -> Result<Guard, Error> {
-        let (asked, progress) = self.begin(Wait::No)?;
-        let grant = progress.granted()?;
-        self.guard(asked, grant)
+        let mut guard = self.empty_guard();
+        if self.begin(Wait::No, &mut guard)?.is_some() {
+            unreachable!("a request that does not wait is not queued");
+        }
+        self.complete(&mut guard)?;
+        Ok(guard)
     }
 
     #[inline]
@@ -155,50 +143,47 @@ impl<'a> Request<'a> {
     }
 
     #[inline]
-    fn begin(&self, wait: Wait) -> Result<(Asked, Progress), Error> {
+    fn empty_guard(&self) -> Guard {
+        let owner = self.identity.map_or_else(owner::anonymous, |identity| identity.id);
+        Guard::empty(self.engine, owner, self.priority, &self.settings)
+    }
+
+    #[inline]
+    fn begin(&self, wait: Wait, guard: &mut Guard) -> Result<Option<Ticket>, Error> {
         let name = match &self.name {
             Ok(name) => *name,
             Err(error) => return Err(error.clone()),
         };
-        let (owner, label, may_hold) = match self.identity {
-            Some(identity) => (identity.id, identity.label.as_str(), identity.may_hold()),
-            None => (owner::anonymous(), "", false),
+        let (label, may_hold) = match self.identity {
+            Some(identity) => (identity.label.as_str(), identity.may_hold()),
+            None => ("", false),
         };
-        let progress = self.engine.begin(&Ask {
+        let ask = Ask {
             name,
             hint: self.hint,
             mode: self.mode,
-            owner,
+            owner: guard.owner(),
             label,
             may_hold,
             priority: self.priority,
             note: self.note,
             wait,
-            policy: self.policy,
-            fairness: self.fairness,
-        })?;
-        let asked = Asked {
-            owner,
-            priority: self.priority,
-            write_timeout: self.write_timeout,
-            policy: self.policy,
-            fairness: self.fairness,
+            policy: self.settings.deadlocks,
+            fairness: self.settings.fairness,
         };
-        Ok((asked, progress))
+        self.engine.begin(&ask, guard.place())
     }
 
-    /// Makes the guard of a grant and records it with the owner.
+    /// The grant is in its place: the guard holds from now on, and its owner knows.
     #[inline]
-    fn guard(&self, asked: Asked, grant: Grant) -> Result<Guard, Error> {
-        let Some(identity) = self.identity else { return Ok(Guard::new(self.engine, grant, asked, None)) };
-        identity.begun();
-        let guard = Guard::new(self.engine, grant, asked, Some(Arc::clone(identity)));
-        if let Ok(name) = &self.name {
-            for earlier in identity.took(grant.handle, name.text()) {
+    fn complete(&self, guard: &mut Guard) -> Result<(), Error> {
+        guard.hold();
+        if let (Some(identity), Ok(name)) = (self.identity, &self.name) {
+            for earlier in guard.belong_to(identity, name.text()) {
                 self.engine.record_order(Name::new(&earlier)?, *name, &identity.label)?;
             }
         }
-        Ok(guard)
+        Ok(())
     }
 }
 
@@ -220,7 +205,7 @@ impl<'a> IntoFuture for Request<'a> {
 
     #[inline]
     fn into_future(self) -> Acquire<'a> {
-        Acquire { request: self, state: None }
+        Acquire { request: self, begun: None }
     }
 }
 
@@ -229,7 +214,8 @@ impl<'a> IntoFuture for Request<'a> {
 #[derive(Debug)]
 pub struct Acquire<'a> {
     request: Request<'a>,
-    state: Option<(Asked, Waiting)>,
+    /// Once begun: the guard to be, and the wait for it.
+    begun: Option<(Guard, Waiting)>,
 }
 
 impl Future for Acquire<'_> {
@@ -238,24 +224,30 @@ impl Future for Acquire<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some((asked, waiting)) = &mut this.state {
-            let asked = *asked;
-            return match waiting.poll(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(result) => Poll::Ready(result.and_then(|grant| this.request.guard(asked, grant))),
-            };
+        if let Some((_, waiting)) = &mut this.begun {
+            let result = std::task::ready!(waiting.poll(context));
+            return Poll::Ready(result.and_then(|grant| this.granted(grant)));
         }
-        let (asked, progress) = this.request.begin(this.request.wait())?;
-        match progress {
-            Progress::Granted(grant) => {
-                this.state = Some((asked, Waiting::over()));
-                Poll::Ready(this.request.guard(asked, grant))
-            }
-            Progress::Queued(ticket) => {
+        let mut guard = this.request.empty_guard();
+        match this.request.begin(this.request.wait(), &mut guard)? {
+            None => Poll::Ready(this.request.complete(&mut guard).map(|()| guard)),
+            Some(ticket) => {
                 let waiting = Waiting::queued(this.request.engine, ticket, this.request.identity);
-                this.state = Some((asked, waiting));
+                this.begun = Some((guard, waiting));
                 self.poll(context)
             }
         }
+    }
+}
+
+impl Acquire<'_> {
+    /// The queued request was granted.
+    #[cold]
+    fn granted(&mut self, grant: Grant) -> Result<Guard, Error> {
+        let Some((mut guard, _)) = self.begun.take() else { unreachable!("granted after it was queued") };
+        self.begun = Some((self.request.empty_guard(), Waiting::over()));
+        *guard.place() = grant;
+        self.request.complete(&mut guard)?;
+        Ok(guard)
     }
 }

@@ -25,7 +25,7 @@ pub struct Upgrade<'g> {
 
 impl<'g> Upgrade<'g> {
     pub(crate) fn new(guard: &'g mut Guard) -> Upgrade<'g> {
-        let timeout = guard.write_timeout();
+        let timeout = guard.upgrade_timeout();
         Upgrade { guard, timeout }
     }
 
@@ -58,8 +58,10 @@ impl<'g> Upgrade<'g> {
         if self.guard.mode() == Mode::Write {
             return Ok(());
         }
-        let grant = self.guard.begin_upgrade(Wait::No)?.granted()?;
-        self.guard.upgraded(grant)
+        match self.guard.begin_upgrade(Wait::No)? {
+            Progress::Granted(grant) => self.guard.upgraded(grant),
+            Progress::Queued(_) => unreachable!("a request that does not wait is not queued"),
+        }
     }
 
     fn wait(&self) -> Wait {

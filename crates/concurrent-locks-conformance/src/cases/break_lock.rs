@@ -11,6 +11,7 @@ cases! {
     a_lost_guard_does_no_harm_to_the_next_holder [Revoke],
     only_the_right_token_breaks [Revoke],
     one_reader_of_several_is_broken [Revoke],
+    a_re_entered_lock_is_broken_as_one [Revoke],
     the_operator_is_told_whom_it_hit [Revoke],
 }
 
@@ -75,6 +76,19 @@ fn one_reader_of_several_is_broken(bench: &Bench) {
     other.release().unwrap();
     drop(writer.granted());
     assert_eq!(stuck.release().unwrap_err().kind(), ErrorKind::Lost);
+    bench.assert_free("a");
+}
+
+fn a_re_entered_lock_is_broken_as_one(bench: &Bench) {
+    let owner = bench.owner("agent");
+    let guards = [owner.write("a").blocking().unwrap(), owner.read("a").blocking().unwrap()];
+    bench.locks().break_lock("a", guards[0].token()).unwrap();
+    let next = bench.locks().write("a").try_now().unwrap();
+    for guard in guards {
+        assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);
+    }
+    bench.assert_busy("a", Mode::Read);
+    next.release().unwrap();
     bench.assert_free("a");
 }
 

@@ -5,12 +5,13 @@ use std::{
         Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    task::Poll,
     thread,
 };
 
 use concurrent_locks::{Guard, Mode};
 
-use crate::{bench::Bench, case::cases, polled::Polled};
+use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
 
 cases! {
     threads_are_served_in_the_order_they_came [Fair, Inspect],
@@ -137,17 +138,13 @@ fn overtaking(bench: &Bench, looping: Mode, mode: Mode) {
                     }
                 });
             }
-            let one = bench.owner("the one");
-            crate::wait::until("the loops run", || running.load(Ordering::SeqCst) > 20);
-            let mut request = Polled::new(one.read("a").owner(&one));
-            if mode == Mode::Write {
-                request = Polled::new(one.write("a"));
-            }
+            until("the loops run", || running.load(Ordering::SeqCst) > 20);
+            let mut request = Polled::new(bench.locks().request("a", mode));
             let first = request.poll();
             waits.store(true, Ordering::SeqCst);
             let guard = match first {
-                std::task::Poll::Ready(result) => result.unwrap(),
-                std::task::Poll::Pending => request.granted(),
+                Poll::Ready(result) => result.unwrap(),
+                Poll::Pending => request.granted(),
             };
             served.store(true, Ordering::SeqCst);
             drop(guard);

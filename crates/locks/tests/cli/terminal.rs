@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::space::{Running, Space, until};
 
 /// A shell command on a terminal of its own, if script(1) is there.
@@ -31,7 +33,7 @@ fn a_long_wait_tells_who_holds_the_lock_and_ctrl_c_ends_it() {
 }
 
 #[test]
-fn what_is_typed_reaches_the_command_once() {
+fn what_is_typed_reaches_the_command() {
     let space = Space::new();
     let script =
         "trap 'echo got it' INT; trap 'echo done; exit 4' TERM; echo ready $PPID; while :; do sleep 0.02; done";
@@ -43,8 +45,22 @@ fn what_is_typed_reaches_the_command_once() {
     terminal.tell("\u{3}");
     // The terminal echoes what is typed in between.
     until("the command to get what was typed", || terminal.line().contains("got it").then_some(()));
-    let parent = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(parent, rustix::process::Signal::TERM).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(terminal.code(), Some(4));
+}
+
+#[test]
+fn what_is_typed_is_not_sent_a_second_time() {
+    let space = Space::new();
+    // A command that left the terminal shows it: whatever it gets, it got from us.
+    let script =
+        "trap 'echo got it' INT; trap 'echo done; exit 4' TERM; echo ready $PPID; while :; do sleep 0.02; done";
+    let command = format!("locks run repo -- setsid sh -c {}", quoted(script));
+    let Some(mut terminal) = on_a_terminal(&space, &command) else { return };
+    let pid = until("the command to be ready", || terminal.line().strip_prefix("ready ")?.trim().parse().ok());
+    terminal.tell("\u{3}");
+    until("the echo of what was typed", || terminal.line().contains("^C").then_some(()));
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
     assert!(!terminal.rest().contains("got it"));
     assert_eq!(terminal.code(), Some(4));
 }

@@ -1,5 +1,6 @@
 //! Forking with everything held: the child takes over the conversation.
 
+use concurrent_locks_conformance::DEADLINE;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 /// Forks. Returns `true` in the child at once, and `false` in the parent after the child's end;
@@ -11,7 +12,20 @@ pub(crate) fn child_first() -> bool {
     // the engine copes with it is what the case checks.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
-    let Some(child) = Pid::from_raw(pid) else { return true };
+    let Some(child) = Pid::from_raw(pid) else {
+        end_in_time();
+        return true;
+    };
     waitpid(Some(child), WaitOptions::empty()).expect("the end of the child");
     false
+}
+
+/// The test process can kill only its own children. If a case fails and leaves this one waiting
+/// for ever, the alarm ends it.
+fn end_in_time() {
+    #[expect(unsafe_code, reason = "no safe wrapper of alarm is at hand")]
+    // SAFETY: `alarm` touches no memory; its signal is not handled and ends the process.
+    unsafe {
+        libc::alarm(5 * DEADLINE.as_secs() as u32);
+    }
 }

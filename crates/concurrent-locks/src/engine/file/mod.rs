@@ -162,11 +162,17 @@ impl Engine for FileEngine {
         }
     }
 
-    fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+    fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
         if ask.priority != 0 {
             return self.unsupported("honour priorities", "ask without one, or use host:");
         }
-        self.process()?.begin(self.handles.fetch_add(1, Ordering::Relaxed), ask)
+        match self.process()?.begin(self.handles.fetch_add(1, Ordering::Relaxed), ask)? {
+            Progress::Granted(granted) => {
+                *grant = granted;
+                Ok(None)
+            }
+            Progress::Queued(ticket) => Ok(Some(ticket)),
+        }
     }
 
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {

@@ -17,7 +17,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    engine::{Ask, Ending, Engine, Grant, Progress, Ticket, Wait, unsupported},
+    engine::{self, Ask, Ending, Engine, Grant, Progress, Ticket, Wait, nanos, unsupported},
     error::{Error, ErrorKind},
     manager::Fairness,
     mode::Mode,
@@ -88,7 +88,7 @@ impl Process {
             Wait::For(time) => begun.checked_add(time),
             Wait::Forever => None,
         };
-        let place = match self.table.begin(&Ask { hint: None, ..*ask }) {
+        let place = match engine::begin(self.table, &Ask { hint: None, ..*ask }) {
             Ok(Progress::Granted(grant)) => Place::Entered(grant),
             Ok(Progress::Queued(ticket)) => Place::Queued(ticket),
             Err(error) => {
@@ -295,7 +295,13 @@ impl Process {
 
     fn granted(&self, handle: u64, request: &Request, granted: Granted, waited: Duration) -> Grant {
         self.journal.granted(&request.who, granted.token, waited);
-        Grant { handle, token: granted.token, mode: request.who.mode, waited, since: self.reading(granted.at) }
+        Grant {
+            handle,
+            token: granted.token,
+            mode: request.who.mode,
+            waited: nanos(waited),
+            since: self.reading(granted.at),
+        }
     }
 
     /// Has a thread wait for the lock file, if somebody needs it and no thread does. The thread

@@ -415,7 +415,9 @@ fn nothing_is_kept_of_idle_resources() {
     let engine: &'static FileEngine = Box::leak(Box::new(FileEngine::new(&fixture.directory()).unwrap()));
     for number in 0..50 {
         let name = format!("name {number}");
-        let Progress::Granted(grant) = engine.begin(&ask(&name)).unwrap() else { panic!("the lock is free") };
+        let Progress::Granted(grant) = crate::engine::begin(engine, &ask(&name)).unwrap() else {
+            panic!("the lock is free")
+        };
         assert_eq!(engine.process().unwrap().in_use(), (1, 1));
         engine.release(&grant, Ending::Normal, Fairness::Strict).unwrap();
         assert_eq!(engine.release(&grant, Ending::Normal, Fairness::Strict).unwrap_err().kind(), ErrorKind::Lost);
@@ -427,7 +429,7 @@ fn nothing_is_kept_of_idle_resources() {
     let [one, _] = fixture.processes();
     let held = take(&one, "a", Mode::Write);
     for wait in [Wait::No, Wait::For(Duration::ZERO), Wait::For(Duration::from_millis(10))] {
-        let result = engine.begin(&Ask { wait, ..ask("a") }).and_then(|progress| match progress {
+        let result = crate::engine::begin(engine, &Ask { wait, ..ask("a") }).and_then(|progress| match progress {
             Progress::Granted(grant) => Ok(grant),
             Progress::Queued(ticket) => engine.park(&ticket),
         });

@@ -58,7 +58,7 @@ use self::{
 pub(crate) use self::{file::default_path, layout::Geometry};
 use crate::{
     deadlock::DeadlockReport,
-    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket},
+    engine::{Ask, Capabilities, Ending, Engine, Grant, Ticket},
     error::{Error, ErrorKind},
     event::Event,
     manager::Fairness,
@@ -97,7 +97,7 @@ impl Table {
         let fork_page = ForkPage::new().map_err(failed)?;
         let layout = Layout::new(mapping, geometry).ok_or(Violation("geometry"))?;
         let clock = Clock::measure();
-        file::initialise(layout.header(), geometry, clock);
+        header::initialise(layout.header(), geometry, clock);
         Ok(Self::keep(url, layout, clock, None, fork_page))
     }
 
@@ -137,15 +137,11 @@ impl Table {
 
     /// In a forked child the private memory is blank again.
     fn initialise_if_blank(&self) {
+        self.layout.blank_in_child();
         if self.layout.header().state.load(Acquire) == 0 {
-            file::initialise(self.layout.header(), self.layout.geometry(), self.clock);
+            header::initialise(self.layout.header(), self.layout.geometry(), self.clock);
         }
     }
-}
-
-/// This machine's host name.
-fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 impl From<Violation> for Error {
@@ -178,9 +174,9 @@ impl Engine for Table {
         }
     }
 
-    fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+    fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
         self.check_open()?;
-        self.acquire(ask)
+        self.acquire(ask, grant)
     }
 
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {

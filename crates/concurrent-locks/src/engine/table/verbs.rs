@@ -25,7 +25,7 @@ use super::{
     wait_word,
 };
 use crate::{
-    engine::{Ask, Ending, Grant, Progress, Ticket, Wait},
+    engine::{Ask, Ending, Grant, Ticket, Wait, nanos},
     error::{Busy, Error, ErrorKind},
     event::EventKind,
     grant::{Rank, Standing},
@@ -48,7 +48,7 @@ pub(super) fn record_of(handle: u64) -> u32 {
 
 /// What became of an arrival.
 enum Arrival {
-    Granted(Grant),
+    Granted,
     Queued,
     Busy,
     Full,
@@ -68,7 +68,7 @@ impl Table {
     }
 
     /// Takes the lock, refuses, or queues.
-    pub(super) fn acquire(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+    pub(super) fn acquire(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
         let me = self.me()?;
         let index = self.take_record(me)?;
         let now = self.clock.now();
@@ -76,13 +76,18 @@ impl Table {
         let word = self.fill(me, record, ask, now);
         let bucket = self.layout.bucket_of(ask.name.hash());
         match self.with_bucket(me, bucket, |locked| self.arrive(me, locked, index, record, word, ask, now)) {
-            Ok(Arrival::Granted(grant)) => {
+            Ok(Arrival::Granted) => {
+                grant.handle = handle(index, word);
+                grant.token = record.token.load(Relaxed);
+                grant.mode = ask.mode;
+                grant.waited = 0;
+                grant.since = now;
                 if self.is_watched(now) {
                     self.emit_record(EventKind::Grant, record, ask.mode, now, 0)?;
                 }
-                Ok(Progress::Granted(grant))
+                Ok(None)
             }
-            Ok(Arrival::Queued) => self.queued(me, index, record, word, ask, now),
+            Ok(Arrival::Queued) => self.queued(me, index, record, word, ask, now, grant),
             Ok(refusal) => {
                 self.return_record(me, index);
                 Err(if matches!(refusal, Arrival::Full) { self.full() } else { self.refuse(me, ask, now) })
@@ -125,7 +130,7 @@ impl Table {
         match record.word().state() {
             State::Free => {}
             // A second try after a rebuild, which linked what the first had committed.
-            State::Held => return Ok(Arrival::Granted(self.granted(handle(index, word), record))),
+            State::Held => return Ok(Arrival::Granted),
             State::Waiting => return Ok(Arrival::Queued),
         }
         let place = match self.find_or_make(me, locked, ask.name, ask.hint)? {
@@ -152,12 +157,10 @@ impl Table {
             record.token.store(token, Relaxed);
             record.granted.store(now, Relaxed);
             record.grant.store(wait_word::ACKNOWLEDGED, Relaxed);
-            let held = word.with(State::Held, ask.mode);
-            record.commit(held);
+            record.commit(word.with(State::Held, ask.mode));
             queue.link_holder(index, record, ask.mode)?;
             self.tally_grant(queue.resource, ask.mode, 0);
-            let handle = handle(index, held);
-            return Ok(Arrival::Granted(Grant { handle, token, mode: ask.mode, waited: Duration::ZERO, since: now }));
+            return Ok(Arrival::Granted);
         }
         if matches!(ask.wait, Wait::No | Wait::For(Duration::ZERO)) {
             return Ok(Arrival::Busy);
@@ -170,6 +173,7 @@ impl Table {
 
     /// After queueing: is this wait the end of a circle?
     #[cold]
+    #[expect(clippy::too_many_arguments, reason = "the rest of `acquire`")]
     fn queued(
         &self,
         me: &Attachment,
@@ -178,9 +182,10 @@ impl Table {
         word: Word,
         ask: &Ask<'_>,
         now: u64,
-    ) -> Result<Progress, Error> {
+        grant: &mut Grant,
+    ) -> Result<Option<Ticket>, Error> {
         let deadline = match ask.wait {
-            Wait::For(time) => now.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            Wait::For(time) => now.saturating_add(nanos(time)),
             Wait::No | Wait::Forever => u64::MAX,
         };
         let ticket = Ticket {
@@ -192,17 +197,18 @@ impl Table {
         };
         self.emit_record(EventKind::Wait, record, ask.mode, now, 0)?;
         if ask.may_hold
-            && let Some(grant) = self.break_deadlock(me, &ticket)?
+            && let Some(granted) = self.break_deadlock(me, &ticket)?
         {
-            return Ok(Progress::Granted(grant));
+            *grant = granted;
+            return Ok(None);
         }
-        Ok(Progress::Queued(ticket))
+        Ok(Some(ticket))
     }
 
     /// The grant that the caller acknowledges by taking it.
     pub(super) fn granted(&self, handle: u64, record: &Record) -> Grant {
         let granted = record.granted.load(Relaxed);
-        let waited = Duration::from_nanos(granted.saturating_sub(record.requested.load(Relaxed)));
+        let waited = granted.saturating_sub(record.requested.load(Relaxed));
         Grant { handle, token: record.token.load(Relaxed), mode: record.word().mode(), waited, since: granted }
     }
 
