@@ -139,19 +139,18 @@ pub(crate) struct Aim {
     pub(crate) unit: &'static str,
     /// `None` where it could not be measured here.
     pub(crate) measured: Option<f64>,
+    pub(crate) met: Option<bool>,
 }
 
 impl Aim {
     pub(crate) fn at_most(aim: impl Into<String>, bound: f64, unit: &'static str, measured: Option<f64>) -> Aim {
-        Aim { aim: aim.into(), bound, at_least: false, unit, measured }
+        let met = measured.map(|measured| measured <= bound);
+        Aim { aim: aim.into(), bound, at_least: false, unit, measured, met }
     }
 
     pub(crate) fn at_least(aim: impl Into<String>, bound: f64, unit: &'static str, measured: Option<f64>) -> Aim {
-        Aim { aim: aim.into(), bound, at_least: true, unit, measured }
-    }
-
-    pub(crate) fn met(&self) -> Option<bool> {
-        self.measured.map(|measured| if self.at_least { measured >= self.bound } else { measured <= self.bound })
+        let met = measured.map(|measured| measured >= bound);
+        Aim { aim: aim.into(), bound, at_least: true, unit, measured, met }
     }
 }
 
@@ -164,7 +163,7 @@ pub(crate) fn print_aims(aims: &[Aim], out: &mut impl Write) -> io::Result<()> {
     for aim in aims {
         let sign = if aim.at_least { ">=" } else { "<=" };
         let measured = aim.measured.map_or("-".to_owned(), |measured| format!("{}{}", number(measured), aim.unit));
-        let verdict = match aim.met() {
+        let verdict = match aim.met {
             Some(true) => "met",
             Some(false) => "MISSED",
             None => "not measured",
@@ -215,9 +214,9 @@ mod tests {
 
     #[test]
     fn an_aim_is_met_missed_or_not_measured() {
-        assert_eq!(Aim::at_most("a", 1.0, "x", Some(0.9)).met(), Some(true));
-        assert_eq!(Aim::at_most("a", 1.0, "x", Some(1.1)).met(), Some(false));
-        assert_eq!(Aim::at_least("a", 1.8, "x", Some(1.7)).met(), Some(false));
-        assert_eq!(Aim::at_least("a", 1.8, "x", None).met(), None);
+        assert_eq!(Aim::at_most("a", 1.0, "x", Some(0.9)).met, Some(true));
+        assert_eq!(Aim::at_most("a", 1.0, "x", Some(1.1)).met, Some(false));
+        assert_eq!(Aim::at_least("a", 1.8, "x", Some(1.7)).met, Some(false));
+        assert_eq!(Aim::at_least("a", 1.8, "x", None).met, None);
     }
 }

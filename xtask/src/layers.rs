@@ -29,7 +29,11 @@ const LAYERS: &[Layer] = &[
     Layer { what: "names and the grant rule", modules: &["name", "grant"], knot: false },
     Layer { what: "the wait-for graph", modules: &["wait_for"], knot: false },
     Layer { what: "where lock state lives", modules: &["engine"], knot: false },
-    Layer { what: "the API", modules: &["manager", "owner", "request", "guard", "resource", "url"], knot: true },
+    Layer {
+        what: "the API",
+        modules: &["manager", "owner", "request", "request_all", "waiting", "guard", "upgrade", "resource", "url"],
+        knot: true,
+    },
 ];
 
 /// Arrows against the order, each with its reason. One that no longer exists is an error too.

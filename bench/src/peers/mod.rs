@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    const PASSES: u64 = 2_000;
+    const PASSES: u64 = 500;
 
     /// Adds to a counter in two steps, which only a lock makes one.
     struct Count<'a>(&'a AtomicU64);
@@ -162,7 +162,9 @@ mod tests {
         fn run<L: Lock>(self, locks: &[L]) -> Result<()> {
             for _ in 0..PASSES {
                 let _held = locks[0].lock(Mode::Write)?;
-                self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                let count = self.0.load(Ordering::Relaxed);
+                thread::yield_now();
+                self.0.store(count + 1, Ordering::Relaxed);
             }
             Ok(())
         }

@@ -284,7 +284,8 @@ impl Stage<'_> {
             let before = status(self.locks, self.name)?.pending_requests;
             let (locks, name, mode) = (self.locks.clone(), self.name.to_owned(), *mode);
             self.waiters.push(std::thread::spawn(move || {
-                Ok(locks.request(&name, mode).timeout(DEADLINE).blocking()?.release()?)
+                // Longer than anybody is given: a grant that is found only at the end of its time came too late.
+                Ok(locks.request(&name, mode).timeout(3 * DEADLINE).blocking()?.release()?)
             }));
             until(|| Ok(status(self.locks, self.name)?.pending_requests > before))?;
         }

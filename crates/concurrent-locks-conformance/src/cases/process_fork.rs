@@ -139,8 +139,17 @@ fn a_forked_child_is_another_owner_process(bench: &Bench) {
     let mut expected = vec![taker.pid(), child];
     expected.sort_unstable();
     assert_eq!(pids, expected);
-    let owners: Vec<_> = bench.status("a").holders.into_iter().map(|holder| holder.owner).collect();
-    assert_ne!(owners[0], owners[1], "an anonymous owner of the child is not one of the parent");
+    let owner_of = |pid: u32| {
+        let holders = bench.status("a").holders;
+        holders.into_iter().rfind(|holder| holder.pid == pid).expect("a holder of this process").owner
+    };
+    // Both count on from here; neither may meet an owner of the other by doing so.
+    let of_child = owner_of(child);
+    assert_ne!(of_child, owner_of(taker.pid()));
+    join(&mut taker);
+    taker.ask("release a").after("released");
+    taker.take("read a");
+    assert_ne!(of_child, owner_of(taker.pid()));
 }
 
 fn a_forked_child_that_is_killed_frees_what_it_took(bench: &Bench) {

@@ -1,7 +1,7 @@
 //! Attaching a process to a table: the private things it needs there, made once per process, and
 //! made anew by a forked child.
 //!
-//! - A1. Everything private is reached through one page that the kernel wipes in a forked child.
+//! - A1. Everything private is reached through one page that is blank in a forked child (`pages.rs`).
 //!   So a child finds itself unattached, and cannot use its parent's slot, records or hub.
 //! - A2. The new generation of a slot is published before anything is cleaned up for its previous
 //!   occupant, so that nobody takes the newcomer for the dead (prototype bug 1).
@@ -20,7 +20,7 @@ use super::{
     hub::Hub,
     kernel,
     liveness::Liveness,
-    memory::{Mapping, Shared, page_size},
+    memory::{Mapping, Shared},
     records::Pool,
     short_lock,
 };
@@ -58,13 +58,15 @@ unsafe impl Shared for Contents {}
 
 impl ForkPage {
     pub(super) fn new() -> std::io::Result<ForkPage> {
-        Mapping::private(page_size()).map(ForkPage)
+        Mapping::private(size_of::<Contents>()).map(ForkPage)
     }
 
+    #[inline]
     fn contents(&self) -> &Contents {
+        self.0.blank_in_child();
         match self.0.at(0) {
             Some(contents) => contents,
-            None => unreachable!("a page is larger than its contents"),
+            None => unreachable!("made large enough for its contents"),
         }
     }
 
@@ -143,6 +145,7 @@ impl Table {
             if entry.state.load(Acquire) != 0 {
                 self.remove_occupant(&me, slot)?;
             }
+            self.sweep_locks(&me)?;
             self.publish(&me)?;
             self.reap_all(&me)?;
             Ok(me)
@@ -161,7 +164,7 @@ impl Table {
             .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
             .unwrap_or_default();
         let program = entry.program.store(&program) as u32;
-        let host = entry.host.store(&super::host_name()) as u32;
+        let host = entry.host.store(&kernel::host_name()) as u32;
         entry.text_lens.store(program | host << 8, Relaxed);
         if me.liveness.is_some() {
             let offset = kernel::lock_death_word(&entry.death)
@@ -171,5 +174,45 @@ impl Table {
         entry.state.store(1, Release);
         self.layout.header().counters.slots_used.fetch_max(me.slot + 1, Relaxed);
         Ok(())
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use crate::{ErrorKind, LockManager};
+
+    #[test]
+    fn a_forked_child_finds_an_empty_private_table_and_gives_nothing_back() {
+        let locks = LockManager::connect("local:forked").unwrap();
+        let guard = locks.write("a").try_now().unwrap();
+        // SAFETY: the child only uses the engine, whose locks are its own, and memory, which the C
+        // library makes usable after a fork; it ends without running anything of the test harness.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                assert!(locks.status_all().unwrap().is_empty());
+                let own = locks.write("a").try_now().unwrap();
+                assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);
+                assert_eq!(locks.read("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
+                std::thread::scope(|scope| {
+                    let waiter = scope.spawn(|| locks.write("a").blocking().unwrap().token());
+                    while locks.status("a").unwrap().is_none_or(|status| status.waiters.is_empty()) {
+                        std::thread::yield_now();
+                    }
+                    let token = own.token();
+                    drop(own);
+                    assert!(waiter.join().unwrap() > token);
+                });
+            }));
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(i32::from(result.is_err())) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0, "the child says why, with --nocapture");
+        assert_eq!(locks.status("a").unwrap().unwrap().holders.len(), 1);
+        guard.release().unwrap();
     }
 }

@@ -93,8 +93,7 @@ mod ticks {
             let advanced = unsafe { x86_64::__cpuid(0x8000_0000) }.eax >= 0x8000_0007
                 // SAFETY: the leaf exists, as just asked.
                 && unsafe { x86_64::__cpuid(0x8000_0007) }.edx & (1 << 8) != 0;
-            let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-            advanced && std::fs::read_to_string(source).is_ok_and(|source| source.trim() == "tsc")
+            advanced && super::kernel::trusts_ticks()
         })
     }
 

@@ -20,15 +20,15 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::atomic::Ordering::{Acquire, Relaxed, Release},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use super::{
     clock::Clock,
-    kernel,
+    header, kernel,
     layout::{Geometry, Header, LAYOUT, Layout, MAGIC, OPEN, RETIRED},
     liveness,
     memory::Mapping,
+    pages::Pages,
 };
 use crate::error::{Error, ErrorKind};
 
@@ -50,34 +50,6 @@ enum Attempt {
 /// Where a space's table lies: a directory private to the user in shared memory.
 pub(crate) fn default_path(space: &str) -> PathBuf {
     PathBuf::from(format!("/dev/shm/concurrent-locks-{}", kernel::user())).join(format!("{space}.table"))
-}
-
-/// This boot of the machine, as 128 bits; zeros where the system does not tell.
-fn boot() -> [u64; 2] {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    let part = |range| hex.get(range).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    [part(0..16), part(16..32)]
-}
-
-/// Writes the header of a new table into zeroed memory.
-pub(super) fn initialise(header: &Header, geometry: Geometry, clock: Clock) {
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    for (word, value) in header.geometry.iter().zip(geometry.words()) {
-        word.store(value, Relaxed);
-    }
-    header.size.store(Layout::size_of(geometry) as u64, Relaxed);
-    // Tokens of a table made later are larger, unless this one mints more than 4 million a second
-    // for one bucket all its life or the wall clock is set back. Below 2^53, exact in JSON, until 2038.
-    header.token_base.store(created << 22, Relaxed);
-    for (word, value) in header.boot.iter().zip(boot()) {
-        word.store(value, Relaxed);
-    }
-    header.clock_scale.store(clock.scale(), Relaxed);
-    header.created.store(created, Relaxed);
-    header.layout.store(LAYOUT, Relaxed);
-    header.magic.store(MAGIC, Relaxed);
-    header.state.store(OPEN, Release);
 }
 
 /// Opens the table at `path`, or makes it.
@@ -160,14 +132,14 @@ fn open_existing(path: &Path) -> Result<Attempt, Error> {
     if size < 4096 {
         return Err(damaged("it is too short"));
     }
-    let mapping = Mapping::shared(file.as_fd(), size).map_err(failed)?;
+    let mapping = Pages::shared(file.as_fd(), size).map(Mapping::over).map_err(failed)?;
     let Some(header) = mapping.at::<Header>(0) else { return Err(damaged("it is too short")) };
     if header.magic.load(Acquire) != MAGIC {
         return Err(damaged("it does not begin like one"));
     }
     let geometry = Geometry::from_words(std::array::from_fn(|i| header.geometry[i].load(Relaxed)));
-    let current =
-        header.layout.load(Relaxed) == LAYOUT && header.boot.iter().zip(boot()).all(|(a, b)| a.load(Relaxed) == b);
+    let current = header.layout.load(Relaxed) == LAYOUT
+        && header.boot.iter().zip(kernel::boot()).all(|(a, b)| a.load(Relaxed) == b);
     if header.state.load(Acquire) == RETIRED || !current {
         return retire(path, &file, header, geometry).map(|()| Attempt::Missing);
     }
@@ -221,7 +193,7 @@ fn create(path: &Path, geometry: Geometry) -> Result<(), Error> {
     file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     let size = Layout::size_of(geometry);
     file.set_len(size as u64).map_err(failed)?;
-    let mapping = Mapping::shared(file.as_fd(), size).map_err(failed)?;
+    let mapping = Pages::shared(file.as_fd(), size).map(Mapping::over).map_err(failed)?;
     let Some(layout) = Layout::new(mapping, geometry) else {
         return Err(Error::new(ErrorKind::InvalidInput, "the geometry of the lock table is impossible"));
     };
@@ -231,7 +203,7 @@ fn create(path: &Path, geometry: Geometry) -> Result<(), Error> {
             format!("no room for a lock table in {} (is /dev/shm too small?)", directory.display()),
         )
     })?;
-    initialise(layout.header(), geometry, Clock::measure());
+    header::initialise(layout.header(), geometry, Clock::measure());
     let name = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::new(ErrorKind::InvalidInput, "the path of the lock table contains NUL"))?;
     match kernel::link_unnamed(file.as_fd(), &name) {

@@ -104,6 +104,8 @@ impl Table {
         if let Some(detail) = self.detail_of(resource) {
             let count = &detail.waits[mode as usize][histogram::bucket_of(wait)];
             count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
+            // The release will write here: a section of any length hides the load.
+            super::memory::prefetch(&detail.kept[(detail.written.load(Relaxed) % OPERATIONS_KEPT) as usize]);
         }
     }
 
@@ -188,7 +190,7 @@ impl Detail {
         kept.token.store(if hold.is_some() { record.token.load(Relaxed) } else { 0 }, Relaxed);
         let tag = outcome as u64 | (mode as u64) << 8 | (label_len as u64) << 16 | u64::from(pid) << 32;
         kept.tag.store(tag, Relaxed);
-        kept.label.copy_from(&record.label, label_len);
+        self.labels[(written % OPERATIONS_KEPT) as usize].copy_from(&record.label, label_len);
         self.written.store(written + 1, Relaxed);
     }
 }

@@ -1,7 +1,7 @@
 //! The system calls the table rests on: futexes, file-description locks, memory advice.
 //!
-//! Thin and total: each function does one call and says what its answer means. On systems other
-//! than Linux only what `local:` needs exists; waiting there goes through wakers (`park.rs`).
+//! Thin and total: each function does one call and says what its answer means. What `local:` needs
+//! of them on other systems is `portable/kernel.rs`.
 #![expect(unsafe_code, reason = "system calls")]
 
 use std::{
@@ -141,6 +141,25 @@ fn control(file: BorrowedFd<'_>, command: i32, lock: &mut libc::flock) -> io::Re
 /// How many processors this process may run on.
 pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Whether the kernel trusts the processor's time stamp counter enough to be its own clock.
+pub(super) fn trusts_ticks() -> bool {
+    let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    std::fs::read_to_string(source).is_ok_and(|source| source.trim() == "tsc")
+}
+
+/// This boot of the machine, as 128 bits; zeros where the system does not tell.
+pub(super) fn boot() -> [u64; 2] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let part = |range| hex.get(range).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    [part(0..16), part(16..32)]
+}
+
+/// This machine's host name.
+pub(super) fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 /// Gives an unnamed temporary file a name; fails with `AlreadyExists` if the name is taken.

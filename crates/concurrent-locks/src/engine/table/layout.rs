@@ -246,7 +246,6 @@ pub(super) struct Kept {
     pub(super) token: AtomicU64,
     /// kind (8 bits), mode (8), label length (8), spare (8), pid (32).
     pub(super) tag: AtomicU64,
-    pub(super) label: Text<LABEL_WORDS>,
 }
 
 /// History and histograms of one resource. There are fewer of these than resources.
@@ -255,6 +254,8 @@ pub(super) struct Detail {
     /// Entries ever written.
     pub(super) written: AtomicU64,
     pub(super) kept: [Kept; OPERATIONS_KEPT as usize],
+    /// The labels of the entries, apart: most requests have none, and this is written on every release.
+    pub(super) labels: [Text<LABEL_WORDS>; OPERATIONS_KEPT as usize],
     /// Waits and holds, by mode.
     pub(super) waits: [[AtomicU32; histogram::BUCKETS]; 2],
     pub(super) holds: [[AtomicU32; histogram::BUCKETS]; 2],
@@ -538,6 +539,17 @@ impl Layout {
         self.entry(self.offsets.resources, self.geometry.resources, index, "resource index")
     }
 
+    /// Begins to load what a request for a resource reads and writes, all lines at once.
+    #[inline]
+    pub(super) fn prefetch_resource(&self, index: u32) {
+        if let Ok(resource) = self.resource(index) {
+            super::memory::prefetch(resource);
+            super::memory::prefetch(&resource.tallies[0]);
+            super::memory::prefetch(&resource.tallies[1]);
+            super::memory::prefetch(&resource.name);
+        }
+    }
+
     #[inline]
     pub(super) fn record(&self, index: u32) -> Checked<&Record> {
         self.entry(self.offsets.records, self.geometry.records(), index, "record index")
@@ -554,6 +566,11 @@ impl Layout {
 
     pub(super) fn order(&self, index: u32) -> Checked<&Order> {
         self.entry(self.offsets.orders, ORDERS, index, "order index")
+    }
+
+    /// Of a private table, before this process relies on finding it blank.
+    pub(super) fn blank_in_child(&self) {
+        self.mapping.blank_in_child();
     }
 
     pub(super) fn populate_chunk(&self, index: u32) -> std::io::Result<()> {

@@ -28,7 +28,7 @@ use super::{
     file::TableFile,
     kernel,
     layout::{Layout, Slot},
-    memory::Mapping,
+    pages::Pages,
     short_lock,
 };
 use crate::error::{Error, ErrorKind};
@@ -52,7 +52,7 @@ pub(super) fn try_lock_all(file: &File, slots: u32) -> io::Result<bool> {
 pub(super) struct Liveness {
     slot: u32,
     /// Keeps the open file description with the lock (L1).
-    _pin: Mapping,
+    _pin: Pages,
     /// Another description of the same file: locks of one description do not see each other.
     probe: File,
 }
@@ -72,7 +72,7 @@ impl Liveness {
                     continue;
                 }
                 if kernel::try_lock_bytes(holder.as_fd(), FIRST_BYTE + i64::from(slot), 1).map_err(failed)? {
-                    let pin = Mapping::pin(holder.as_fd()).map_err(failed)?;
+                    let pin = Pages::pin(holder.as_fd()).map_err(failed)?;
                     // `holder` is closed here; the pin keeps its description and the lock.
                     return Ok(Liveness { slot, _pin: pin, probe });
                 }

@@ -7,8 +7,8 @@
 //! | file | rule |
 //! |---|---|
 //! | `layout` | what lies where, what is true and what is derived (T1 to T4) |
-//! | `memory`, `kernel`, `clock`, `atomic_word` | mappings, system calls, time, the seam for models |
-//! | `file`, `attach`, `liveness` | opening (F), attaching (A), who is alive (L) |
+//! | `memory`, `pages`, `kernel`, `clock`, `atomic_word` | memory, system calls, time, the seam for models |
+//! | `header`, `file`, `attach`, `liveness` | a table's identity, opening (F), attaching (A), who is alive (L) |
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
 //! | `verbs` | acquire, release, give up, downgrade, break |
@@ -16,19 +16,27 @@
 //! | `recover` | rebuilding and cleaning up after the dead (R) |
 //! | `graph` | deadlocks (G) |
 //! | `history`, `events`, `view` | what is kept and what can be seen (E) |
+//!
+//! `file`, `kernel`, `liveness` and `pages` are Linux's. On other systems, and under
+//! `--cfg concurrent_locks_portable` for trying that on Linux, those in `portable/` stand in for
+//! them: `local:` by the standard library alone, and no `host:`.
+#![cfg_attr(
+    any(not(target_os = "linux"), concurrent_locks_portable),
+    allow(dead_code, reason = "what only `host:` uses")
+)]
 
 mod atomic_word;
 mod attach;
 mod clock;
 mod events;
-mod file;
 mod graph;
+mod header;
 mod history;
 mod hub;
-mod kernel;
 mod layout;
-mod liveness;
 mod locked;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod memory;
 mod park;
 mod queue;
@@ -39,6 +47,19 @@ mod short_lock;
 mod verbs;
 mod view;
 mod wait_word;
+
+// What rests on the system.
+#[cfg_attr(any(not(target_os = "linux"), concurrent_locks_portable), path = "portable/file.rs")]
+mod file;
+#[cfg_attr(any(not(target_os = "linux"), concurrent_locks_portable), path = "portable/kernel.rs")]
+mod kernel;
+#[cfg_attr(any(not(target_os = "linux"), concurrent_locks_portable), path = "portable/liveness.rs")]
+mod liveness;
+#[cfg_attr(any(not(target_os = "linux"), concurrent_locks_portable), path = "portable/pages.rs")]
+mod pages;
+#[cfg(any(not(target_os = "linux"), concurrent_locks_portable))]
+#[path = "portable/per_process.rs"]
+mod per_process;
 
 use std::{
     path::Path,

@@ -5,8 +5,9 @@
 //! - R2. Cleaning up is idempotent: a reaper that dies midway is followed by another that begins anew.
 //! - R3. A reaper removes a record only after it checked, under the bucket's lock, that the chunk
 //!   still belongs to the dead generation (prototype bug 4).
-//! - R4. Bucket locks the dead held are taken over by whoever needs them; the sweep at the end only
-//!   makes sure that none is left when the slot is used again.
+//! - R4. Bucket locks the dead held are taken over by whoever needs them: a word whose generation is
+//!   not the slot's names somebody dead. Generations are 15 bits there, so a slot's stale words are
+//!   swept every `SWEEP_EVERY` occupants, before one could come to name a newcomer.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -25,6 +26,9 @@ use super::{
     wait_word::{self, ACKNOWLEDGED, Wake},
 };
 use crate::{error::Error, event::EventKind, mode::Mode};
+
+/// Half of what 15 bits can tell apart.
+const SWEEP_EVERY: u32 = 1 << 14;
 
 impl Table {
     /// Rebuilds everything derived in a bucket whose lock this thread holds (R1).
@@ -238,8 +242,6 @@ impl Table {
         self.remove_records(me, |owner| owner == key)?;
         self.repeat_wakes(me)?;
         if corpse.complete {
-            let dead = short_lock::Name::new(corpse.slot, corpse.generation);
-            self.sweep_locks(me, |name| name == dead)?;
             self.free_chunks(key)?;
             self.layout.header().counters.reaped.fetch_add(1, Relaxed);
             self.layout.slot(corpse.slot)?.state.store(0, Release);
@@ -252,7 +254,6 @@ impl Table {
         let previous = |owner: u64| owner & 0xffff_ffff == u64::from(slot + 1) && owner != me.key();
         self.remove_records(me, previous)?;
         self.repeat_wakes(me)?;
-        self.sweep_locks(me, |name| name.slot == slot && name != me.name)?;
         for chunk in 0..self.chunks_used() {
             let owner = self.layout.chunk_owner(chunk)?.load(Acquire);
             if previous(owner) {
@@ -324,12 +325,16 @@ impl Table {
         Ok(())
     }
 
-    /// Takes over every bucket lock that names one of the dead (R4).
-    fn sweep_locks(&self, me: &Attachment, dead: impl Fn(short_lock::Name) -> bool) -> Result<(), Error> {
+    /// Takes over every bucket lock that names an earlier occupant of our slot, now and then (R4).
+    pub(super) fn sweep_locks(&self, me: &Attachment) -> Result<(), Error> {
+        if !me.generation.is_multiple_of(SWEEP_EVERY) {
+            return Ok(());
+        }
+        let dead = |name: short_lock::Name| name.slot == me.slot && name != me.name;
         for index in 0..self.layout.geometry().buckets {
             let bucket = self.layout.bucket(index)?;
             let word = bucket.lock.get();
-            if short_lock::Name::of(word).is_some_and(&dead) && short_lock::take_over(&bucket.lock, word, me.name) {
+            if short_lock::Name::of(word).is_some_and(dead) && short_lock::take_over(&bucket.lock, word, me.name) {
                 let locked = Locked::held(bucket, index);
                 let rebuilt = self.rebuild(me, index);
                 drop(locked);

@@ -28,6 +28,7 @@ impl Table {
         let mut next = locked.bucket.first_resource.load(Relaxed);
         for _ in 0..=self.layout.geometry().resources {
             let Some(index) = linked(next) else { return Ok(None) };
+            self.layout.prefetch_resource(index);
             let resource = self.layout.resource(index)?;
             if is_named(resource, name) {
                 return Ok(Some(index));

@@ -24,7 +24,7 @@ const SLEEPERS: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) slot: u32,
-    /// 15 bits: enough, because a slot's words are swept before the slot is used again.
+    /// 15 bits: enough, because a slot's stale words are swept in time (R4 in `recover.rs`).
     pub(super) generation: u32,
 }
 

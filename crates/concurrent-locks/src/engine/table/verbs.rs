@@ -71,10 +71,11 @@ impl Table {
     pub(super) fn acquire(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
         let me = self.me()?;
         let index = self.take_record(me)?;
+        let bucket = self.layout.bucket_of(ask.name.hash());
+        super::memory::prefetch(self.layout.bucket(bucket)?);
         let now = self.clock.now();
         let record = self.layout.record(index)?;
         let word = self.fill(me, record, ask, now);
-        let bucket = self.layout.bucket_of(ask.name.hash());
         match self.with_bucket(me, bucket, |locked| self.arrive(me, locked, index, record, word, ask, now)) {
             Ok(Arrival::Granted) => {
                 grant.handle = handle(index, word);

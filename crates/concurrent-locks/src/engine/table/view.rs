@@ -440,7 +440,8 @@ impl Detail {
         let written = self.written.load(Acquire);
         let mut operations = Vec::new();
         for number in written.saturating_sub(OPERATIONS_KEPT)..written {
-            let kept = &self.kept[(number % OPERATIONS_KEPT) as usize];
+            let place = (number % OPERATIONS_KEPT) as usize;
+            let (kept, label) = (&self.kept[place], &self.labels[place]);
             let tag = kept.tag.load(Relaxed);
             if Mode::from_bits(tag >> 8) != mode {
                 continue;
@@ -454,7 +455,7 @@ impl Detail {
                 timestamp: times.unix(at),
                 wait_time,
                 hold_time,
-                requester: label_text(kept.label.load(label_len), (tag >> 32) as u32),
+                requester: label_text(label.load(label_len), (tag >> 32) as u32),
                 token: kept.token.load(Relaxed),
             };
             if hold == u64::MAX {

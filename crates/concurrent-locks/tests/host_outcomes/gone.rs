@@ -1,0 +1,90 @@
+//! The table file is deleted or replaced while it is in use: those who have it go on with what they
+//! hold, those who wait are told, newcomers make a new one.
+
+use std::{fs, thread};
+
+use concurrent_locks::ErrorKind;
+
+use crate::{
+    child::Child,
+    patience::{LONG, until_waiting},
+    space::{Space, inode},
+};
+
+/// Deletes the table, or puts another in its place.
+fn take_away(space: &Space, replace: bool) {
+    if replace {
+        fs::rename(space.copy("another"), space.path()).unwrap();
+    } else {
+        fs::remove_file(space.path()).unwrap();
+    }
+}
+
+#[test]
+fn a_waiting_thread_learns_that_the_table_is_gone() {
+    for replace in [false, true] {
+        let space = Space::new();
+        let locks = space.connect();
+        let mut holder = space.child();
+        holder.take("a");
+        let waiter = thread::spawn({
+            let locks = locks.clone();
+            move || locks.write("a").timeout(LONG).blocking()
+        });
+        until_waiting(&locks, "a", 1);
+        take_away(&space, replace);
+        let error = waiter.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+        let text = error.to_string();
+        assert!(text.contains(space.path().to_str().unwrap()), "{text}");
+        assert!(text.contains("deleted or replaced") && text.contains("end the processes that use it"), "{text}");
+        // From then on all its users are told, except that what is held can be given back.
+        assert_eq!(locks.write("b").try_now().unwrap_err().kind(), ErrorKind::Closed);
+        holder.send("write b 0");
+        holder.error(ErrorKind::Closed);
+        assert_eq!(holder.ask("release a"), "released");
+    }
+}
+
+#[test]
+fn a_waiting_future_learns_that_the_table_is_gone() {
+    let space = Space::new();
+    let locks = space.connect();
+    let _guard = locks.write("a").blocking().unwrap();
+    let mut waiter = Child::start("future-waiter", &space.url());
+    waiter.send("write");
+    until_waiting(&locks, "a", 1);
+    take_away(&space, false);
+    waiter.error(ErrorKind::Closed);
+}
+
+#[test]
+fn newcomers_make_a_new_table() {
+    let space = Space::new();
+    let mut holder = space.child();
+    let old_token = holder.take("a");
+    let before = inode(&space.path());
+    take_away(&space, false);
+    let mut newcomer = space.child();
+    assert_eq!(newcomer.ask("connect"), "connected 1");
+    assert_ne!(inode(&space.path()), before);
+    let token = newcomer.take("a");
+    assert!(token > old_token, "whoever checks tokens is safe: {old_token}, then {token}");
+    // The holder of the old table can still give back what it has.
+    assert_eq!(holder.ask("release a"), "released");
+}
+
+#[test]
+fn the_doctor_sees_that_the_table_is_gone() {
+    for replace in [false, true] {
+        let space = Space::new();
+        let locks = space.connect();
+        assert_eq!(locks.health().unwrap().problems, Vec::<String>::new());
+        take_away(&space, replace);
+        let problems = locks.health().unwrap().problems;
+        assert!(
+            problems.iter().any(|problem| problem.contains("was deleted or replaced while in use")),
+            "{problems:?}"
+        );
+    }
+}

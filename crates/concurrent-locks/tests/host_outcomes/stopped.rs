@@ -1,0 +1,175 @@
+//! A process is stopped (Ctrl-Z, a debugger): it is named, and only what it stands on waits for it.
+
+use std::thread;
+
+use concurrent_locks::{ErrorKind, LockManager};
+use nix::sys::signal::Signal;
+
+use crate::{
+    child::Child,
+    image::Image,
+    patience::{LONG, SHORT, until_waiting},
+    space::Space,
+};
+
+#[test]
+fn a_stopped_holder_is_named_and_goes_on() {
+    let space = Space::new();
+    let locks = space.connect();
+    let mut holder = space.child();
+    holder.take("a");
+    holder.stop();
+    let error = locks.write("a").timeout(SHORT).blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let text = error.to_string();
+    assert!(text.contains(&format!("pid {}", holder.pid())) && text.contains("by a child"), "{text}");
+    assert_eq!(locks.health().unwrap().reaped, 0, "it is not dead");
+    let waiter = thread::spawn({
+        let locks = locks.clone();
+        move || locks.write("a").timeout(LONG).blocking().map(drop)
+    });
+    until_waiting(&locks, "a", 1);
+    holder.signal(Signal::SIGCONT);
+    assert_eq!(holder.ask("release a"), "released");
+    waiter.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_stopped_waiter_is_granted_in_its_turn() {
+    let space = Space::new();
+    let locks = space.connect();
+    let guard = locks.write("a").blocking().unwrap();
+    let mut waiter = space.child();
+    waiter.send("write a 90000");
+    until_waiting(&locks, "a", 1);
+    waiter.stop();
+    drop(guard);
+    let error = locks.write("a").timeout(SHORT).blocking().unwrap_err();
+    assert_eq!(error.busy().unwrap().holders[0].pid, waiter.pid(), "it holds it, stopped as it is");
+    waiter.signal(Signal::SIGCONT);
+    waiter.token();
+}
+
+/// A process stopped in the middle of an operation on a bucket, and a name in another bucket.
+struct Stuck {
+    space: Space,
+    locks: LockManager,
+    stopped: Child,
+    image: Image,
+    elsewhere: String,
+}
+
+impl Stuck {
+    /// The process is attached and idle; it will be stopped on the bucket of "a".
+    fn new() -> Stuck {
+        let space = Space::new();
+        let locks = space.connect();
+        let mut stopped = space.child();
+        stopped.take("its own");
+        let image = space.image();
+        let mut names = (0..).map(|index| format!("elsewhere {index}"));
+        let elsewhere = names.find(|name| image.bucket_of(name) != image.bucket_of("a")).unwrap();
+        Stuck { space, locks, stopped, image, elsewhere }
+    }
+
+    /// Stops it, and makes the short lock look as if that was just when it held it.
+    fn stop(&self) {
+        self.stopped.stop();
+        let bucket = self.image.bucket_of("a");
+        assert_eq!(self.image.word(bucket), 0, "nobody is at it");
+        self.image.write_word(bucket, self.image.short_lock_of(self.stopped.pid()));
+    }
+
+    /// It goes on, and first of all frees the short lock, as it would have done.
+    fn go_on(&self) {
+        self.image.write_word(self.image.bucket_of("a"), 0);
+        self.stopped.signal(Signal::SIGCONT);
+    }
+
+    #[track_caller]
+    fn assert_named(&self, error: &concurrent_locks::Error) {
+        assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+        let (text, pid) = (error.to_string(), self.stopped.pid());
+        assert!(text.contains(self.space.path().to_str().unwrap()), "{text}");
+        assert!(text.contains(&format!("process {pid} has been stopped")), "{text}");
+        assert!(text.contains(&format!("kill -CONT {pid}")), "{text}");
+    }
+
+    #[track_caller]
+    fn assert_all_is_well(&mut self) {
+        drop(self.locks.write("a").timeout(LONG).blocking().unwrap());
+        self.stopped.send("write a 90000");
+        self.stopped.token();
+        assert_eq!(self.stopped.ask("release a"), "released");
+        assert_eq!(self.locks.health().unwrap().problems, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_process_stopped_inside_the_short_lock_is_named_and_only_its_bucket_waits() {
+    let mut stuck = Stuck::new();
+    stuck.stop();
+    let arrival = thread::spawn({
+        let locks = stuck.locks.clone();
+        move || locks.write("a").timeout(LONG).blocking().map(drop)
+    });
+    // Meanwhile the rest goes on, also in that process's other locks.
+    while !arrival.is_finished() {
+        stuck.locks.write(&stuck.elsewhere).try_now().unwrap().release().unwrap();
+    }
+    stuck.assert_named(&arrival.join().unwrap().unwrap_err());
+    stuck.assert_named(&stuck.locks.write("a").try_now().unwrap_err());
+    stuck.go_on();
+    stuck.assert_all_is_well();
+}
+
+/// Who waits already may be told, but must not stay in the queue when it has gone.
+#[test]
+fn a_waiter_that_met_a_stopped_process_leaves_no_ghost_in_the_queue() {
+    let mut stuck = Stuck::new();
+    let guard = stuck.locks.write("a").blocking().unwrap();
+    let waiter = thread::spawn({
+        let locks = stuck.locks.clone();
+        move || locks.write("a").timeout(LONG).blocking().map(drop)
+    });
+    until_waiting(&stuck.locks, "a", 1);
+    stuck.stop();
+    crate::patience::until("the short lock waited for", || {
+        waiter.is_finished() || stuck.image.word(stuck.image.bucket_of("a")) & 1 != 0
+    });
+    // It is stopped until the waiter is told, or for longer than anybody waits for a short lock.
+    let told = stuck.locks.write("a").try_now().unwrap_err();
+    stuck.assert_named(&told);
+    stuck.go_on();
+    drop(guard);
+    if let Err(error) = waiter.join().unwrap() {
+        stuck.assert_named(&error);
+    }
+    stuck.assert_all_is_well();
+}
+
+/// A release that could not reach its bucket must not leave a lock that nobody can give back.
+#[test]
+fn a_release_that_met_a_stopped_process_is_made_up_for() {
+    let mut stuck = Stuck::new();
+    let guard = stuck.locks.write("a").blocking().unwrap();
+    stuck.stop();
+    // It may say so, or do it later.
+    if let Err(error) = guard.release() {
+        stuck.assert_named(&error);
+    }
+    stuck.go_on();
+    stuck.assert_all_is_well();
+}
+
+#[test]
+fn a_process_killed_inside_the_short_lock_is_replaced() {
+    let mut stuck = Stuck::new();
+    stuck.stop();
+    stuck.stopped.kill();
+    drop(stuck.locks.write("a").timeout(LONG).blocking().unwrap());
+    drop(stuck.locks.write("its own").timeout(LONG).blocking().unwrap());
+    let health = stuck.locks.health().unwrap();
+    assert!(health.rebuilds > 0, "{health:?}");
+    assert_eq!(health.problems, Vec::<String>::new());
+}
