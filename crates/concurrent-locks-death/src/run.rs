@@ -146,15 +146,15 @@ impl Arena<'_> {
         if problems.is_empty() { Ok(reached) } else { Err(format!("problems: {problems:?}").into()) }
     }
 
-    /// After a newcomer has attached, which cleans up after all dead, only the runner is left.
+    /// A newcomer cleans up after all dead: then only it and the runner are left, without requests.
     fn nothing_leaked(&self) -> Result<()> {
-        let newcomer = Scenario::named("acquire").ok_or("there is no such scenario")?;
-        Victim::start(&mut newcomer.command(&self.victim, &self.url, "newcomer"))?.kill()?;
+        let scenario = Scenario::named("acquire").ok_or("there is no such scenario")?;
+        let newcomer = Victim::start(&mut scenario.command(&self.victim, &self.url, "newcomer"))?;
+        let expected = [std::process::id(), newcomer.pid()];
         until(|| {
-            self.locks.write("newcomer").timeout(DEADLINE).blocking()?.release()?;
             let health = self.locks.health()?;
-            let mine = health.attached.iter().all(|process| process.pid == std::process::id() || !process.alive);
-            Ok(mine && health.requests.used == 0)
+            let only_living = health.attached.iter().all(|process| expected.contains(&process.pid));
+            Ok(only_living && health.processes.used == 2 && health.requests.used == 0)
         })
         .map_err(|error| format!("{}: {error}: {:?}", self.scenario.name, self.locks.health()).into())
     }

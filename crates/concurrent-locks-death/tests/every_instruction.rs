@@ -45,7 +45,7 @@ scenarios! {
     wait_until_granted: "wait" at 40,
     cancel: "cancel" at 40,
     cancel_when_granted: "cancel-when-granted" at 40,
-    attach: "attach" at 20,
+    attach: "attach" at 10,
     reap: "reap" at 40,
     take_over: "take-over" at 40,
     evict: "evict" at 20,

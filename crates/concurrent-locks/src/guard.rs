@@ -36,11 +36,11 @@ pub struct Guard {
 impl Guard {
     /// A guard that holds nothing yet.
     #[inline]
-    pub(crate) fn empty(engine: &'static dyn Engine, owner: u64, priority: i8, settings: &Settings) -> Guard {
+    pub(crate) fn empty(engine: &'static dyn Engine, priority: i8, settings: &Settings) -> Guard {
         Guard {
             engine,
             grant: Grant::NONE,
-            owner,
+            owner: 0,
             upgrade_patience: settings.write_timeout.map_or(u64::MAX, nanos),
             priority,
             policy: settings.deadlocks,
@@ -57,8 +57,8 @@ impl Guard {
     }
 
     #[inline]
-    pub(crate) fn owner(&self) -> u64 {
-        self.owner
+    pub(crate) fn ask_as(&mut self, owner: u64) {
+        self.owner = owner;
     }
 
     /// The grant was made: from here on the guard gives it back.

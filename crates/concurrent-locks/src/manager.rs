@@ -88,7 +88,7 @@ impl LockManager {
     /// The locks of this process (`local:`).
     ///
     /// # Panics
-    /// If the system refuses the address space for the table (about 150 MiB reserved, not used).
+    /// If the system refuses the address space for the table (about 140 MiB reserved, not used).
     #[must_use]
     pub fn local() -> LockManager {
         Self::connect("local:").unwrap_or_else(|error| panic!("no memory for the local lock table: {error}"))
@@ -106,7 +106,7 @@ impl LockManager {
 
     /// The locks a URL names: `local:`, `local:SPACE`, `host:`, `host:SPACE`, `host:/path/to/table`,
     /// `file:DIR`. A table that has yet to be made takes its capacity from
-    /// `?resources=N&requests=N&processes=N` behind the URL (default 131,072, 65,536 and 1,024).
+    /// `?resources=N&requests=N&processes=N` behind the URL (default 131,072, 131,072 and 1,024).
     ///
     /// # Errors
     /// `InvalidInput` if the URL is none of these; else as [`LockManager::host`].
@@ -128,6 +128,11 @@ impl LockManager {
             })
             .as_ref()
             .map_err(Clone::clone)
+    }
+
+    /// See [`Engine::enter`].
+    pub(crate) fn enter(&self) -> Result<(), Error> {
+        self.engine.enter()
     }
 
     /// The same locks with other defaults.

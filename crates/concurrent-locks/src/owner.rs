@@ -138,6 +138,7 @@ pub struct Owner {
 
 impl Owner {
     pub(crate) fn new(manager: LockManager, label: &str) -> Result<Owner, Error> {
+        manager.enter()?;
         let id = anonymous() & !(1 << 63);
         Ok(Owner { manager, identity: Arc::new(Identity::new(id, label, false)?) })
     }
@@ -145,6 +146,7 @@ impl Owner {
     /// The owner a parent process passed down in the environment, if it did.
     pub(crate) fn inherited(manager: LockManager) -> Result<Option<Owner>, Error> {
         let Ok(label) = std::env::var(OWNER_VARIABLE) else { return Ok(None) };
+        manager.enter()?;
         let identity = match std::env::var(OWNER_ID_VARIABLE) {
             Err(_) => Identity::new(anonymous() & !(1 << 63), &label, false)?,
             Ok(text) => {

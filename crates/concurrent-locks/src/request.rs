@@ -17,7 +17,7 @@ use crate::{
     mode::Mode,
     name::Name,
     owner::{self, Identity, Owner},
-    waiting::Waiting,
+    waiting::{self, Waiting},
 };
 
 /// The longest note in bytes.
@@ -144,8 +144,7 @@ impl<'a> Request<'a> {
 
     #[inline]
     fn empty_guard(&self) -> Guard {
-        let owner = self.identity.map_or_else(owner::anonymous, |identity| identity.id);
-        Guard::empty(self.engine, owner, self.priority, &self.settings)
+        Guard::empty(self.engine, self.priority, &self.settings)
     }
 
     #[inline]
@@ -154,15 +153,19 @@ impl<'a> Request<'a> {
             Ok(name) => *name,
             Err(error) => return Err(error.clone()),
         };
-        let (label, may_hold) = match self.identity {
-            Some(identity) => (identity.label.as_str(), identity.may_hold()),
-            None => ("", false),
+        let (owner, label, may_hold) = match self.identity {
+            Some(identity) => (identity.id, identity.label.as_str(), identity.may_hold()),
+            None => {
+                self.engine.enter()?;
+                (owner::anonymous(), "", false)
+            }
         };
+        guard.ask_as(owner);
         let ask = Ask {
             name,
             hint: self.hint,
             mode: self.mode,
-            owner: guard.owner(),
+            owner,
             label,
             may_hold,
             priority: self.priority,
@@ -205,7 +208,7 @@ impl<'a> IntoFuture for Request<'a> {
 
     #[inline]
     fn into_future(self) -> Acquire<'a> {
-        Acquire { request: self, begun: None }
+        Acquire { request: self, queued: None, over: false }
     }
 }
 
@@ -214,8 +217,9 @@ impl<'a> IntoFuture for Request<'a> {
 #[derive(Debug)]
 pub struct Acquire<'a> {
     request: Request<'a>,
-    /// Once begun: the guard to be, and the wait for it.
-    begun: Option<(Guard, Waiting)>,
+    /// While it is queued: the guard to be, and the wait for it.
+    queued: Option<(Guard, Waiting)>,
+    over: bool,
 }
 
 impl Future for Acquire<'_> {
@@ -224,16 +228,19 @@ impl Future for Acquire<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some((_, waiting)) = &mut this.begun {
+        if let Some((_, waiting)) = &mut this.queued {
             let result = std::task::ready!(waiting.poll(context));
             return Poll::Ready(result.and_then(|grant| this.granted(grant)));
+        }
+        if std::mem::replace(&mut this.over, true) {
+            return Poll::Ready(Err(waiting::spent()));
         }
         let mut guard = this.request.empty_guard();
         match this.request.begin(this.request.wait(), &mut guard)? {
             None => Poll::Ready(this.request.complete(&mut guard).map(|()| guard)),
             Some(ticket) => {
                 let waiting = Waiting::queued(this.request.engine, ticket, this.request.identity);
-                this.begun = Some((guard, waiting));
+                this.queued = Some((guard, waiting));
                 self.poll(context)
             }
         }
@@ -244,8 +251,7 @@ impl Acquire<'_> {
     /// The queued request was granted.
     #[cold]
     fn granted(&mut self, grant: Grant) -> Result<Guard, Error> {
-        let Some((mut guard, _)) = self.begun.take() else { unreachable!("granted after it was queued") };
-        self.begun = Some((self.request.empty_guard(), Waiting::over()));
+        let Some((mut guard, _)) = self.queued.take() else { unreachable!("granted after it was queued") };
         *guard.place() = grant;
         self.request.complete(&mut guard)?;
         Ok(guard)

@@ -35,11 +35,6 @@ impl Waiting {
         Waiting { queued: Some(Queued { engine, ticket, identity: identity.cloned() }) }
     }
 
-    /// Of a request that was granted without queueing.
-    pub(crate) fn over() -> Waiting {
-        Waiting { queued: None }
-    }
-
     pub(crate) fn park(mut self) -> Result<Grant, Error> {
         let Some(queued) = &self.queued else { return Err(spent()) };
         let result = queued.engine.park(&queued.ticket);
@@ -66,7 +61,7 @@ impl Waiting {
     }
 }
 
-fn spent() -> Error {
+pub(crate) fn spent() -> Error {
     Error::new(ErrorKind::InvalidInput, "the future of a lock request was polled after it was ready")
 }
 

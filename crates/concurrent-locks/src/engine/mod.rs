@@ -10,6 +10,7 @@ pub(crate) mod file;
 pub(crate) mod table;
 
 use std::{
+    panic::{RefUnwindSafe, UnwindSafe},
     sync::atomic::AtomicU64,
     task::{Context, Poll},
     time::Duration,
@@ -137,8 +138,12 @@ pub(crate) enum Ending {
 }
 
 /// Where lock state lives. Engines live as long as the process.
-pub(crate) trait Engine: Send + Sync {
+pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     fn url(&self) -> &str;
+
+    /// Makes sure that this process is known to the engine, anew in a forked child. Called before an
+    /// owner id is drawn: a child must not draw its parent's.
+    fn enter(&self) -> Result<(), Error>;
 
     fn capabilities(&self) -> Capabilities;
 

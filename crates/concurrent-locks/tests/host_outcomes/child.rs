@@ -68,7 +68,7 @@ impl Child {
                 command
             }
         };
-        // One test thread: the role runs on the main thread of a process without others.
+        // One test thread: there is none besides the role's and the one that waits for it.
         command.args(["--exact", "child::plays_its_role", "--nocapture", "--test-threads=1"]);
         for variable in [URL_VARIABLE, SPACE_VARIABLE, OWNER_VARIABLE] {
             command.env_remove(variable);

@@ -149,6 +149,10 @@ impl Engine for FileEngine {
         &self.url
     }
 
+    fn enter(&self) -> Result<(), Error> {
+        self.process().map(drop)
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             across_processes: true,

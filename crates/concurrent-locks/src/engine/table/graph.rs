@@ -27,7 +27,7 @@ use super::{
     queue::{Queue, Wakes},
     tables_of_process,
     verbs::{Leaving, record_of},
-    view::{Seen, label_text, owner_text},
+    view::{Seen, owner_text},
     wait_word,
 };
 use crate::{
@@ -154,7 +154,7 @@ impl Table {
             let (pid, host) = table.process_of(seen.word.slot());
             links.push(CycleLink {
                 owner: owner_text(seen.owner),
-                label: label_text(seen.label.clone(), pid),
+                label: seen.label(pid),
                 pid,
                 host,
                 waits_for: table.layout.resource(seen.resource)?.name_text(),

@@ -52,13 +52,13 @@ impl<const WORDS: usize> Text<WORDS> {
         len
     }
 
+    /// The words as they are.
+    pub(super) fn words(&self) -> [u64; WORDS] {
+        std::array::from_fn(|index| self.0[index].load(Relaxed))
+    }
+
     pub(super) fn load(&self, len: usize) -> String {
-        let mut bytes = Vec::with_capacity(WORDS * 8);
-        for word in &self.0 {
-            bytes.extend_from_slice(&word.load(Relaxed).to_le_bytes());
-        }
-        bytes.truncate(len);
-        String::from_utf8_lossy(&bytes).into_owned()
+        super::view::text_of(&self.words(), len)
     }
 
     pub(super) fn copy_from(&self, other: &Text<WORDS>, len: usize) {
@@ -380,10 +380,10 @@ pub(crate) struct Geometry {
 pub(super) const ORDERS: u32 = 1024;
 
 impl Geometry {
-    /// 131,072 resources, 65,536 requests, 1,024 processes: 120 MiB of addresses, of which only
+    /// 131,072 resources, 131,072 requests, 1,024 processes: 140 MiB of addresses, of which only
     /// what is used takes memory.
     pub(crate) const DEFAULT: Geometry =
-        Geometry { slots: 1024, buckets: 65_536, resources: 131_072, chunks: 4096, details: 2048, events: 8192 };
+        Geometry { slots: 1024, buckets: 65_536, resources: 131_072, chunks: 8192, details: 2048, events: 8192 };
 
     /// Room for so many resources; buckets, detail blocks and all follow.
     pub(crate) fn with_resources(self, resources: u32) -> Option<Geometry> {

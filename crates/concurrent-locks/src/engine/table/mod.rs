@@ -182,6 +182,11 @@ impl Engine for Table {
         &self.url
     }
 
+    #[inline]
+    fn enter(&self) -> Result<(), Error> {
+        self.me().map(drop)
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             across_processes: self.file.is_some(),

@@ -1,7 +1,8 @@
 //! Seeing: status, statistics and health, read by any process without the help of those it sees.
 //!
-//! Records are read without a lock: the word, the fields, the word again; a record that changed in
-//! between is read again or left out. What is shown of one request is true of one moment.
+//! A resource's queue is copied under its bucket's lock, so a status is true of one moment. Scans over
+//! all records (deadlocks, health) take no lock: they read the word, the fields, the word again, and
+//! leave out what changed in between.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,8 @@ use std::{
 use super::{
     Table,
     history::Outcome,
-    layout::{Checked, Detail, OPERATIONS_KEPT, Record, Resource, State, Tally, Word, linked},
+    layout::{Checked, Detail, LABEL_WORDS, NOTE_WORDS, OPERATIONS_KEPT, Record, Resource, State, Tally, Word, linked},
+    queue::Queue,
 };
 use crate::{
     error::Error,
@@ -24,8 +26,8 @@ use crate::{
     status::{Health, Holder, Process, Status, StatusMap, Usage, Waiter},
 };
 
-/// One request as it was seen.
-#[derive(Clone, Debug)]
+/// One request as it was seen: plain words, so that it can be copied under a bucket's lock.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) record: u32,
     pub(super) word: Word,
@@ -37,8 +39,8 @@ pub(super) struct Seen {
     pub(super) requested: u64,
     pub(super) granted: u64,
     pub(super) priority: i8,
-    pub(super) label: String,
-    pub(super) note: String,
+    label: ([u64; LABEL_WORDS], usize),
+    note: ([u64; NOTE_WORDS], usize),
 }
 
 /// A moment of the table's clock as wall-clock text and distance.
@@ -61,6 +63,12 @@ impl Times {
     fn since_ms(&self, at: u64) -> f64 {
         millis(self.now.saturating_sub(at))
     }
+}
+
+pub(super) fn text_of(words: &[u64], len: usize) -> String {
+    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.truncate(len);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn millis(nanos: u64) -> f64 {
@@ -130,6 +138,8 @@ impl Table {
 
     /// The indices and names that a look at one or all resources is about.
     fn selected(&self, name: Option<Name<'_>>) -> Result<Vec<(u32, String)>, Error> {
+        // A forked child attaches before it looks: it must not see its parent's private table.
+        self.me()?;
         match name {
             Some(name) => Ok(self.index_of(name)?.map(|index| (index, name.text().to_owned())).into_iter().collect()),
             None => Ok(self.known()?),
@@ -137,19 +147,40 @@ impl Table {
     }
 
     pub(super) fn status_of(&self, name: Option<Name<'_>>) -> Result<StatusMap, Error> {
-        let selected: BTreeMap<u32, String> = self.selected(name)?.into_iter().collect();
-        let mut requests = self.requests(|resource| selected.contains_key(&resource))?;
-        requests.sort_by_key(|seen| (seen.word.state() == State::Waiting, seen.rank));
-        let mut by_resource: BTreeMap<u32, Vec<Seen>> = BTreeMap::new();
-        for seen in requests {
-            by_resource.entry(seen.resource).or_default().push(seen);
+        let mut map = StatusMap::new();
+        for (index, name) in self.selected(name)? {
+            let seen = self.queue_at(index)?;
+            map.insert(name.clone(), self.status_from(name, seen, &self.times()));
         }
-        let times = self.times();
-        let status = |(index, name): (u32, String)| {
-            let seen = by_resource.remove(&index).unwrap_or_default();
-            (name.clone(), self.status_from(name, seen, &times))
-        };
-        Ok(selected.into_iter().map(status).collect())
+        Ok(map)
+    }
+
+    /// The queue of one resource at one moment: copied under its bucket's lock, into room that was
+    /// made before.
+    fn queue_at(&self, index: u32) -> Result<Vec<Seen>, Error> {
+        let me = self.me()?;
+        let resource = self.layout.resource(index)?;
+        let bucket = self.layout.bucket_of(resource.hash.load(Relaxed));
+        let mut seen = Vec::new();
+        loop {
+            let mut needed = 0;
+            self.with_bucket(me, bucket, |_| {
+                seen.clear();
+                needed = 0;
+                for entry in Queue::of(self, index)?.starting_at(&resource.head) {
+                    let (record_index, record) = entry?;
+                    needed += 1;
+                    if seen.len() < seen.capacity() {
+                        seen.push(Seen::read(record_index, record.word(), index, record));
+                    }
+                }
+                Ok(())
+            })?;
+            if needed == seen.len() {
+                return Ok(seen);
+            }
+            seen.reserve(needed + needed / 8);
+        }
     }
 
     fn status_from(&self, name: String, seen: Vec<Seen>, times: &Times) -> Status {
@@ -178,7 +209,7 @@ impl Table {
         let (pid, host) = self.process_of(seen.word.slot());
         Holder {
             owner: owner_text(seen.owner),
-            label: label_text(seen.label, pid),
+            label: seen.label(pid),
             pid,
             host,
             mode: seen.word.mode(),
@@ -186,7 +217,7 @@ impl Table {
             held_ms: times.since_ms(seen.granted),
             priority: seen.priority,
             token: seen.token,
-            note: seen.note,
+            note: seen.note(),
         }
     }
 
@@ -194,7 +225,7 @@ impl Table {
         let (pid, host) = self.process_of(seen.word.slot());
         Waiter {
             owner: owner_text(seen.owner),
-            label: label_text(seen.label, pid),
+            label: seen.label(pid),
             pid,
             host,
             mode: seen.word.mode(),
@@ -202,7 +233,7 @@ impl Table {
             waited_ms: times.since_ms(seen.requested),
             priority: seen.priority,
             token: None,
-            note: seen.note,
+            note: seen.note(),
         }
     }
 
@@ -217,8 +248,7 @@ impl Table {
     /// Who holds a resource and the tickets of who waits, in order: for the error of a busy lock.
     pub(super) fn holders_and_tickets(&self, name: &str) -> Result<(Vec<Holder>, Vec<u64>), Error> {
         let Some(index) = self.index_of(Name::new(name)?)? else { return Ok(Default::default()) };
-        let mut seen = self.requests(|resource| resource == index)?;
-        seen.sort_by_key(|seen| seen.rank);
+        let seen = self.queue_at(index)?;
         let tickets = seen.iter().filter(|seen| seen.word.state() == State::Waiting).map(|seen| seen.ticket).collect();
         let times = self.times();
         let held = seen.into_iter().filter(|seen| seen.word.state() == State::Held);
@@ -235,27 +265,25 @@ impl Table {
             // Copied under the lock, so that the numbers of one resource fit together; no
             // allocation there: the histograms are copied as they are.
             let mut tallies = [Numbers::default(), Numbers::default()];
-            let mut counts = [0_u32; 3];
             self.with_bucket(me, bucket, |_| {
                 for (numbers, tally) in tallies.iter_mut().zip(&resource.tallies) {
                     *numbers = Numbers::of(tally);
                 }
-                counts = [&resource.readers, &resource.writers, &resource.waiters].map(|count| count.load(Relaxed));
                 Ok(())
             })?;
             let detail = linked(resource.detail.load(Relaxed)).map(|index| self.layout.detail(index)).transpose()?;
-            let requests = self.requests(|place| place == index)?;
+            let requests = self.queue_at(index)?;
             let mut modes = BTreeMap::new();
             for mode in Mode::ALL {
                 let numbers = &tallies[mode as usize];
                 let of_mode: Vec<&Seen> = requests.iter().filter(|seen| seen.word.mode() == mode).collect();
-                let waiters = of_mode.iter().filter(|seen| seen.word.state() == State::Waiting).count() as u64;
+                let count = |state| of_mode.iter().filter(|seen| seen.word.state() == state).count() as u64;
                 if numbers.is_unused() && of_mode.is_empty() {
                     continue;
                 }
                 let mut statistics = numbers.statistics(&name, mode);
-                statistics.current_holders = u64::from(counts[mode as usize]);
-                statistics.current_waiters = waiters;
+                statistics.current_holders = count(State::Held);
+                statistics.current_waiters = count(State::Waiting);
                 if let Some(detail) = detail {
                     self.add_detail(&mut statistics, detail, mode, &of_mode, &times);
                 }
@@ -292,7 +320,7 @@ impl Table {
                 timestamp: times.unix(seen.granted),
                 wait_time: Some(seconds(seen.granted.saturating_sub(seen.requested))),
                 hold_time: None,
-                requester: label_text(seen.label.clone(), pid),
+                requester: seen.label(pid),
                 token: seen.token,
             });
         }
@@ -377,9 +405,18 @@ impl Seen {
             requested: record.requested.load(Relaxed),
             granted: record.granted.load(Relaxed),
             priority: record.priority(),
-            label: record.label.load(record.label_len()),
-            note: record.note.load(record.note_len()),
+            label: (record.label.words(), record.label_len()),
+            note: (record.note.words(), record.note_len()),
         }
+    }
+
+    /// The owner's label as it is shown.
+    pub(super) fn label(&self, pid: u32) -> String {
+        label_text(text_of(&self.label.0, self.label.1), pid)
+    }
+
+    fn note(&self) -> String {
+        text_of(&self.note.0, self.note.1)
     }
 }
 
@@ -490,7 +527,7 @@ impl Table {
 
     /// Invariants Q1 and Q2, and exclusion itself.
     fn audit_queue(&self, index: u32, resource: &Resource) -> Checked<Option<&'static str>> {
-        let queue = super::queue::Queue::of(self, index)?;
+        let queue = Queue::of(self, index)?;
         let (mut counts, mut waiting, mut last_rank) = ([0_u32; 2], 0, None);
         for entry in queue.starting_at(&resource.head) {
             let (_, record) = entry?;

@@ -212,6 +212,29 @@ mod tests {
         });
     }
 
+    #[cfg(unix)]
+    #[test]
+    #[expect(unsafe_code, reason = "there is no other way to fork")]
+    fn a_forked_child_does_not_meet_its_parent_s_sleepers() {
+        let word = AtomicU32::new(0);
+        let parents = Lot::of(&word).enter();
+        // SAFETY: the child only uses lots and memory, which the C library makes usable after a
+        // fork; it ends without running anything of the test harness.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            futex_wait(&word, 0, Duration::from_millis(1));
+            futex_wake(&word, 1);
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        drop(parents);
+    }
+
     #[test]
     fn time_goes_on() {
         let before = monotonic();
