@@ -7,6 +7,7 @@ mod lint;
 mod step;
 mod test;
 mod tools;
+mod variants;
 
 use std::process::ExitCode;
 
@@ -15,7 +16,9 @@ cargo xtask TASK [ARGS]
 
   test [ARGS]    install what the tests need, run all tests and doctests; ARGS go to nextest
   lint           formatting, clippy, documentation, layers, and dependencies (cargo-deny, if installed)
-  ci             lint, then test: what .ci/run does
+  loom           the lock-free protocols in every schedule
+  portable       the engines of systems other than Linux, run on this one
+  ci             lint, test, loom: what .ci/run does
   layers         check which module of the library may use which
   bench [ARGS]   the benchmarks; ARGS go to locks-bench (--quick, --only GROUP, --json)
   death [ARGS]   kill a process at every instruction of the lock paths (long); ARGS go to the stepper
@@ -30,8 +33,13 @@ fn main() -> ExitCode {
     let result = match (task.as_str(), rest) {
         ("test", rest) => test::run(rest),
         ("lint", []) => lint::run(),
-        ("ci", []) => lint::run().and_then(|()| test::run(&[])),
+        ("ci", []) => lint::run()
+            .and_then(|()| test::run(&[]))
+            .and_then(|()| variants::loom())
+            .and_then(|()| variants::portable()),
         ("layers", []) => layers::run(),
+        ("loom", []) => variants::loom(),
+        ("portable", []) => variants::portable(),
         ("bench", rest) => {
             step::run("benchmarks", step::cargo(["run", "--release", "-p", "locks-bench", "--"]).args(rest))
         }

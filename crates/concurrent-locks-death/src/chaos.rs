@@ -65,6 +65,14 @@ struct Worker {
     incarnation: u64,
 }
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It may have ended already, and there is nobody left to tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A lock table under fire.
 struct Field<'a> {
     chaos: Chaos,
@@ -121,14 +129,14 @@ impl Chaos {
 impl Field<'_> {
     fn start(&mut self, worker: u64) -> Result<Worker> {
         self.incarnations += 1;
-        let Chaos { workers, names, namespaces, seed, .. } = self.chaos;
+        let Chaos { names, namespaces, seed, .. } = self.chaos;
         let mut command = if namespaces { Command::new("unshare") } else { Command::new(self.victim) };
         if namespaces {
             // It complains about its own signal mask whenever its child is killed; a worker that
             // sees something go wrong leaves it in a file.
-            command.args(["-Urpf", "--mount-proc"]).arg(self.victim).stderr(Stdio::null());
+            command.args(["-Urpf", "--mount-proc", "--kill-child"]).arg(self.victim).stderr(Stdio::null());
         }
-        let numbers = [names as u64, workers, worker, self.incarnations, seed.wrapping_add(self.incarnations)];
+        let numbers = [names as u64, worker, self.incarnations, seed.wrapping_add(self.incarnations)];
         command.arg("chaos").arg(&self.url).arg(&self.directory).args(numbers.map(|number| number.to_string()));
         Ok(Worker { child: command.spawn()?, incarnation: self.incarnations })
     }

@@ -1,12 +1,12 @@
 //! A second opinion on who holds what: the kernel's, by flock(2), independent of the lock table.
 //!
 //! Whoever was granted a lock claims its file the same way, which must succeed at once. The one
-//! excuse is a claimant that was killed and is not quite gone; killed processes are announced
-//! before they are killed, so a claim of anybody else is a second holder.
+//! excuse is a claimant that was killed and is not quite gone: killed processes are announced before
+//! they are killed, and everybody leaves a mark in the file before claiming it and wipes it after.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io,
+    io::{self, Read, Seek},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::Instant,
@@ -16,28 +16,34 @@ use concurrent_locks::Mode;
 
 use crate::{Result, scenario::DEADLINE};
 
-/// One worker's view of all claims. Each incarnation of a worker has another number, from 1.
+/// One worker's view of all claims.
 #[derive(Debug)]
 pub struct Claims {
     directory: PathBuf,
+    /// Byte n is 1 while incarnation n claims the resource, or is about to, or has just ceased to.
     files: Vec<File>,
-    workers: u64,
-    worker: u64,
+    /// The largest token a writer had.
+    tokens: Vec<File>,
     incarnation: u64,
 }
 
 impl Claims {
-    /// Opens, and if need be makes, the claims of `names` resources.
+    /// Opens, and if need be makes, the claims of `names` resources. Every process that ever claims
+    /// needs another number.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn open(directory: &Path, names: usize, workers: u64, worker: u64, incarnation: u64) -> io::Result<Claims> {
-        let open = |number: usize| {
-            let path = directory.join(format!("claim-{number}"));
+    pub fn open(directory: &Path, names: usize, incarnation: u64) -> io::Result<Claims> {
+        let open = |kind: &str, number: usize| {
+            let path = directory.join(format!("{kind}-{number}"));
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
         };
-        let files = (0..names).map(open).collect::<io::Result<_>>()?;
-        Ok(Claims { directory: directory.to_owned(), files, workers, worker, incarnation })
+        Ok(Claims {
+            directory: directory.to_owned(),
+            files: (0..names).map(|number| open("claim", number)).collect::<io::Result<_>>()?,
+            tokens: (0..names).map(|number| open("token", number)).collect::<io::Result<_>>()?,
+            incarnation,
+        })
     }
 
     /// Announces that an incarnation is about to be killed.
@@ -59,33 +65,33 @@ impl Claims {
     pub fn take(&self, name: usize, mode: Mode) -> Result<()> {
         let file = &self.files[name];
         let begin = Instant::now();
-        let mut excused = true;
+        file.write_all_at(&[1], self.incarnation)?;
         loop {
             let taken = match mode {
                 Mode::Read => file.try_lock_shared(),
                 Mode::Write => file.try_lock(),
             };
             match taken {
-                Ok(()) if excused => break,
-                Ok(()) => return Err(format!("resource {name}: claimed by somebody who was not killed").into()),
+                Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(error.into()),
                 Err(TryLockError::WouldBlock) => {}
             }
-            let claimants = self.claimants(file)?;
-            if let Some(alive) = claimants.iter().find(|claimant| !self.was_killed(**claimant)) {
-                let me = self.incarnation;
-                return Err(format!("resource {name}: granted to {me} in {mode} mode while {alive} holds it").into());
+            let claimants = self.other_claimants(file)?;
+            let me = self.incarnation;
+            if !claimants.iter().any(|claimant| self.was_killed(*claimant)) {
+                return Err(format!("resource {name}: granted to {me} to {mode} while {claimants:?} claim it").into());
             }
-            excused = !claimants.is_empty();
             if begin.elapsed() > DEADLINE {
-                return Err(format!("resource {name}: the claim of the dead {claimants:?} stays").into());
+                return Err(format!("resource {name}: the claim of the dead among {claimants:?} stays").into());
             }
             std::thread::yield_now();
         }
         if mode == Mode::Write {
-            file.write_all_at(&vec![0; 8 * self.workers as usize], 0)?;
+            // Nobody else claims it now: the marks of the dead must not excuse anybody later.
+            file.set_len(self.incarnation + 1)?;
+            file.write_all_at(&vec![0; self.incarnation as usize], 0)?;
         }
-        Ok(file.write_all_at(&self.incarnation.to_le_bytes(), 8 * self.worker)?)
+        Ok(())
     }
 
     /// Withdraws the claim; to be called before the lock is released.
@@ -93,8 +99,8 @@ impl Claims {
     /// # Errors
     /// Those of the file system.
     pub fn give(&self, name: usize) -> io::Result<()> {
-        self.files[name].write_all_at(&[0; 8], 8 * self.worker)?;
-        self.files[name].unlock()
+        self.files[name].unlock()?;
+        self.files[name].write_all_at(&[0], self.incarnation)
     }
 
     /// Checks that the token is larger than those of all earlier writers, and records it.
@@ -102,28 +108,54 @@ impl Claims {
     /// # Errors
     /// If it is not.
     pub fn check_token(&self, name: usize, mode: Mode, token: u64) -> Result<()> {
-        let (file, place) = (&self.files[name], 8 * self.workers);
-        let last = read_u64(file, place)?;
-        if token <= last {
+        let file = &self.tokens[name];
+        let mut last = [0; 8];
+        let known = file.read_at(&mut last, 0)?;
+        let last = u64::from_le_bytes(last);
+        if known == 8 && token <= last {
             return Err(format!("resource {name}: token {token} after token {last}").into());
         }
         if mode == Mode::Write {
-            file.write_all_at(&token.to_le_bytes(), place)?;
+            file.write_all_at(&token.to_le_bytes(), 0)?;
         }
         Ok(())
     }
 
-    fn claimants(&self, file: &File) -> io::Result<Vec<u64>> {
-        let all = (0..self.workers).filter(|worker| *worker != self.worker).map(|worker| read_u64(file, 8 * worker));
-        all.filter(|claimant| !matches!(claimant, Ok(0))).collect()
+    fn other_claimants(&self, mut file: &File) -> io::Result<Vec<u64>> {
+        let mut marks = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut marks)?;
+        let marked = (0..).zip(marks).filter(|(number, mark)| *mark == 1 && *number != self.incarnation);
+        Ok(marked.map(|(number, _)| number).collect())
     }
 }
 
-/// A number in a file; what was never written is 0.
-fn read_u64(file: &File, place: u64) -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    match file.read_exact_at(&mut bytes, place) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-        other => other.map(|()| u64::from_le_bytes(bytes)),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_seen_unless_the_first_was_killed() {
+        let home = tempfile::tempdir().expect("a directory");
+        let claims = |incarnation| Claims::open(home.path(), 1, incarnation).expect("the claims");
+        let (first, second) = (claims(1), claims(2));
+        first.take(0, Mode::Read).expect("nobody claims it");
+        second.take(0, Mode::Read).expect("readers share");
+        second.give(0).expect("it is claimed");
+        second.take(0, Mode::Write).expect_err("the first one claims it");
+        Claims::announce_death(home.path(), 1).expect("a mark");
+        drop(first);
+        second.take(0, Mode::Write).expect("the first one is gone");
+        claims(3).take(0, Mode::Read).expect_err("a dead one excuses nobody else");
+    }
+
+    #[test]
+    fn tokens_must_increase_from_writer_to_writer() {
+        let home = tempfile::tempdir().expect("a directory");
+        let claims = Claims::open(home.path(), 1, 1).expect("the claims");
+        claims.check_token(0, Mode::Write, 7).expect("the first one");
+        claims.check_token(0, Mode::Read, 8).expect("a larger one");
+        claims.check_token(0, Mode::Read, 8).expect("readers of one batch may share it");
+        claims.check_token(0, Mode::Write, 7).expect_err("not larger");
     }
 }

@@ -23,15 +23,15 @@ struct Worker {
     random: Rng,
 }
 
-/// `victim chaos URL DIRECTORY NAMES WORKERS WORKER INCARNATION SEED`.
+/// `victim chaos URL DIRECTORY NAMES WORKER INCARNATION SEED`.
 ///
 /// # Errors
 /// What it saw go wrong, which it also leaves in a file for the runner.
 pub fn work(arguments: &[String]) -> Result<()> {
     let [url, directory, numbers @ ..] = arguments else { return Err("chaos needs a URL and a directory".into()) };
     let numbers = numbers.iter().map(|number| number.parse()).collect::<std::result::Result<Vec<u64>, _>>()?;
-    let [names, workers, worker, incarnation, seed] = numbers[..] else {
-        return Err("chaos needs five numbers".into());
+    let [names, worker, incarnation, seed] = numbers[..] else {
+        return Err("chaos needs four numbers".into());
     };
     let directory = PathBuf::from(directory);
     let run = || -> Result<()> {
@@ -39,7 +39,7 @@ pub fn work(arguments: &[String]) -> Result<()> {
         let mut worker = Worker {
             names: (0..names).map(|name| format!("chaos/{name}")).collect(),
             owner: locks.owner(&format!("worker-{worker}"))?,
-            claims: Claims::open(&directory, names as usize, workers, worker, incarnation)?,
+            claims: Claims::open(&directory, names as usize, incarnation)?,
             random: Rng::with_seed(seed),
         };
         worker.go_on_until(&directory.join("stop"))

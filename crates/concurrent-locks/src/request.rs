@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    engine::{Ask, Engine, Grant, Ticket, Wait},
+    engine::{self, Ask, Engine, Grant, Ticket, Wait},
     error::Error,
     guard::Guard,
     manager::Settings,
@@ -130,8 +130,8 @@ impl<'a> Request<'a> {
     #[inline]
     pub fn try_now(self) -> Result<Guard, Error> {
         let mut guard = self.empty_guard();
-        if self.begin(Wait::No, &mut guard)?.is_some() {
-            unreachable!("a request that does not wait is not queued");
+        if let Some(ticket) = self.begin(Wait::No, &mut guard)? {
+            return Err(engine::queued_against_its_will(self.engine, &ticket));
         }
         self.complete(&mut guard)?;
         Ok(guard)

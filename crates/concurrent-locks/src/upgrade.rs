@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    engine::{Progress, Wait},
+    engine::{self, Progress, Wait},
     error::Error,
     guard::Guard,
     mode::Mode,
@@ -60,7 +60,7 @@ impl<'g> Upgrade<'g> {
         }
         match self.guard.begin_upgrade(Wait::No)? {
             Progress::Granted(grant) => self.guard.upgraded(grant),
-            Progress::Queued(_) => unreachable!("a request that does not wait is not queued"),
+            Progress::Queued(ticket) => Err(engine::queued_against_its_will(self.guard.engine(), &ticket)),
         }
     }
 

@@ -124,6 +124,13 @@ pub(crate) fn begin(engine: &dyn Engine, ask: &Ask<'_>) -> Result<Progress, Erro
     })
 }
 
+/// The error of a request that does not wait and was queued all the same: only a damaged table does so.
+#[cold]
+pub(crate) fn queued_against_its_will(engine: &dyn Engine, ticket: &Ticket) -> Error {
+    engine.abandon(ticket);
+    Error::new(ErrorKind::Corrupt, format!("{} queued a request that would not wait: it is damaged", engine.url()))
+}
+
 /// Nanoseconds, up to 584 years.
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)

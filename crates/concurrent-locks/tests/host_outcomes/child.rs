@@ -26,8 +26,11 @@ const URL_OF_ROLE_VARIABLE: &str = "HOST_OUTCOMES_URL";
 /// What a child says begins so; the test harness around it writes to the same pipe.
 const SAYS: &str = "child: ";
 
+/// What a child process does.
+type Role = fn(&mut Talk);
+
 /// What a child process can do, by name.
-const ROLES: [(&str, fn(&mut Talk)); 8] = [
+const ROLES: [(&str, Role); 8] = [
     ("taker", take_on_command),
     ("forker", forked::fork_with_a_lock_held),
     ("local-forker", forked::fork_with_a_private_table),

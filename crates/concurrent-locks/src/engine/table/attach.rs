@@ -10,7 +10,7 @@
 use std::sync::{
     Arc, Mutex,
     atomic::{
-        AtomicPtr, AtomicU32,
+        AtomicPtr, AtomicU32, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
     },
 };
@@ -39,6 +39,8 @@ pub(super) struct Attachment {
     /// One reaper at a time: file-description locks do not exclude threads of one process.
     pub(super) reaping: Mutex<()>,
     pub(super) may_spin: bool,
+    /// When this process last saw the table's file in its place.
+    pub(super) checked: AtomicU64,
 }
 
 /// The page of A1.
@@ -136,11 +138,12 @@ impl Table {
                 slot,
                 generation,
                 name: short_lock::Name::new(slot, generation),
-                pool: Arc::new(Pool::new()),
+                pool: Arc::new(Pool::new(self.layout.geometry())),
                 hub: Hub::new(),
                 liveness,
                 reaping: Mutex::new(()),
                 may_spin: kernel::processors() > 1,
+                checked: AtomicU64::new(0),
             };
             if entry.state.load(Acquire) != 0 {
                 self.remove_occupant(&me, slot)?;

@@ -69,7 +69,7 @@ impl Table {
         put(&entry.token, token);
         put(&entry.elapsed, elapsed);
         entry.label.copy_from(&record.label, label_len);
-        entry.sequence.store(number + 1, Release);
+        entry.sequence.store(number.wrapping_add(1), Release);
         if self.is_watched(at) {
             header.counters.event_bell.fetch_add(1, Release);
             kernel::futex_wake(&header.counters.event_bell, i32::MAX);
@@ -92,7 +92,7 @@ impl Table {
         let started = kernel::monotonic();
         let start = cursor.unwrap_or_else(|| header.counters.event_next.0.load(Acquire));
         loop {
-            let until = self.clock.now() + WATCH.as_nanos() as u64;
+            let until = self.clock.now().saturating_add(WATCH.as_nanos() as u64);
             header.watched_until.0.fetch_max(until, Relaxed);
             let bell = header.counters.event_bell.load(Acquire);
             let (events, next) = self.events_between(start)?;
@@ -110,7 +110,7 @@ impl Table {
         let mut events = Vec::new();
         for number in start.max(oldest)..end {
             let entry = self.layout.event(number)?;
-            if entry.sequence.load(Acquire) != number + 1 {
+            if entry.sequence.load(Acquire) != number.wrapping_add(1) {
                 // Still being written, unless it has been overwritten or its writer died: then skip it.
                 if entry.sequence.load(Acquire) == 0 && end - number < 16 && self.is_fresh(entry) {
                     return Ok((events, number));
@@ -118,7 +118,7 @@ impl Table {
                 continue;
             }
             let event = self.event(number, entry);
-            if entry.sequence.load(Acquire) == number + 1 {
+            if entry.sequence.load(Acquire) == number.wrapping_add(1) {
                 events.push(event);
             }
         }

@@ -20,6 +20,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::atomic::Ordering::{Acquire, Relaxed, Release},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -104,6 +105,7 @@ fn open_existing(path: &Path) -> Result<Attempt, Error> {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
             return Err(refused(path, "is a symbolic link; a lock table must be a plain file"));
         }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Err(refused(path, "is not a plain file")),
         Err(error) => return Err(failed(error)),
     };
     let found = file.metadata().map_err(failed)?;
@@ -159,14 +161,27 @@ fn open_existing(path: &Path) -> Result<Attempt, Error> {
     Ok(Attempt::Opened(file, layout, clock))
 }
 
+/// How long somebody who replaces the same stale table may take.
+const RIVAL: Duration = Duration::from_secs(1);
+
 /// Puts a stale table out of use, if nobody is alive in it (F3).
 fn retire(path: &Path, file: &File, header: &Header, geometry: Geometry) -> Result<(), Error> {
     let failed = |error: io::Error| Error::io(format_args!("cannot replace the lock table {}", path.display()), &error);
-    if !liveness::try_lock_all(file, geometry.slots.clamp(1, 32_767)).map_err(failed)? {
+    let started = Instant::now();
+    // A rival that replaces it too holds the same bytes for a moment: only who stays is a user.
+    while !liveness::try_lock_all(file, geometry.slots.clamp(1, 32_767)).map_err(failed)? {
+        let replaced = header.state.load(Acquire) == RETIRED && !names(path, file).map_err(failed)?;
+        if replaced {
+            return Ok(());
+        }
+        if started.elapsed() < RIVAL {
+            std::thread::sleep(RIVAL / 100);
+            continue;
+        }
         return Err(Error::new(
             ErrorKind::Closed,
             format!(
-                "{} was made by another version (layout {}, this one is {LAYOUT}) whose processes still run; end them, or name another space",
+                "{} was made by another version or on another boot (layout {}, this one is {LAYOUT}) and processes still use it; end them, or name another space",
                 path.display(),
                 header.layout.load(Relaxed)
             ),
@@ -174,13 +189,13 @@ fn retire(path: &Path, file: &File, header: &Header, geometry: Geometry) -> Resu
     }
     header.state.store(RETIRED, Release);
     // We hold all bytes of this inode, so nobody else removes the name while it means this inode.
-    let opened = file.metadata().map_err(failed)?;
-    match std::fs::symlink_metadata(path) {
-        Ok(named) if (named.dev(), named.ino()) == (opened.dev(), opened.ino()) => {
-            std::fs::remove_file(path).map_err(failed)
-        }
-        _ => Ok(()),
-    }
+    if names(path, file).map_err(failed)? { std::fs::remove_file(path).map_err(failed) } else { Ok(()) }
+}
+
+/// Whether the path still names this very file.
+fn names(path: &Path, file: &File) -> io::Result<bool> {
+    let opened = file.metadata()?;
+    Ok(std::fs::symlink_metadata(path).is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino())))
 }
 
 /// Makes a table and links it into place (F1). It is no error if somebody else was faster.

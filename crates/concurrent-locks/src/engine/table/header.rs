@@ -13,19 +13,20 @@ use super::{
 
 /// Writes the header of a new table into zeroed memory.
 pub(super) fn initialise(header: &Header, geometry: Geometry, clock: Clock) {
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     for (word, value) in header.geometry.iter().zip(geometry.words()) {
         word.store(value, Relaxed);
     }
     header.size.store(Layout::size_of(geometry) as u64, Relaxed);
-    // Tokens of a table made later are larger, unless this one mints more than 4 million a second
-    // for one bucket all its life or the wall clock is set back. Below 2^53, exact in JSON, until 2038.
-    header.token_base.store(created << 22, Relaxed);
+    // Tokens of a table made later are larger, unless this one mints more than 3.9 million a second
+    // for one bucket all its life or the wall clock is set back. Below 2^53, exact in JSON, until 2043.
+    let nanos = since_epoch.as_nanos() as u64;
+    header.token_base.store(nanos >> 8, Relaxed);
     for (word, value) in header.boot.iter().zip(kernel::boot()) {
         word.store(value, Relaxed);
     }
     header.clock_scale.store(clock.scale(), Relaxed);
-    header.created.store(created, Relaxed);
+    header.created.store(since_epoch.as_secs(), Relaxed);
     header.layout.store(LAYOUT, Relaxed);
     header.magic.store(MAGIC, Relaxed);
     header.state.store(OPEN, Release);

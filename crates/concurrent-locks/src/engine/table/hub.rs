@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     engine::{Grant, Ticket},
-    error::Error,
+    error::{Error, ErrorKind},
 };
 
 /// How long the hub sleeps when no future waits; the doorbell ends it.
@@ -89,6 +89,7 @@ impl Table {
         if record.word().slot() != me.slot {
             return Err(self.lost_request());
         }
+        self.check_open()?;
         loop {
             match wait_word::look(&record.grant) {
                 Found::Granted => {
@@ -96,10 +97,12 @@ impl Table {
                     return Ok(Some(self.granted(ticket.handle, record)));
                 }
                 Found::Nudged => {
-                    if let Some(grant) = self.nudged(me, ticket)? {
-                        return Ok(Some(grant));
+                    match self.nudged(me, ticket) {
+                        Ok(Some(grant)) => return Ok(Some(grant)),
+                        // A stopped process in the way of this look is no reason to give up the place.
+                        Err(error) if error.kind() != ErrorKind::Unreachable => return Err(error),
+                        _ => continue,
                     }
-                    continue;
                 }
                 Found::Nothing => {}
             }
@@ -174,7 +177,9 @@ impl Table {
             if slice_over {
                 looked = now;
             }
-            let round = self.wake_due(me, now, all || slice_over);
+            // In a table that was deleted or replaced, everybody learns it at once.
+            let gone = slice_over && self.check_in_place().is_err();
+            let round = self.wake_due(me, now, all || slice_over, gone);
             if slice_over && round.anybody {
                 self.finish_lost_grants(me);
             }
@@ -197,7 +202,7 @@ impl Table {
     }
 
     /// Wakes futures whose time is over, and, when asked for all, those that were granted or nudged.
-    fn wake_due(&self, me: &Attachment, now: u64, look_at_all: bool) -> Round {
+    fn wake_due(&self, me: &Attachment, now: u64, look_at_all: bool, wake_all: bool) -> Round {
         let mut futures = me.hub.lock();
         let mut due = Vec::new();
         while let Some(&(deadline, record)) = futures.deadlines.first() {
@@ -210,7 +215,7 @@ impl Table {
         if look_at_all {
             for (record, future) in &futures.waiting {
                 let word = self.layout.record(*record).map(|record| record.grant.get());
-                if !matches!(word, Ok(wait_word::ARMED | wait_word::IDLE)) {
+                if wake_all || !matches!(word, Ok(wait_word::ARMED | wait_word::IDLE)) {
                     due.push(future.waker.clone());
                 }
             }

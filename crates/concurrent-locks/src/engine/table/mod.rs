@@ -12,6 +12,7 @@
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
 //! | `verbs` | acquire, release, give up, downgrade, break |
+//! | `debts` | what a stopped process stood in the way of |
 //! | `wait_word`, `park`, `hub` | waiting: the word (W), by thread (P), by future |
 //! | `recover` | rebuilding and cleaning up after the dead (R) |
 //! | `graph` | deadlocks (G) |
@@ -28,6 +29,7 @@
 mod atomic_word;
 mod attach;
 mod clock;
+mod debts;
 mod events;
 mod graph;
 mod header;
@@ -71,10 +73,11 @@ use std::{
 use self::{
     attach::ForkPage,
     clock::Clock,
+    debts::Debt,
     file::TableFile,
     layout::{Layout, Violation},
     memory::Mapping,
-    verbs::{Leaving, record_of},
+    verbs::record_of,
 };
 pub(crate) use self::{file::default_path, layout::Geometry};
 use crate::{
@@ -206,24 +209,30 @@ impl Engine for Table {
     }
 
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
-        self.poll_future(ticket, context)
+        let result = self.poll_future(ticket, context);
+        if let Poll::Ready(Err(error)) = &result {
+            self.settle(ticket, error);
+        }
+        result
     }
 
     fn park(&self, ticket: &Ticket) -> Result<Grant, Error> {
-        self.wait_in_thread(ticket)
+        self.wait_in_thread(ticket).inspect_err(|error| self.settle(ticket, error))
     }
 
     fn abandon(&self, ticket: &Ticket) {
         // Errors have nobody to go to: the future is gone. What they mean is met by the next operation.
-        let Ok(me) = self.me() else { return };
-        self.forget_future(me, record_of(ticket.handle));
-        if let Ok(Some(grant)) = self.leave(me, ticket, Leaving::Cancelled) {
-            let _ = self.give_back(&grant, Ending::Normal, ticket.fairness);
+        if self.cancel(ticket).is_err_and(|error| error.kind() == ErrorKind::Unreachable) {
+            self.owe(Debt::Leave(*ticket));
         }
     }
 
     fn release(&self, grant: &Grant, ending: Ending, fairness: Fairness) -> Result<(), Error> {
-        self.give_back(grant, ending, fairness)
+        self.give_back(grant, ending, fairness).inspect_err(|error| {
+            if error.kind() == ErrorKind::Unreachable {
+                self.owe(Debt::Release(*grant, ending, fairness));
+            }
+        })
     }
 
     fn downgrade(&self, grant: &Grant) -> Result<Grant, Error> {

@@ -19,13 +19,15 @@ use super::{
 };
 use crate::{
     engine::{Grant, Ticket},
-    error::Error,
+    error::{Error, ErrorKind},
 };
 
 /// The longest sleep without a look.
 pub(super) const SLICE: Duration = Duration::from_millis(50);
 /// How often a waiting owner that holds something looks for a deadlock again.
 pub(super) const DETECT_EVERY: Duration = Duration::from_millis(100);
+/// How often to look whether the table's file is still in its place, in nanoseconds.
+const IN_PLACE_EVERY: u64 = 1_000_000_000;
 /// How long to look before sleeping, in pauses: 3 to 5 us. More harms when threads outnumber processors.
 const SPINS: u32 = 200;
 /// How many processes a waiter watches besides its own word.
@@ -83,7 +85,11 @@ impl Table {
             if slice_over {
                 looked = now;
                 self.check_in_place()?;
-                self.look_at_queue(me, ticket)?;
+                // A stopped process in the way of this look is no reason to give up the place.
+                match self.look_at_queue(me, ticket) {
+                    Err(error) if error.kind() != ErrorKind::Unreachable => return Err(error),
+                    _ => {}
+                }
             }
             if ticket.may_hold && now.saturating_sub(detected) >= DETECT_EVERY.as_nanos() as u64 {
                 detected = now;
@@ -162,6 +168,16 @@ impl Table {
             return self.break_deadlock(me, ticket);
         }
         Ok(None)
+    }
+
+    /// [`Table::check_in_place`], once a second.
+    #[inline]
+    pub(super) fn check_in_place_sometimes(&self, me: &Attachment, now: u64) -> Result<(), Error> {
+        if now.saturating_sub(me.checked.load(Relaxed)) < IN_PLACE_EVERY {
+            return Ok(());
+        }
+        me.checked.store(now, Relaxed);
+        self.check_in_place()
     }
 
     /// The table's file may have been deleted or replaced under us: then newcomers use another one.

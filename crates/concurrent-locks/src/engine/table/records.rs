@@ -15,7 +15,7 @@ use std::{
 use super::{
     Table,
     attach::Attachment,
-    layout::{Checked, RECORDS_PER_CHUNK, State, Word},
+    layout::{Checked, Geometry, RECORDS_PER_CHUNK, State, Word},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -29,10 +29,11 @@ const KEPT: usize = 32;
 pub(super) struct Pool {
     free: Mutex<Vec<u32>>,
     process: u32,
+    /// With more free records than this, whole chunks go back to the table.
+    surplus: usize,
+    /// How many a thread keeps, `KEPT` at most.
+    kept: usize,
 }
-
-/// A pool with more free records than this gives whole chunks back to the table.
-const SURPLUS: usize = 512;
 
 /// A thread's free records, all of one pool: that of the table it used last. Needs no destructor,
 /// so that reaching it costs one instruction; `JANITOR` is its destructor.
@@ -58,7 +59,7 @@ impl Janitor {
     fn serve(&self, pool: &Arc<Pool>) {
         let mut mine = self.0.borrow_mut();
         if let Some(old) = mine.take() {
-            CACHE.with(|cache| cache.give_back(&old, 0));
+            CACHE.with(|cache| cache.give_back(&old));
         }
         *mine = Some(Arc::clone(pool));
         CACHE.with(|cache| {
@@ -72,7 +73,7 @@ impl Drop for Janitor {
     fn drop(&mut self) {
         if let Some(pool) = self.0.borrow_mut().take() {
             CACHE.with(|cache| {
-                cache.give_back(&pool, 0);
+                cache.give_back(&pool);
                 cache.pool.set(std::ptr::null());
             });
         }
@@ -94,27 +95,34 @@ impl Cache {
 
     /// `false` if it is full.
     #[inline]
-    fn push(&self, record: u32) -> bool {
+    fn push(&self, record: u32, most: usize) -> bool {
         let count = self.count.get();
-        let Some(place) = self.records.get(count) else { return false };
+        let Some(place) = self.records.get(count).filter(|_| count < most) else { return false };
         place.set(record);
         self.count.set(count + 1);
         true
     }
 
-    fn give_back(&self, pool: &Pool, keep: usize) {
+    fn give_back(&self, pool: &Pool) {
         // A forked child inherits this cache: its parent's records are none of its business, and
         // the parent's lock may be held by a thread that does not exist here.
         if pool.process == std::process::id() {
-            pool.free().extend(self.records[keep..self.count.get()].iter().map(Cell::get));
+            pool.free().extend(self.records[..self.count.get()].iter().map(Cell::get));
         }
-        self.count.set(keep);
+        self.count.set(0);
     }
 }
 
 impl Pool {
-    pub(super) fn new() -> Pool {
-        Pool { free: Mutex::default(), process: std::process::id() }
+    /// The larger the table, the more may lie idle in one process: a 256th of all records.
+    pub(super) fn new(geometry: Geometry) -> Pool {
+        let records = geometry.records() as usize;
+        Pool {
+            free: Mutex::default(),
+            process: std::process::id(),
+            surplus: (records / 256).clamp(16, 512),
+            kept: (records / 1024).clamp(2, KEPT),
+        }
     }
 
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
@@ -146,9 +154,9 @@ impl Table {
             return self.take_record_from_pool(me);
         };
         CACHE.with(|cache| {
-            while cache.serves(&me.pool) && cache.count.get() < KEPT / 2 {
+            while cache.serves(&me.pool) && cache.count.get() < me.pool.kept / 2 {
                 let Some(more) = free.pop() else { break };
-                cache.push(more);
+                cache.push(more, me.pool.kept);
             }
         });
         Ok(record)
@@ -165,7 +173,7 @@ impl Table {
     /// Returns a record. Its word must be free.
     #[inline]
     pub(super) fn return_record(&self, me: &Attachment, record: u32) {
-        if !CACHE.with(|cache| cache.serves(&me.pool) && cache.push(record)) {
+        if !CACHE.with(|cache| cache.serves(&me.pool) && cache.push(record, me.pool.kept)) {
             self.return_record_to_pool(me, record);
         }
     }
@@ -175,8 +183,8 @@ impl Table {
         self.serve_thread(me);
         CACHE.with(|cache| {
             if cache.serves(&me.pool) {
-                let keep = cache.count.get().min(KEPT / 2);
-                cache.give_back(&me.pool, keep);
+                // All of them: one that a thread kept for ever would keep its whole chunk.
+                cache.give_back(&me.pool);
             }
         });
         me.pool.free().push(record);
@@ -189,15 +197,17 @@ impl Table {
     /// waiters in one process must not use up the table for the others.
     fn return_chunks(&self, me: &Attachment) -> Checked<()> {
         let mut free = me.pool.free();
-        if free.len() <= SURPLUS {
+        if free.len() <= me.pool.surplus {
             return Ok(());
         }
         free.sort_unstable();
-        let mut kept = Vec::with_capacity(SURPLUS);
+        let mut left = free.len();
+        let mut kept = Vec::with_capacity(left);
         for records in free.chunk_by(|a, b| a / RECORDS_PER_CHUNK == b / RECORDS_PER_CHUNK) {
             let chunk = records[0] / RECORDS_PER_CHUNK;
-            let whole = records.len() == RECORDS_PER_CHUNK as usize;
-            if whole && kept.len() >= SURPLUS / 2 {
+            let is_whole = records.len() == RECORDS_PER_CHUNK as usize;
+            if is_whole && left - records.len() >= me.pool.surplus / 2 {
+                left -= records.len();
                 self.layout.chunk_owner(chunk)?.store(0, Release);
                 self.layout.header().counters.chunk_hint.fetch_min(chunk, Relaxed);
             } else {

@@ -54,6 +54,8 @@ impl Table {
             for holder in queue.holders() {
                 let (record_index, record) = holder?;
                 if record.grant.get() != ACKNOWLEDGED {
+                    // Who granted it may have died before it said so (W1).
+                    let _ = wait_word::grant(&record.grant);
                     self.wake_again(me, record_index, record)?;
                 }
             }
@@ -219,13 +221,14 @@ impl Table {
         self.ring(record.word().slot(), index)
     }
 
-    /// Cleans up after every dead process. Somebody else may be at it already.
-    pub(super) fn reap_all(&self, me: &Attachment) -> Result<(), Error> {
+    /// Cleans up after every dead process; how many there were. Somebody else may be at it already.
+    pub(super) fn reap_all(&self, me: &Attachment) -> Result<u32, Error> {
         let used = self.layout.header().counters.slots_used.load(Acquire).min(self.layout.geometry().slots);
+        let mut reaped = 0;
         for slot in 0..used {
-            self.reap(me, slot)?;
+            reaped += u32::from(self.reap(me, slot)?);
         }
-        Ok(())
+        Ok(reaped)
     }
 
     /// Cleans up after the occupant of a slot if it is provably dead; `true` if it was.

@@ -68,12 +68,18 @@ impl Table {
     }
 
     /// Takes the lock, refuses, or queues.
+    #[inline]
     pub(super) fn acquire(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+        self.acquire_trying(ask, grant, false)
+    }
+
+    fn acquire_trying(&self, ask: &Ask<'_>, grant: &mut Grant, is_second_try: bool) -> Result<Option<Ticket>, Error> {
         let me = self.me()?;
         let index = self.take_record(me)?;
         let bucket = self.layout.bucket_of(ask.name.hash());
         super::memory::prefetch(self.layout.bucket(bucket)?);
         let now = self.clock.now();
+        self.check_in_place_sometimes(me, now)?;
         let record = self.layout.record(index)?;
         let word = self.fill(me, record, ask, now);
         match self.with_bucket(me, bucket, |locked| self.arrive(me, locked, index, record, word, ask, now)) {
@@ -89,9 +95,17 @@ impl Table {
                 Ok(None)
             }
             Ok(Arrival::Queued) => self.queued(me, index, record, word, ask, now, grant),
-            Ok(refusal) => {
+            Ok(Arrival::Busy) => {
                 self.return_record(me, index);
-                Err(if matches!(refusal, Arrival::Full) { self.full() } else { self.refuse(me, ask, now) })
+                Err(self.refuse(me, ask, now))
+            }
+            Ok(Arrival::Full) => {
+                self.return_record(me, index);
+                // What the dead held makes room.
+                if !is_second_try && self.reap_all(me)? > 0 {
+                    return self.acquire_trying(ask, grant, true);
+                }
+                Err(self.full())
             }
             Err(error) => {
                 record.commit(word);
@@ -198,7 +212,7 @@ impl Table {
         };
         self.emit_record(EventKind::Wait, record, ask.mode, now, 0)?;
         if ask.may_hold
-            && let Some(granted) = self.break_deadlock(me, &ticket)?
+            && let Some(granted) = self.break_deadlock(me, &ticket).inspect_err(|error| self.settle(&ticket, error))?
         {
             *grant = granted;
             return Ok(None);

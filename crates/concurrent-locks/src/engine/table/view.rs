@@ -13,7 +13,10 @@ use std::{
 use super::{
     Table,
     history::Outcome,
-    layout::{Checked, Detail, LABEL_WORDS, NOTE_WORDS, OPERATIONS_KEPT, Record, Resource, State, Tally, Word, linked},
+    layout::{
+        Checked, Detail, LABEL_WORDS, NOTE_WORDS, OPERATIONS_KEPT, Record, Resource, State, Tally, Violation, Word,
+        linked,
+    },
     queue::Queue,
 };
 use crate::{
@@ -247,7 +250,9 @@ impl Table {
 
     /// Who holds a resource and the tickets of who waits, in order: for the error of a busy lock.
     pub(super) fn holders_and_tickets(&self, name: &str) -> Result<(Vec<Holder>, Vec<u64>), Error> {
-        let Some(index) = self.index_of(Name::new(name)?)? else { return Ok(Default::default()) };
+        let Some(index) = self.index_of(Name::new(name).map_err(|_| Violation("a resource's name"))?)? else {
+            return Ok(Default::default());
+        };
         let seen = self.queue_at(index)?;
         let tickets = seen.iter().filter(|seen| seen.word.state() == State::Waiting).map(|seen| seen.ticket).collect();
         let times = self.times();
