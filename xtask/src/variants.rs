@@ -12,7 +12,14 @@ pub(crate) fn loom() -> Outcome {
 
 /// `cargo xtask portable`: what runs on systems other than Linux, run here.
 pub(crate) fn portable() -> Outcome {
-    let mut command = cargo(["test", "--package", "concurrent-locks-conformance", "--test", "local", "--test", "file"]);
-    command.args(["--target-dir", "target/portable"]).env("RUSTFLAGS", "--cfg concurrent_locks_portable");
-    step::run("portable engines", &mut command)
+    let suites = ["--test", "local", "--test", "file"];
+    portably("portable engines", ["test", "--package", "concurrent-locks-conformance"], &suites)?;
+    portably("portable unit tests", ["test", "--package", "concurrent-locks"], &["--lib"])?;
+    portably("portable clippy", ["clippy", "--package", "concurrent-locks"], &["--lib", "--", "--deny", "warnings"])
+}
+
+fn portably(what: &str, task: [&str; 3], rest: &[&str]) -> Outcome {
+    let mut command = cargo(task);
+    command.args(["--target-dir", "target/portable"]).args(rest).env("RUSTFLAGS", "--cfg concurrent_locks_portable");
+    step::run(what, &mut command)
 }
