@@ -38,7 +38,7 @@ impl<'g> Upgrade<'g> {
     /// Waits by parking this thread.
     ///
     /// # Errors
-    /// See [`Request`]; the guard is still a read guard.
+    /// See [`Request`](crate::Request); the guard is still a read guard.
     pub fn blocking(self) -> Result<(), Error> {
         if self.guard.mode() == Mode::Write {
             return Ok(());
@@ -53,7 +53,7 @@ impl<'g> Upgrade<'g> {
     /// Upgrades if there is no other reader now; never waits.
     ///
     /// # Errors
-    /// `WouldBlock` if somebody else reads; see [`Request`]. The guard is still a read guard.
+    /// `WouldBlock` if somebody else reads; see [`Request`](crate::Request). The guard is still a read guard.
     pub fn try_now(self) -> Result<(), Error> {
         if self.guard.mode() == Mode::Write {
             return Ok(());
