@@ -85,10 +85,6 @@ impl Table {
         if counters.resources_used.load(Relaxed) < count {
             let index = counters.resources_used.fetch_add(1, AcqRel);
             if index < count && self.claim_if_free(locked, index)? {
-                if self.layout.populate_resource(index).is_err() {
-                    self.layout.resource_owner(index)?.store(0, Release);
-                    return Ok(None);
-                }
                 return Ok(Some(index));
             }
         }
@@ -101,9 +97,18 @@ impl Table {
         Ok(None)
     }
 
+    /// Claims an entry that belongs to nobody, if there is memory for it.
     fn claim_if_free(&self, locked: &Locked<'_>, index: u32) -> Checked<bool> {
         let owner = self.layout.resource_owner(index)?;
-        Ok(owner.load(Relaxed) == 0 && owner.compare_exchange(0, locked.index + 1, AcqRel, Relaxed).is_ok())
+        if owner.load(Relaxed) != 0 || owner.compare_exchange(0, locked.index + 1, AcqRel, Relaxed).is_err() {
+            return Ok(false);
+        }
+        // It may never have been touched: in a full file system that would be a SIGBUS.
+        let has_memory = self.layout.populate_resource(index).is_ok();
+        if !has_memory {
+            owner.store(0, Release);
+        }
+        Ok(has_memory)
     }
 
     /// Takes an idle entry from the bucket that owns it. That bucket's lock is only tried: waiting
