@@ -24,7 +24,8 @@ struct Layer {
 /// Deepest first.
 const LAYERS: &[Layer] = &[
     Layer { what: "words", modules: &["mode", "histogram"], knot: false },
-    Layer { what: "what is shown", modules: &["status", "stats", "event", "deadlock"], knot: false },
+    Layer { what: "what is shown", modules: &["status", "stats", "event"], knot: false },
+    Layer { what: "what is told of deadlocks", modules: &["deadlock"], knot: false },
     Layer { what: "errors", modules: &["error"], knot: false },
     Layer { what: "names and the grant rule", modules: &["name", "grant"], knot: false },
     Layer { what: "the wait-for graph", modules: &["wait_for"], knot: false },

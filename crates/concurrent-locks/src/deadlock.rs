@@ -1,10 +1,13 @@
 //! Deadlocks: the wait-for graph and what is told of a cycle in it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::mode::Mode;
+use crate::{
+    mode::Mode,
+    status::{Status, Waiter},
+};
 
 /// What to do about a hard cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +87,24 @@ pub struct Suspect {
     pub current_readers: Vec<String>,
     /// Writes waiting on the resource.
     pub pending_writes: usize,
+}
+
+impl Suspect {
+    /// The waiters of one resource that have waited at least so long.
+    pub(crate) fn among(status: &Status, suspect_after: Duration) -> Vec<Suspect> {
+        let long = status.waiters.iter().filter(|waiter| waiter.waited_ms >= suspect_after.as_secs_f64() * 1e3);
+        let suspect = |waiter: &Waiter| Suspect {
+            resource: status.resource_name.clone(),
+            request_id: waiter.owner.clone(),
+            requester: waiter.label.clone(),
+            lock_type: waiter.mode,
+            wait_time_seconds: waiter.waited_ms / 1e3,
+            current_writer: status.current_writer.clone(),
+            current_readers: status.current_readers.clone(),
+            pending_writes: status.pending_writes,
+        };
+        long.map(suspect).collect()
+    }
 }
 
 /// Two resources that were taken in both orders: a deadlock that has not happened yet.

@@ -32,6 +32,26 @@ pub struct Status {
     pub waiters: Vec<Waiter>,
 }
 
+impl Status {
+    /// Of the holders, in any order, and the waiters, in the order of the queue.
+    pub(crate) fn of(resource_name: String, holders: Vec<Holder>, waiters: Vec<Waiter>) -> Status {
+        let labels = |mode| holders.iter().filter(move |holder| holder.mode == mode).map(|holder| holder.label.clone());
+        let current_readers: Vec<String> = labels(Mode::Read).collect();
+        let current_writer = labels(Mode::Write).next();
+        Status {
+            resource_name,
+            readers: current_readers.len(),
+            writer_active: current_writer.is_some(),
+            current_writer,
+            current_readers,
+            pending_writes: waiters.iter().filter(|waiter| waiter.mode == Mode::Write).count(),
+            pending_requests: waiters.len(),
+            holders,
+            waiters,
+        }
+    }
+}
+
 /// One who holds a resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Holder {

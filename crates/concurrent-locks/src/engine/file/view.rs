@@ -12,7 +12,7 @@ use crate::{
     mode::Mode,
     name::Name,
     stats::StatisticsMap,
-    status::{Holder, Status, StatusMap, Waiter},
+    status::{Status, StatusMap},
 };
 
 impl Process {
@@ -22,7 +22,7 @@ impl Process {
             if let Some(resource) = self.used(&status.resource_name) {
                 let (holders, mut waiters) = resource.tell_apart(std::mem::take(&mut status.holders));
                 waiters.append(&mut status.waiters);
-                *status = status_of(&status.resource_name, holders, waiters);
+                *status = Status::of(std::mem::take(&mut status.resource_name), holders, waiters);
                 self.forget(resource);
             }
         }
@@ -45,7 +45,8 @@ impl Process {
     }
 
     pub(super) fn deadlocks(&self, suspect_after: Duration) -> Result<DeadlockReport, Error> {
-        let suspects = self.status(None)?.into_values().flat_map(|status| suspects(status, suspect_after)).collect();
+        let suspects =
+            self.status(None)?.into_values().flat_map(|status| Suspect::among(&status, suspect_after)).collect();
         Ok(DeadlockReport { suspects, ..self.table.deadlocks(suspect_after)? })
     }
 
@@ -74,38 +75,5 @@ impl Process {
             waiters: status.map_or(0, |status| status.pending_requests).saturating_sub(usize::from(position.is_none())),
             waited: begun.elapsed(),
         }
-    }
-}
-
-fn suspects(status: Status, suspect_after: Duration) -> Vec<Suspect> {
-    let Status { resource_name: resource, current_writer, current_readers, pending_writes, waiters, .. } = status;
-    let long = waiters.into_iter().filter(|waiter| waiter.waited_ms >= suspect_after.as_secs_f64() * 1e3);
-    let suspect = |waiter: Waiter| Suspect {
-        resource: resource.clone(),
-        request_id: waiter.owner,
-        requester: waiter.label,
-        lock_type: waiter.mode,
-        wait_time_seconds: waiter.waited_ms / 1e3,
-        current_writer: current_writer.clone(),
-        current_readers: current_readers.clone(),
-        pending_writes,
-    };
-    long.map(suspect).collect()
-}
-
-fn status_of(name: &str, holders: Vec<Holder>, waiters: Vec<Waiter>) -> Status {
-    let labels = |mode| holders.iter().filter(move |holder| holder.mode == mode).map(|holder| holder.label.clone());
-    let current_readers: Vec<String> = labels(Mode::Read).collect();
-    let current_writer = labels(Mode::Write).next();
-    Status {
-        resource_name: name.to_owned(),
-        readers: current_readers.len(),
-        writer_active: current_writer.is_some(),
-        current_writer,
-        current_readers,
-        pending_writes: waiters.iter().filter(|waiter| waiter.mode == Mode::Write).count(),
-        pending_requests: waiters.len(),
-        holders,
-        waiters,
     }
 }

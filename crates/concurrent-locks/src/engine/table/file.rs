@@ -25,8 +25,9 @@ use std::{
 
 use super::{
     clock::Clock,
+    geometry::Geometry,
     header, kernel,
-    layout::{Geometry, Header, LAYOUT, Layout, MAGIC, OPEN, RETIRED},
+    layout::{Header, LAYOUT, Layout, MAGIC, OPEN, RETIRED},
     liveness,
     memory::Mapping,
     pages::Pages,

@@ -23,12 +23,13 @@ use std::{
 use super::{
     Table,
     attach::Attachment,
-    layout::{Checked, ORDERS, State},
+    layout::{Checked, ORDERS},
     queue::{Queue, Wakes},
     tables_of_process,
     verbs::{Leaving, record_of},
     view::{Seen, owner_text},
     wait_word,
+    word::State,
 };
 use crate::{
     deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect},
@@ -224,21 +225,8 @@ impl Table {
         let snapshot = self.snapshot()?;
         let cycles =
             snapshot.graph.cycles().iter().map(|cycle| Self::tell(&snapshot, cycle)).collect::<Result<_, _>>()?;
-        let mut suspects = Vec::new();
-        for (name, status) in self.status_of(None)? {
-            for waiter in status.waiters.iter().filter(|waiter| waiter.waited_ms >= suspect_after.as_secs_f64() * 1e3) {
-                suspects.push(Suspect {
-                    resource: name.clone(),
-                    request_id: waiter.owner.clone(),
-                    requester: waiter.label.clone(),
-                    lock_type: waiter.mode,
-                    wait_time_seconds: waiter.waited_ms / 1e3,
-                    current_writer: status.current_writer.clone(),
-                    current_readers: status.current_readers.clone(),
-                    pending_writes: status.pending_writes,
-                });
-            }
-        }
+        let statuses = self.status_of(None)?;
+        let suspects = statuses.values().flat_map(|status| Suspect::among(status, suspect_after)).collect();
         let broken = self.layout.header().counters.deadlocks.load(Relaxed);
         Ok(DeadlockReport { cycles, suspects, inversions: self.inversions()?, broken })
     }

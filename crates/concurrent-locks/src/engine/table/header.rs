@@ -7,8 +7,9 @@ use std::{
 
 use super::{
     clock::Clock,
+    geometry::Geometry,
     kernel,
-    layout::{Geometry, Header, LAYOUT, Layout, MAGIC, OPEN},
+    layout::{Header, LAYOUT, Layout, MAGIC, OPEN},
 };
 
 /// Writes the header of a new table into zeroed memory.

@@ -13,13 +13,13 @@
 //! All links and counts are derived: `recover.rs` rebuilds them from T1 to T4 after any crash.
 #![expect(unsafe_code, reason = "laying types over shared bytes, by checked index")]
 
-use std::sync::atomic::{
-    AtomicI64, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::memory::{Mapping, Shared};
-use crate::{histogram, mode::Mode};
+use super::{
+    geometry::Geometry,
+    memory::{Mapping, Shared},
+};
+use crate::histogram;
 
 /// First bytes of a table.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"locktabl");
@@ -304,127 +304,8 @@ const _: () = {
     assert!(size_of::<Header>() <= 4096);
 };
 
-/// A record's word: state (2 bits), mode (2), spare (12), slot (16), sequence (32).
-///
-/// The sequence is raised each time the record is used for a new request, so a word names one
-/// request for ever (2^32 uses of one record apart).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Word(pub(super) u64);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Free,
-    Waiting,
-    Held,
-}
-
-impl Word {
-    pub(super) fn new(state: State, mode: Mode, slot: u32, sequence: u32) -> Word {
-        let state = match state {
-            State::Free => 0,
-            State::Waiting => 1,
-            State::Held => 2,
-        };
-        Word(state | (mode as u64) << 2 | u64::from(slot & 0xffff) << 16 | u64::from(sequence) << 32)
-    }
-
-    pub(super) fn state(self) -> State {
-        match self.0 & 3 {
-            1 => State::Waiting,
-            2 => State::Held,
-            _ => State::Free,
-        }
-    }
-
-    pub(super) fn mode(self) -> Mode {
-        Mode::from_bits(self.0 >> 2)
-    }
-
-    pub(super) fn slot(self) -> u32 {
-        (self.0 >> 16) as u32 & 0xffff
-    }
-
-    pub(super) fn sequence(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    #[must_use]
-    pub(super) fn with(self, state: State, mode: Mode) -> Word {
-        Word::new(state, mode, self.slot(), self.sequence())
-    }
-}
-
-impl Record {
-    pub(super) fn word(&self) -> Word {
-        Word(self.word.load(Acquire))
-    }
-
-    /// The single store that commits a transition (T1).
-    pub(super) fn commit(&self, word: Word) {
-        self.word.store(word.0, Release);
-    }
-}
-
-/// How many of everything there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Geometry {
-    pub(super) slots: u32,
-    pub(super) buckets: u32,
-    pub(super) resources: u32,
-    pub(super) chunks: u32,
-    pub(super) details: u32,
-    pub(super) events: u32,
-}
-
 /// How many lock-order edges are kept.
 pub(super) const ORDERS: u32 = 1024;
-
-impl Geometry {
-    /// 131,072 resources, 131,072 requests, 1,024 processes: 140 MiB of addresses, of which only
-    /// what is used takes memory.
-    pub(crate) const DEFAULT: Geometry =
-        Geometry { slots: 1024, buckets: 65_536, resources: 131_072, chunks: 8192, details: 2048, events: 8192 };
-
-    /// Room for so many resources; buckets, detail blocks and all follow.
-    pub(crate) fn with_resources(self, resources: u32) -> Option<Geometry> {
-        let buckets = (resources / 2).max(1).checked_next_power_of_two()?;
-        Some(Geometry { resources, buckets, details: self.details.min(resources), ..self }).filter(|new| new.is_sound())
-    }
-
-    /// Room for so many requests held or waiting, rounded up to whole chunks of 16.
-    pub(crate) fn with_requests(self, requests: u32) -> Option<Geometry> {
-        Some(Geometry { chunks: requests.div_ceil(RECORDS_PER_CHUNK), ..self }).filter(|new| new.is_sound())
-    }
-
-    pub(crate) fn with_processes(self, processes: u32) -> Option<Geometry> {
-        Some(Geometry { slots: processes, ..self }).filter(|new| new.is_sound())
-    }
-
-    pub(super) fn from_words(words: [u32; 6]) -> Geometry {
-        let [slots, buckets, resources, chunks, details, events] = words;
-        Geometry { slots, buckets, resources, chunks, details, events }
-    }
-
-    pub(super) fn words(self) -> [u32; 6] {
-        [self.slots, self.buckets, self.resources, self.chunks, self.details, self.events]
-    }
-
-    /// Whether the numbers can be a table's: what makes all later index arithmetic safe.
-    pub(super) fn is_sound(self) -> bool {
-        (1..=32_767).contains(&self.slots)
-            && self.buckets.is_power_of_two()
-            && self.buckets <= 1 << 24
-            && (1..=1 << 26).contains(&self.resources)
-            && (1..=1 << 22).contains(&self.chunks)
-            && self.details <= 1 << 22
-            && self.events.is_power_of_two()
-            && self.events <= 1 << 22
-    }
-
-    pub(super) fn records(self) -> u32 {
-        self.chunks * RECORDS_PER_CHUNK
-    }
-}
 
 /// Where each region starts, in bytes.
 #[derive(Clone, Copy, Debug)]

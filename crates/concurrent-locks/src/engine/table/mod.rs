@@ -6,17 +6,18 @@
 //!
 //! | file | rule |
 //! |---|---|
-//! | `layout` | what lies where, what is true and what is derived (T1 to T4) |
+//! | `layout`, `geometry`, `word` | what lies where, what is true and what is derived (T1 to T4) |
 //! | `memory`, `pages`, `kernel`, `clock`, `atomic_word` | memory, system calls, time, the seam for models |
 //! | `header`, `file`, `attach`, `liveness` | a table's identity, opening (F), attaching (A), who is alive (L) |
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
-//! | `verbs` | acquire, release, give up, downgrade, break |
+//! | `verbs`, `handoff` | acquire, release, give up, downgrade, break; who is next |
 //! | `debts` | what a stopped process stood in the way of |
 //! | `wait_word`, `park`, `hub` | waiting: the word (W), by thread (P), by future |
 //! | `recover` | rebuilding and cleaning up after the dead (R) |
 //! | `graph` | deadlocks (G) |
-//! | `history`, `events`, `view` | what is kept and what can be seen (E) |
+//! | `history`, `events` | what is kept (E) |
+//! | `view`, `statistics`, `health` | what can be seen |
 //!
 //! `file`, `kernel`, `liveness` and `pages` are Linux's. On other systems, and under
 //! `--cfg concurrent_locks_portable` for trying that on Linux, those in `portable/` stand in for
@@ -31,8 +32,11 @@ mod attach;
 mod clock;
 mod debts;
 mod events;
+mod geometry;
 mod graph;
+mod handoff;
 mod header;
+mod health;
 mod history;
 mod hub;
 mod layout;
@@ -46,9 +50,11 @@ mod records;
 mod recover;
 mod resources;
 mod short_lock;
+mod statistics;
 mod verbs;
 mod view;
 mod wait_word;
+mod word;
 
 // What rests on the system.
 #[cfg_attr(any(not(target_os = "linux"), concurrent_locks_portable), path = "portable/file.rs")]
@@ -79,7 +85,7 @@ use self::{
     memory::Mapping,
     verbs::record_of,
 };
-pub(crate) use self::{file::default_path, layout::Geometry};
+pub(crate) use self::{file::default_path, geometry::Geometry};
 use crate::{
     deadlock::DeadlockReport,
     engine::{Ask, Capabilities, Ending, Engine, Grant, Ticket},
@@ -247,7 +253,7 @@ impl Engine for Table {
         let me = self.me()?;
         let record = self.layout.record(record_of(grant.handle))?;
         let word = record.word();
-        let held = word.state() == layout::State::Held;
+        let held = word.state() == word::State::Held;
         if !held || word.slot() != me.slot || u64::from(word.sequence()) != grant.handle >> 32 {
             return Err(self.lost(grant));
         }

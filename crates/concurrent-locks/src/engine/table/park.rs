@@ -12,10 +12,11 @@ use super::{
     Table,
     attach::Attachment,
     kernel::{self, Watch},
-    layout::{Record, State, linked},
+    layout::{Record, linked},
     queue::Queue,
     verbs::record_of,
     wait_word::{self, Found, Wake},
+    word::State,
 };
 use crate::{
     engine::{Grant, Ticket},

@@ -15,9 +15,10 @@ use std::sync::atomic::{
 
 use super::{
     Table,
-    layout::{Checked, Record, Resource, State, Violation, linked},
+    layout::{Checked, Record, Resource, Violation, linked},
     locked::Locked,
     wait_word::{self, Wake},
+    word::State,
 };
 use crate::{
     grant::{Rank, Standing, Step, Walk, admits},

@@ -15,7 +15,9 @@ use std::{
 use super::{
     Table,
     attach::Attachment,
-    layout::{Checked, Geometry, RECORDS_PER_CHUNK, State, Word},
+    geometry::Geometry,
+    layout::{Checked, RECORDS_PER_CHUNK},
+    word::{State, Word},
 };
 use crate::{
     error::{Error, ErrorKind},

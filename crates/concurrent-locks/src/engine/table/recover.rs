@@ -17,13 +17,14 @@ use super::{
     attach::Attachment,
     history::Outcome,
     kernel,
-    layout::{Checked, RECORDS_PER_CHUNK, Record, State, Violation, linked},
+    layout::{Checked, RECORDS_PER_CHUNK, Record, Violation, linked},
     liveness::Corpse,
     locked::Locked,
     queue::{Queue, Wakes},
     records::chunk_key,
     short_lock,
     wait_word::{self, ACKNOWLEDGED, Wake},
+    word::State,
 };
 use crate::{error::Error, event::EventKind, mode::Mode};
 

@@ -5,28 +5,21 @@
 //! leave out what changed in between.
 
 use std::{
-    collections::BTreeMap,
     sync::atomic::Ordering::{Acquire, Relaxed},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
     Table,
-    history::Outcome,
-    layout::{
-        Checked, Detail, LABEL_WORDS, NOTE_WORDS, OPERATIONS_KEPT, Record, Resource, State, Tally, Violation, Word,
-        linked,
-    },
+    layout::{Checked, LABEL_WORDS, NOTE_WORDS, Record, Violation, linked},
     queue::Queue,
+    word::{State, Word},
 };
 use crate::{
     error::Error,
     grant::Rank,
-    histogram::Histogram,
-    mode::Mode,
     name::Name,
-    stats::{Operation, Statistics, StatisticsMap},
-    status::{Health, Holder, Process, Status, StatusMap, Usage, Waiter},
+    status::{Holder, Status, StatusMap, Waiter},
 };
 
 /// One request as it was seen: plain words, so that it can be copied under a bucket's lock.
@@ -47,7 +40,7 @@ pub(super) struct Seen {
 }
 
 /// A moment of the table's clock as wall-clock text and distance.
-struct Times {
+pub(super) struct Times {
     now: u64,
     wall: SystemTime,
 }
@@ -58,7 +51,7 @@ impl Times {
         humantime::format_rfc3339_millis(self.wall.checked_sub(ago).unwrap_or(UNIX_EPOCH)).to_string()
     }
 
-    fn unix(&self, at: u64) -> f64 {
+    pub(super) fn unix(&self, at: u64) -> f64 {
         let ago = Duration::from_nanos(self.now.saturating_sub(at));
         self.wall.checked_sub(ago).unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
     }
@@ -74,11 +67,11 @@ pub(super) fn text_of(words: &[u64], len: usize) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn millis(nanos: u64) -> f64 {
+pub(super) fn millis(nanos: u64) -> f64 {
     nanos as f64 / 1e6
 }
 
-fn seconds(nanos: u64) -> f64 {
+pub(super) fn seconds(nanos: u64) -> f64 {
     nanos as f64 / 1e9
 }
 
@@ -93,7 +86,7 @@ pub(super) fn label_text(label: String, pid: u32) -> String {
 }
 
 impl Table {
-    fn times(&self) -> Times {
+    pub(super) fn times(&self) -> Times {
         Times { now: self.clock.now(), wall: SystemTime::now() }
     }
 
@@ -128,7 +121,7 @@ impl Table {
     }
 
     /// Indices and names of all known resources.
-    fn known(&self) -> Checked<Vec<(u32, String)>> {
+    pub(super) fn known(&self) -> Checked<Vec<(u32, String)>> {
         let mut known = Vec::new();
         for index in 0..self.resources_used() {
             let resource = self.layout.resource(index)?;
@@ -140,7 +133,7 @@ impl Table {
     }
 
     /// The indices and names that a look at one or all resources is about.
-    fn selected(&self, name: Option<Name<'_>>) -> Result<Vec<(u32, String)>, Error> {
+    pub(super) fn selected(&self, name: Option<Name<'_>>) -> Result<Vec<(u32, String)>, Error> {
         // A forked child attaches before it looks: it must not see its parent's private table.
         self.me()?;
         match name {
@@ -160,7 +153,7 @@ impl Table {
 
     /// The queue of one resource at one moment: copied under its bucket's lock, into room that was
     /// made before.
-    fn queue_at(&self, index: u32) -> Result<Vec<Seen>, Error> {
+    pub(super) fn queue_at(&self, index: u32) -> Result<Vec<Seen>, Error> {
         let me = self.me()?;
         let resource = self.layout.resource(index)?;
         let bucket = self.layout.bucket_of(resource.hash.load(Relaxed));
@@ -192,20 +185,7 @@ impl Table {
         held.sort_by_key(|seen| seen.token);
         let holders: Vec<Holder> = held.into_iter().map(|seen| self.holder(seen, times)).collect();
         let waiters: Vec<Waiter> = waiting.into_iter().map(|seen| self.waiter(seen, times)).collect();
-        let labels = |mode| holders.iter().filter(move |holder| holder.mode == mode).map(|holder| holder.label.clone());
-        let current_readers: Vec<String> = labels(Mode::Read).collect();
-        let current_writer = labels(Mode::Write).next();
-        Status {
-            resource_name: name,
-            readers: current_readers.len(),
-            writer_active: current_writer.is_some(),
-            current_writer,
-            current_readers,
-            pending_writes: waiters.iter().filter(|waiter| waiter.mode == Mode::Write).count(),
-            pending_requests: waiters.len(),
-            holders,
-            waiters,
-        }
+        Status::of(name, holders, waiters)
     }
 
     fn holder(&self, seen: Seen, times: &Times) -> Holder {
@@ -259,142 +239,6 @@ impl Table {
         let held = seen.into_iter().filter(|seen| seen.word.state() == State::Held);
         Ok((held.map(|seen| self.holder(seen, &times)).collect(), tickets))
     }
-
-    pub(super) fn statistics_of(&self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error> {
-        let me = self.me()?;
-        let times = self.times();
-        let mut map = StatisticsMap::new();
-        for (index, name) in self.selected(name)? {
-            let resource = self.layout.resource(index)?;
-            let bucket = self.layout.bucket_of(resource.hash.load(Relaxed));
-            // Copied under the lock, so that the numbers of one resource fit together; no
-            // allocation there: the histograms are copied as they are.
-            let mut tallies = [Numbers::default(), Numbers::default()];
-            self.with_bucket(me, bucket, |_| {
-                for (numbers, tally) in tallies.iter_mut().zip(&resource.tallies) {
-                    *numbers = Numbers::of(tally);
-                }
-                Ok(())
-            })?;
-            let detail = linked(resource.detail.load(Relaxed)).map(|index| self.layout.detail(index)).transpose()?;
-            let requests = self.queue_at(index)?;
-            let mut modes = BTreeMap::new();
-            for mode in Mode::ALL {
-                let numbers = &tallies[mode as usize];
-                let of_mode: Vec<&Seen> = requests.iter().filter(|seen| seen.word.mode() == mode).collect();
-                let count = |state| of_mode.iter().filter(|seen| seen.word.state() == state).count() as u64;
-                if numbers.is_unused() && of_mode.is_empty() {
-                    continue;
-                }
-                let mut statistics = numbers.statistics(&name, mode);
-                statistics.current_holders = count(State::Held);
-                statistics.current_waiters = count(State::Waiting);
-                if let Some(detail) = detail {
-                    self.add_detail(&mut statistics, detail, mode, &of_mode, &times);
-                }
-                modes.insert(mode, statistics);
-            }
-            map.insert(name, modes);
-        }
-        Ok(map)
-    }
-
-    /// Percentiles and the last operations: the kept ones, and the grants that are held now.
-    fn add_detail(&self, statistics: &mut Statistics, detail: &Detail, mode: Mode, requests: &[&Seen], times: &Times) {
-        let histogram = |counts: &[std::sync::atomic::AtomicU32]| {
-            Histogram::from_counts(counts.iter().map(|count| u64::from(count.load(Relaxed))))
-        };
-        let waits = histogram(&detail.waits[mode as usize]);
-        let holds = histogram(&detail.holds[mode as usize]);
-        // A bucket's middle may lie beyond the true extremes, which are known.
-        let within = |nanos: u64, min: f64, max: f64| millis(nanos).clamp(min, max.max(min));
-        statistics.p50_wait_time_ms =
-            within(waits.quantile(0.5), statistics.min_wait_time_ms, statistics.max_wait_time_ms);
-        statistics.p99_wait_time_ms =
-            within(waits.quantile(0.99), statistics.min_wait_time_ms, statistics.max_wait_time_ms);
-        statistics.p50_hold_time_ms =
-            within(holds.quantile(0.5), statistics.min_hold_time_ms, statistics.max_hold_time_ms);
-        statistics.p99_hold_time_ms =
-            within(holds.quantile(0.99), statistics.min_hold_time_ms, statistics.max_hold_time_ms);
-        let mut operations = detail.operations(mode, times);
-        for seen in requests.iter().filter(|seen| seen.word.state() == State::Held) {
-            let (pid, _) = self.process_of(seen.word.slot());
-            operations.push(Operation {
-                kind: "acquire".to_owned(),
-                lock_type: mode.as_str().to_owned(),
-                timestamp: times.unix(seen.granted),
-                wait_time: Some(seconds(seen.granted.saturating_sub(seen.requested))),
-                hold_time: None,
-                requester: seen.label(pid),
-                token: seen.token,
-            });
-        }
-        operations.sort_by(|a, b| a.timestamp.total_cmp(&b.timestamp));
-        let surplus = operations.len().saturating_sub(OPERATIONS_KEPT as usize);
-        statistics.recent_operations = operations.split_off(surplus);
-    }
-
-    pub(super) fn forget_statistics(&self, name: Option<Name<'_>>) -> Result<(), Error> {
-        let me = self.me()?;
-        for (index, _) in self.selected(name)? {
-            let resource = self.layout.resource(index)?;
-            let bucket = self.layout.bucket_of(resource.hash.load(Relaxed));
-            self.with_bucket(me, bucket, |_| {
-                self.reset_history(resource);
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn health_now(&self) -> Result<Health, Error> {
-        let me = self.me()?;
-        let header = self.layout.header();
-        let geometry = self.layout.geometry();
-        let requests = self.requests(|_| true)?;
-        let mut attached = Vec::new();
-        let mut problems = Vec::new();
-        for index in 0..header.counters.slots_used.load(Acquire).min(geometry.slots) {
-            let slot = self.layout.slot(index)?;
-            if slot.state.load(Acquire) == 0 {
-                continue;
-            }
-            let (pid, host) = self.process_of(index);
-            let alive = self.is_alive(me, index)?;
-            let program_len = (slot.text_lens.load(Relaxed) & 0xff).min(64) as usize;
-            let count = requests.iter().filter(|seen| seen.word.slot() == index).count() as u64;
-            if !alive && count > 0 {
-                problems.push(format!("process {pid} is dead and {count} of its requests are not cleaned up yet"));
-            }
-            attached.push(Process { pid, host, program: slot.program.load(program_len), alive, requests: count });
-        }
-        if let Some(file) = &self.file {
-            if !file.is_in_place() {
-                problems.push(file.gone().to_string());
-            }
-            if file.permissions().is_some_and(|mode| mode != "0600") {
-                problems.push(format!("{} is open to others; chmod 600 it", file.path().display()));
-            }
-        }
-        problems.extend(self.audit(me)?);
-        let known = self.known()?.len() as u64;
-        Ok(Health {
-            url: self.url.clone(),
-            path: self.file.as_ref().map(|file| file.path().display().to_string()),
-            layout: super::layout::LAYOUT,
-            permissions: self.file.as_ref().and_then(super::file::TableFile::permissions),
-            resources: Usage { used: known, capacity: geometry.resources.into() },
-            requests: Usage { used: requests.len() as u64, capacity: geometry.records().into() },
-            processes: Usage { used: attached.len() as u64, capacity: geometry.slots.into() },
-            attached,
-            reaped: header.counters.reaped.load(Relaxed),
-            rebuilds: header.counters.rebuilds.load(Relaxed),
-            corrupt: header.counters.corrupt.load(Relaxed),
-            evicted: header.counters.evicted.load(Relaxed),
-            deadlocks: header.counters.deadlocks.load(Relaxed),
-            problems,
-        })
-    }
 }
 
 impl Seen {
@@ -422,135 +266,5 @@ impl Seen {
 
     fn note(&self) -> String {
         text_of(&self.note.0, self.note.1)
-    }
-}
-
-/// A tally copied out of the table.
-#[derive(Clone, Copy, Default)]
-struct Numbers {
-    acquisitions: u64,
-    releases: u64,
-    timeouts: u64,
-    errors: u64,
-    deadlocks: u64,
-    wait: [u64; 3],
-    hold: [u64; 3],
-}
-
-impl Numbers {
-    fn of(tally: &Tally) -> Numbers {
-        let get = |word: &std::sync::atomic::AtomicU64| word.load(Relaxed);
-        Numbers {
-            acquisitions: get(&tally.acquisitions),
-            releases: get(&tally.releases),
-            timeouts: get(&tally.timeouts),
-            errors: get(&tally.errors),
-            deadlocks: get(&tally.deadlocks),
-            wait: [get(&tally.wait_sum), get(&tally.wait_min), get(&tally.wait_max)],
-            hold: [get(&tally.hold_sum), get(&tally.hold_min), get(&tally.hold_max)],
-        }
-    }
-
-    fn is_unused(&self) -> bool {
-        self.acquisitions == 0 && self.timeouts == 0 && self.errors == 0
-    }
-
-    fn statistics(&self, name: &str, mode: Mode) -> Statistics {
-        let mean = |sum: u64, count: u64| if count == 0 { 0.0 } else { millis(sum) / count as f64 };
-        Statistics {
-            resource_name: name.to_owned(),
-            lock_type: mode.as_str().to_owned(),
-            total_acquisitions: self.acquisitions,
-            total_releases: self.releases,
-            total_timeouts: self.timeouts,
-            total_errors: self.errors,
-            total_deadlocks: self.deadlocks,
-            avg_wait_time_ms: mean(self.wait[0], self.acquisitions),
-            min_wait_time_ms: millis(self.wait[1]),
-            max_wait_time_ms: millis(self.wait[2]),
-            avg_hold_time_ms: mean(self.hold[0], self.releases),
-            min_hold_time_ms: millis(self.hold[1]),
-            max_hold_time_ms: millis(self.hold[2]),
-            ..Statistics::default()
-        }
-    }
-}
-
-impl Detail {
-    /// The kept operations of a mode, oldest first: an entry with a hold is an acquisition and a release.
-    fn operations(&self, mode: Mode, times: &Times) -> Vec<Operation> {
-        let written = self.written.load(Acquire);
-        let mut operations = Vec::new();
-        for number in written.saturating_sub(OPERATIONS_KEPT)..written {
-            let place = (number % OPERATIONS_KEPT) as usize;
-            let (kept, label) = (&self.kept[place], &self.labels[place]);
-            let tag = kept.tag.load(Relaxed);
-            if Mode::from_bits(tag >> 8) != mode {
-                continue;
-            }
-            let label_len = ((tag >> 16 & 0xff) as usize).min(crate::owner::MAX_LABEL_BYTES);
-            let (at, wait, hold) = (kept.at.load(Relaxed), kept.wait.load(Relaxed), kept.hold.load(Relaxed));
-            let outcome = Outcome::from_bits(tag);
-            let operation = |kind: &str, at, wait_time, hold_time| Operation {
-                kind: kind.to_owned(),
-                lock_type: mode.as_str().to_owned(),
-                timestamp: times.unix(at),
-                wait_time,
-                hold_time,
-                requester: label_text(label.load(label_len), (tag >> 32) as u32),
-                token: kept.token.load(Relaxed),
-            };
-            if hold == u64::MAX {
-                let kind = if outcome == Outcome::TimedOut { "timeout" } else { "error" };
-                operations.push(operation(kind, at, Some(seconds(wait)), None));
-            } else {
-                operations.push(operation("acquire", at, Some(seconds(wait)), None));
-                let kind = if outcome == Outcome::Failed { "error" } else { "release" };
-                operations.push(operation(kind, at.saturating_add(hold), None, Some(seconds(hold))));
-            }
-        }
-        operations
-    }
-}
-
-impl Table {
-    /// Checks the derived state of every bucket against the records, under its lock; what is wrong, in words.
-    fn audit(&self, me: &super::attach::Attachment) -> Result<Vec<String>, Error> {
-        let mut problems = Vec::new();
-        for (index, name) in self.known()? {
-            let resource = self.layout.resource(index)?;
-            let bucket = self.layout.bucket_of(resource.hash.load(Relaxed));
-            let mut wrong = None;
-            self.with_bucket(me, bucket, |_| {
-                wrong = self.audit_queue(index, resource)?;
-                Ok(())
-            })?;
-            problems.extend(wrong.map(|wrong| format!("{name:?}: {wrong}")));
-        }
-        Ok(problems)
-    }
-
-    /// Invariants Q1 and Q2, and exclusion itself.
-    fn audit_queue(&self, index: u32, resource: &Resource) -> Checked<Option<&'static str>> {
-        let queue = Queue::of(self, index)?;
-        let (mut counts, mut waiting, mut last_rank) = ([0_u32; 2], 0, None);
-        for entry in queue.starting_at(&resource.head) {
-            let (_, record) = entry?;
-            let word = record.word();
-            match word.state() {
-                State::Free => return Ok(Some("a free record is in the queue")),
-                State::Held if waiting > 0 => return Ok(Some("a holder stands behind a waiter")),
-                State::Held => counts[word.mode() as usize] += 1,
-                State::Waiting => {
-                    waiting += 1;
-                    if last_rank.is_some_and(|last| last > record.rank()) {
-                        return Ok(Some("waiters are not in order"));
-                    }
-                    last_rank = Some(record.rank());
-                }
-            }
-        }
-        let counted = [&resource.readers, &resource.writers, &resource.waiters].map(|count| count.load(Relaxed));
-        Ok((counted != [counts[0], counts[1], waiting]).then_some("counts do not fit the queue"))
     }
 }

@@ -5,10 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    clock::Clock,
-    layout::{Geometry, Layout},
-};
+use super::{clock::Clock, geometry::Geometry, layout::Layout};
 use crate::error::{Error, ErrorKind};
 
 /// An open table file, of which there is none.

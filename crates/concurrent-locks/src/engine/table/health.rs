@@ -1,0 +1,107 @@
+//! Health: capacity, processes, and an audit of what is derived against the records.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use super::{
+    Table,
+    layout::{Checked, Resource},
+    queue::Queue,
+    word::State,
+};
+use crate::{
+    error::Error,
+    status::{Health, Process, Usage},
+};
+
+impl Table {
+    pub(super) fn health_now(&self) -> Result<Health, Error> {
+        let me = self.me()?;
+        let header = self.layout.header();
+        let geometry = self.layout.geometry();
+        let requests = self.requests(|_| true)?;
+        let mut attached = Vec::new();
+        let mut problems = Vec::new();
+        for index in 0..header.counters.slots_used.load(Acquire).min(geometry.slots) {
+            let slot = self.layout.slot(index)?;
+            if slot.state.load(Acquire) == 0 {
+                continue;
+            }
+            let (pid, host) = self.process_of(index);
+            let alive = self.is_alive(me, index)?;
+            let program_len = (slot.text_lens.load(Relaxed) & 0xff).min(64) as usize;
+            let count = requests.iter().filter(|seen| seen.word.slot() == index).count() as u64;
+            if !alive && count > 0 {
+                problems.push(format!("process {pid} is dead and {count} of its requests are not cleaned up yet"));
+            }
+            attached.push(Process { pid, host, program: slot.program.load(program_len), alive, requests: count });
+        }
+        if let Some(file) = &self.file {
+            if !file.is_in_place() {
+                problems.push(file.gone().to_string());
+            }
+            if file.permissions().is_some_and(|mode| mode != "0600") {
+                problems.push(format!("{} is open to others; chmod 600 it", file.path().display()));
+            }
+        }
+        problems.extend(self.audit(me)?);
+        let known = self.known()?.len() as u64;
+        Ok(Health {
+            url: self.url.clone(),
+            path: self.file.as_ref().map(|file| file.path().display().to_string()),
+            layout: super::layout::LAYOUT,
+            permissions: self.file.as_ref().and_then(super::file::TableFile::permissions),
+            resources: Usage { used: known, capacity: geometry.resources.into() },
+            requests: Usage { used: requests.len() as u64, capacity: geometry.records().into() },
+            processes: Usage { used: attached.len() as u64, capacity: geometry.slots.into() },
+            attached,
+            reaped: header.counters.reaped.load(Relaxed),
+            rebuilds: header.counters.rebuilds.load(Relaxed),
+            corrupt: header.counters.corrupt.load(Relaxed),
+            evicted: header.counters.evicted.load(Relaxed),
+            deadlocks: header.counters.deadlocks.load(Relaxed),
+            problems,
+        })
+    }
+}
+
+impl Table {
+    /// Checks the derived state of every bucket against the records, under its lock; what is wrong, in words.
+    fn audit(&self, me: &super::attach::Attachment) -> Result<Vec<String>, Error> {
+        let mut problems = Vec::new();
+        for (index, name) in self.known()? {
+            let resource = self.layout.resource(index)?;
+            let bucket = self.layout.bucket_of(resource.hash.load(Relaxed));
+            let mut wrong = None;
+            self.with_bucket(me, bucket, |_| {
+                wrong = self.audit_queue(index, resource)?;
+                Ok(())
+            })?;
+            problems.extend(wrong.map(|wrong| format!("{name:?}: {wrong}")));
+        }
+        Ok(problems)
+    }
+
+    /// Invariants Q1 and Q2, and exclusion itself.
+    fn audit_queue(&self, index: u32, resource: &Resource) -> Checked<Option<&'static str>> {
+        let queue = Queue::of(self, index)?;
+        let (mut counts, mut waiting, mut last_rank) = ([0_u32; 2], 0, None);
+        for entry in queue.starting_at(&resource.head) {
+            let (_, record) = entry?;
+            let word = record.word();
+            match word.state() {
+                State::Free => return Ok(Some("a free record is in the queue")),
+                State::Held if waiting > 0 => return Ok(Some("a holder stands behind a waiter")),
+                State::Held => counts[word.mode() as usize] += 1,
+                State::Waiting => {
+                    waiting += 1;
+                    if last_rank.is_some_and(|last| last > record.rank()) {
+                        return Ok(Some("waiters are not in order"));
+                    }
+                    last_rank = Some(record.rank());
+                }
+            }
+        }
+        let counted = [&resource.readers, &resource.writers, &resource.waiters].map(|count| count.load(Relaxed));
+        Ok((counted != [counts[0], counts[1], waiting]).then_some("counts do not fit the queue"))
+    }
+}
