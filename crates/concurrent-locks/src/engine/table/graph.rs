@@ -78,7 +78,10 @@ impl Table {
         }
         let (mut holds, mut waits) = (Vec::new(), Vec::new());
         let mut waiting = HashMap::new();
+        let now = self.clock.now();
         for table in tables {
+            // Each table has its own scale of time: arrivals are brought to that of this one.
+            let skew = now.wrapping_sub(if table.number == self.number { now } else { table.clock.now() });
             for seen in table.requests(|_| true)? {
                 if !first.contains(&(table.number, seen.word.0, seen.ticket)) {
                     continue;
@@ -89,7 +92,7 @@ impl Table {
                     holds.push(Hold { owner, resource, mode });
                 } else {
                     let id = table.graph_id(seen.word.sequence().into(), seen.record);
-                    let (rank, priority, arrival) = (seen.rank, seen.priority, seen.requested);
+                    let (rank, priority, arrival) = (seen.rank, seen.priority, seen.requested.wrapping_add(skew));
                     waits.push(Wait { id, owner, resource, mode, rank, priority, arrival });
                     waiting.insert(id, (table, seen));
                 }
