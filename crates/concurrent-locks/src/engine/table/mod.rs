@@ -257,7 +257,10 @@ impl Engine for Table {
         if !held || word.slot() != me.slot || u64::from(word.sequence()) != grant.handle >> 32 {
             return Err(self.lost(grant));
         }
-        Ok(self.layout.resource(self.place_of(record)?.0)?.name_text())
+        let name = self.layout.resource(self.place_of(record)?.0)?.name_text();
+        // What is read from a table may be anything: no caller's mistake, so not `InvalidName`.
+        Name::new(&name).map_err(|_| Violation("a resource's name"))?;
+        Ok(name)
     }
 
     fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error> {
