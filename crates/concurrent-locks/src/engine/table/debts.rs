@@ -3,10 +3,7 @@
 //! names it; a thread pays the debt as soon as the stopped process goes on or dies, so that neither a
 //! held lock nor a waiter stays behind that nobody knows of.
 
-use super::{
-    Table,
-    verbs::{Leaving, record_of},
-};
+use super::{Table, verbs::Leaving};
 use crate::{
     engine::{Ending, Grant, Ticket},
     error::{Error, ErrorKind},
@@ -41,7 +38,6 @@ impl Table {
     /// Leaves the queue, or hands on what was granted in the same instant.
     pub(super) fn cancel(&self, ticket: &Ticket) -> Result<(), Error> {
         let me = self.me()?;
-        self.forget_future(me, record_of(ticket.handle));
         match self.leave(me, ticket, Leaving::Cancelled)? {
             Some(grant) => self.give_back(&grant, Ending::Normal, ticket.fairness),
             None => Ok(()),

@@ -90,13 +90,13 @@ impl Table {
                 // Not a word anybody writes: damaged. Nobody holds it.
                 self.count_damage();
                 if short_lock::take_over(&bucket.lock, word, me.name) {
-                    return self.rebuild_taken(me, bucket, index);
+                    return self.rebuild_taken(bucket, index);
                 }
                 continue;
             };
             if owner != me.name && self.is_dead(me, owner)? {
                 if short_lock::take_over(&bucket.lock, word, me.name) {
-                    return self.rebuild_taken(me, bucket, index);
+                    return self.rebuild_taken(bucket, index);
                 }
                 continue;
             }
@@ -108,11 +108,11 @@ impl Table {
     }
 
     /// After a take-over (S2): the lists may be half changed.
-    fn rebuild_taken(&self, me: &Attachment, bucket: &Bucket, index: u32) -> Result<(), Error> {
+    fn rebuild_taken(&self, bucket: &Bucket, index: u32) -> Result<(), Error> {
         // What the dead stored before it died is visible: its file lock was dropped after, and
         // we asked the kernel about that lock.
         fence(std::sync::atomic::Ordering::SeqCst);
-        if let Err(violation) = self.rebuild(me, index) {
+        if let Err(violation) = self.rebuild(index) {
             if short_lock::unlock(&bucket.lock) {
                 kernel::futex_wake(&bucket.lock, 1);
             }
@@ -145,19 +145,14 @@ impl Table {
         let locked = self.lock_bucket(me, index)?;
         match work(&locked) {
             Ok(result) => Ok(result),
-            Err(_) => self.repair(me, &locked, &mut work),
+            Err(_) => self.repair(&locked, &mut work),
         }
     }
 
     #[cold]
-    fn repair<R>(
-        &self,
-        me: &Attachment,
-        locked: &Locked<'_>,
-        work: &mut dyn FnMut(&Locked<'_>) -> Checked<R>,
-    ) -> Result<R, Error> {
+    fn repair<R>(&self, locked: &Locked<'_>, work: &mut dyn FnMut(&Locked<'_>) -> Checked<R>) -> Result<R, Error> {
         self.count_damage();
-        self.rebuild(me, locked.index)?;
+        self.rebuild(locked.index)?;
         Ok(work(locked)?)
     }
 

@@ -33,7 +33,7 @@ const SWEEP_EVERY: u32 = 1 << 14;
 
 impl Table {
     /// Rebuilds everything derived in a bucket whose lock this thread holds (R1).
-    pub(super) fn rebuild(&self, me: &Attachment, index: u32) -> Checked<()> {
+    pub(super) fn rebuild(&self, index: u32) -> Checked<()> {
         self.layout.header().counters.rebuilds.fetch_add(1, Relaxed);
         let bucket = self.layout.bucket(index)?;
         self.rechain(index)?;
@@ -57,7 +57,7 @@ impl Table {
                 if record.grant.get() != ACKNOWLEDGED {
                     // Who granted it may have died before it said so (W1).
                     let _ = wait_word::grant(&record.grant);
-                    self.wake_again(me, record_index, record)?;
+                    self.wake_again(record_index, record)?;
                 }
             }
         }
@@ -216,8 +216,7 @@ impl Table {
     }
 
     /// Wakes a holder that may not know of its grant, whichever way it sleeps (W2). Runs no foreign code.
-    fn wake_again(&self, me: &Attachment, index: u32, record: &Record) -> Checked<()> {
-        let _ = me;
+    fn wake_again(&self, index: u32, record: &Record) -> Checked<()> {
         kernel::futex_wake(&record.grant, 1);
         self.ring(record.word().slot(), index)
     }
@@ -244,7 +243,7 @@ impl Table {
     fn bury(&self, me: &Attachment, corpse: &Corpse<'_>) -> Result<(), Error> {
         let key = chunk_key(corpse.slot, corpse.generation);
         self.remove_records(me, |owner| owner == key)?;
-        self.repeat_wakes(me)?;
+        self.repeat_wakes()?;
         if corpse.complete {
             self.free_chunks(key)?;
             self.layout.header().counters.reaped.fetch_add(1, Relaxed);
@@ -257,7 +256,7 @@ impl Table {
     pub(super) fn remove_occupant(&self, me: &Attachment, slot: u32) -> Result<(), Error> {
         let previous = |owner: u64| owner & 0xffff_ffff == u64::from(slot + 1) && owner != me.key();
         self.remove_records(me, previous)?;
-        self.repeat_wakes(me)?;
+        self.repeat_wakes()?;
         for chunk in 0..self.chunks_used() {
             let owner = self.layout.chunk_owner(chunk)?.load(Acquire);
             if previous(owner) {
@@ -318,12 +317,12 @@ impl Table {
     }
 
     /// Repeats every wake-up that a dead granter may have owed (W2).
-    fn repeat_wakes(&self, me: &Attachment) -> Result<(), Error> {
+    fn repeat_wakes(&self) -> Result<(), Error> {
         for index in self.used_records() {
             let index = index?;
             let record = self.layout.record(index)?;
             if record.word().state() == State::Held && record.grant.get() == wait_word::GRANTED {
-                self.wake_again(me, index, record)?;
+                self.wake_again(index, record)?;
             }
         }
         Ok(())
@@ -340,7 +339,7 @@ impl Table {
             let word = bucket.lock.get();
             if short_lock::Name::of(word).is_some_and(dead) && short_lock::take_over(&bucket.lock, word, me.name) {
                 let locked = Locked::held(bucket, index);
-                let rebuilt = self.rebuild(me, index);
+                let rebuilt = self.rebuild(index);
                 drop(locked);
                 rebuilt?;
             }

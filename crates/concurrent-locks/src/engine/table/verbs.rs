@@ -76,11 +76,12 @@ impl Table {
 
     fn acquire_trying(&self, ask: &Ask<'_>, grant: &mut Grant, is_second_try: bool) -> Result<Option<Ticket>, Error> {
         let me = self.me()?;
-        let index = self.take_record(me)?;
         let bucket = self.layout.bucket_of(ask.name.hash());
         super::memory::prefetch(self.layout.bucket(bucket)?);
         let now = self.clock.now();
+        // Before a record is taken: an error here must not keep one.
         self.check_in_place_sometimes(me, now)?;
+        let index = self.take_record(me)?;
         let record = self.layout.record(index)?;
         let word = self.fill(me, record, ask, now);
         match self.with_bucket(me, bucket, |locked| self.arrive(me, locked, index, record, word, ask, now)) {
@@ -269,6 +270,9 @@ impl Table {
         if handle(index, record.word()) != ticket.handle || record.word().slot() != me.slot {
             return Err(self.lost_request());
         }
+        // However it ends, nobody polls this request again; what stayed here would be taken for the
+        // record's next request, whose time-out would then not be served.
+        self.forget_future(me, index);
         let (place, bucket) = self.place_of(record)?;
         let mut wakes = Wakes::new();
         let mut granted = false;
@@ -304,7 +308,6 @@ impl Table {
             Leaving::Deadlock => EventKind::Deadlock,
         };
         self.emit_record(kind, record, mode, now, waited)?;
-        self.forget_future(me, index);
         self.return_record(me, index);
         self.deliver(me, place, bucket, &wakes)?;
         Ok(None)
