@@ -21,7 +21,7 @@ fn on_a_terminal(space: &Space, command: &str) -> Option<Running> {
 fn a_long_wait_tells_who_holds_the_lock_and_ctrl_c_ends_it() {
     let space = Space::new();
     let holder = space.hold("repo", &["--owner", "agent-7", "--note", "nightly build"]);
-    let Some(mut terminal) = on_a_terminal(&space, "locks run repo -- true") else { return };
+    let Some(mut terminal) = on_a_terminal(&space, "exec locks run repo -- true") else { return };
     let told = terminal.line();
     for word in ["waiting for \"repo\"", "agent-7", "nightly build", &holder.pid().to_string(), "place 1 of 1"] {
         assert!(told.contains(word), "{word} is missing in {told:?}");
@@ -37,7 +37,7 @@ fn what_is_typed_reaches_the_command() {
     let space = Space::new();
     let script =
         "trap 'echo got it' INT; trap 'echo done; exit 4' TERM; echo ready $PPID; while :; do sleep 0.02; done";
-    let Some(mut terminal) = on_a_terminal(&space, &format!("locks run repo -- sh -c {}", quoted(script))) else {
+    let Some(mut terminal) = on_a_terminal(&space, &format!("exec locks run repo -- sh -c {}", quoted(script))) else {
         return;
     };
     let ready = terminal.line();
@@ -55,7 +55,7 @@ fn what_is_typed_is_not_sent_a_second_time() {
     // A command that left the terminal shows it: whatever it gets, it got from us.
     let script =
         "trap 'echo got it' INT; trap 'echo done; exit 4' TERM; echo ready $PPID; while :; do sleep 0.02; done";
-    let command = format!("locks run repo -- setsid sh -c {}", quoted(script));
+    let command = format!("exec locks run repo -- setsid sh -c {}", quoted(script));
     let Some(mut terminal) = on_a_terminal(&space, &command) else { return };
     let pid = until("the command to be ready", || terminal.line().strip_prefix("ready ")?.trim().parse().ok());
     terminal.tell("\u{3}");
