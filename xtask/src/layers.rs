@@ -32,7 +32,18 @@ const LAYERS: &[Layer] = &[
     Layer { what: "where lock state lives", modules: &["engine"], knot: false },
     Layer {
         what: "the API",
-        modules: &["manager", "owner", "request", "request_all", "waiting", "guard", "upgrade", "resource", "url"],
+        modules: &[
+            "manager",
+            "owner",
+            "request",
+            "request_all",
+            "queued",
+            "waiting",
+            "guard",
+            "upgrade",
+            "resource",
+            "url",
+        ],
         knot: true,
     },
 ];

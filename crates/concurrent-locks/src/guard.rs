@@ -9,7 +9,7 @@ use crate::{
     manager::{Fairness, Settings},
     mode::Mode,
     name::Name,
-    owner::Identity,
+    owner::{Held, Identity},
     upgrade::Upgrade,
 };
 
@@ -61,17 +61,36 @@ impl Guard {
         self.owner = owner;
     }
 
-    /// The grant was made: from here on the guard gives it back.
+    /// The grant is in its place: from here on the guard gives it back, and its owner knows.
     #[inline]
-    pub(crate) fn hold(&mut self) {
+    pub(crate) fn hold(&mut self, identity: Option<&Arc<Identity>>) -> Result<(), Error> {
         self.held = true;
+        identity.map_or(Ok(()), |identity| self.belong_to(identity))
     }
 
-    /// Makes the guard part of its owner's count; returns the names the owner held before.
-    pub(crate) fn belong_to(&mut self, identity: &Arc<Identity>, name: &str) -> Vec<String> {
+    fn belong_to(&mut self, identity: &Arc<Identity>) -> Result<(), Error> {
         identity.begun();
         self.identity = Some(Arc::clone(identity));
-        identity.took(self.grant.handle, name)
+        let earlier = identity.took(self.as_held());
+        if earlier.is_empty() { Ok(()) } else { self.record_order(&earlier, &identity.label) }
+    }
+
+    fn as_held(&self) -> Held {
+        Held { engine: self.engine, grant: self.grant }
+    }
+
+    /// Notes that the owner took this resource while it held the earlier ones.
+    #[cold]
+    fn record_order(&self, earlier: &[Held], label: &str) -> Result<(), Error> {
+        let name = self.name()?;
+        for held in earlier {
+            // What was broken by an operator meanwhile has no name and no order.
+            let Ok(other) = held.engine.name_of(&held.grant) else { continue };
+            if other != name {
+                self.engine.record_order(Name::new(&other)?, Name::new(&name)?, label)?;
+            }
+        }
+        Ok(())
     }
 
     /// The fencing token: strictly increasing per resource, minted at the grant, the same for a
@@ -161,7 +180,7 @@ impl Guard {
     pub(crate) fn upgraded(&mut self, grant: Grant) -> Result<(), Error> {
         let read = std::mem::replace(&mut self.grant, grant);
         if let Some(identity) = &self.identity {
-            identity.replaced(read.handle, grant.handle);
+            identity.replaced(&Held { engine: self.engine, grant: read }, &self.as_held());
         }
         self.engine.release(&read, Ending::Normal, self.fairness)
     }
@@ -180,7 +199,7 @@ impl Guard {
             return Ok(());
         }
         if let Some(identity) = &self.identity {
-            identity.gave(self.grant.handle);
+            identity.gave(&self.as_held());
             identity.ended();
         }
         self.engine.release(&self.grant, ending, self.fairness)

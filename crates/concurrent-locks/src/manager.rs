@@ -179,7 +179,7 @@ impl LockManager {
     }
 
     /// A request for several resources, all or nothing. See [`RequestAll`].
-    pub fn lock_all<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, Mode)>) -> RequestAll<'a> {
+    pub fn lock_all<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, Mode)>) -> RequestAll {
         RequestAll::new(self.engine, &self.settings, wanted)
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    fmt,
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -10,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    engine::{Engine, Grant},
     error::{Error, ErrorKind},
     manager::LockManager,
     mode::Mode,
@@ -53,6 +55,25 @@ pub(crate) fn forget_anonymous() {
     NEXT_ANONYMOUS.with(|next| next.set(random()));
 }
 
+/// One grant of an owner: names cost memory, so it is asked for its name only when that matters.
+#[derive(Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) engine: &'static dyn Engine,
+    pub(crate) grant: Grant,
+}
+
+impl Held {
+    fn is(&self, other: &Held) -> bool {
+        self.grant.handle == other.grant.handle && std::ptr::addr_eq(self.engine, other.engine)
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("engine", &self.engine.url()).field("grant", &self.grant).finish()
+    }
+}
+
 /// A labelled owner as all of its handles and guards share it.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -62,8 +83,8 @@ pub(crate) struct Identity {
     inherited: bool,
     /// Requests of this owner that are held or waiting in this process.
     requests: AtomicU32,
-    /// What is held in this process, in the order it was taken: the grant's handle and the name.
-    held: Mutex<Vec<(u64, String)>>,
+    /// What is held in this process, in the order it was taken.
+    held: Mutex<Vec<Held>>,
 }
 
 impl Identity {
@@ -90,26 +111,30 @@ impl Identity {
         self.requests.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Records the grant; returns the other names held before it.
-    pub(crate) fn took(&self, handle: u64, name: &str) -> Vec<String> {
+    /// Records the grant; returns what was held before it.
+    pub(crate) fn took(&self, taken: Held) -> Vec<Held> {
         let mut held = self.held();
-        let before = held.iter().map(|(_, other)| other).filter(|other| *other != name).cloned().collect();
-        held.push((handle, name.to_owned()));
+        let before = held.clone();
+        held.push(taken);
         before
     }
 
-    pub(crate) fn gave(&self, handle: u64) {
-        self.held().retain(|(other, _)| *other != handle);
-    }
-
-    /// An upgrade put one grant in the place of another.
-    pub(crate) fn replaced(&self, handle: u64, by: u64) {
-        if let Some(entry) = self.held().iter_mut().find(|(other, _)| *other == handle) {
-            entry.0 = by;
+    pub(crate) fn gave(&self, given: &Held) {
+        let mut held = self.held();
+        // The last one taken is mostly the first one given back.
+        if let Some(place) = held.iter().rposition(|held| held.is(given)) {
+            held.remove(place);
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Vec<(u64, String)>> {
+    /// An upgrade put one grant in the place of another.
+    pub(crate) fn replaced(&self, old: &Held, new: &Held) {
+        if let Some(entry) = self.held().iter_mut().find(|held| held.is(old)) {
+            *entry = *new;
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -197,7 +222,7 @@ impl Owner {
     }
 
     /// [`LockManager::lock_all`], by this owner.
-    pub fn lock_all<'a>(&'a self, wanted: impl IntoIterator<Item = (&'a str, Mode)>) -> RequestAll<'a> {
+    pub fn lock_all<'a>(&'a self, wanted: impl IntoIterator<Item = (&'a str, Mode)>) -> RequestAll {
         self.manager.lock_all(wanted).owner(self)
     }
 

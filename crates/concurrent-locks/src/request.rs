@@ -10,13 +10,14 @@ use std::{
 };
 
 use crate::{
-    engine::{self, Ask, Engine, Grant, Ticket, Wait},
+    engine::{self, Ask, Engine, Ticket, Wait},
     error::Error,
     guard::Guard,
     manager::Settings,
     mode::Mode,
     name::Name,
     owner::{self, Identity, Owner},
+    queued::{Begun, Queued},
     waiting::{self, Waiting},
 };
 
@@ -109,6 +110,11 @@ impl<'a> Request<'a> {
         self
     }
 
+    pub(crate) fn identity(mut self, identity: Option<&'a Arc<Identity>>) -> Request<'a> {
+        self.identity = identity;
+        self
+    }
+
     /// Waits by parking this thread.
     ///
     /// # Errors
@@ -116,10 +122,10 @@ impl<'a> Request<'a> {
     #[inline]
     pub fn blocking(self) -> Result<Guard, Error> {
         let mut guard = self.empty_guard();
-        if let Some(ticket) = self.begin(self.wait(), &mut guard)? {
+        if let Some(ticket) = self.ask(self.wait(), &mut guard)? {
             *guard.place() = Waiting::queued(self.engine, ticket, self.identity).park()?;
         }
-        self.complete(&mut guard)?;
+        guard.hold(self.identity)?;
         Ok(guard)
     }
 
@@ -130,11 +136,25 @@ impl<'a> Request<'a> {
     #[inline]
     pub fn try_now(self) -> Result<Guard, Error> {
         let mut guard = self.empty_guard();
-        if let Some(ticket) = self.begin(Wait::No, &mut guard)? {
+        if let Some(ticket) = self.ask(Wait::No, &mut guard)? {
             return Err(engine::queued_against_its_will(self.engine, &ticket));
         }
-        self.complete(&mut guard)?;
+        guard.hold(self.identity)?;
         Ok(guard)
+    }
+
+    /// Takes the lock or joins the queue, and never waits: for callers that keep the wait
+    /// themselves, where [`Queued`] borrows nothing.
+    ///
+    /// # Errors
+    /// See [`Request`].
+    #[inline]
+    pub fn begin(self) -> Result<Begun, Error> {
+        let mut guard = self.empty_guard();
+        match self.ask(self.wait(), &mut guard)? {
+            None => guard.hold(self.identity).map(|()| Begun::Granted(guard)),
+            Some(ticket) => Ok(Begun::Queued(Queued::new(guard, self.engine, ticket, self.identity))),
+        }
     }
 
     #[inline]
@@ -148,7 +168,7 @@ impl<'a> Request<'a> {
     }
 
     #[inline]
-    fn begin(&self, wait: Wait, guard: &mut Guard) -> Result<Option<Ticket>, Error> {
+    fn ask(&self, wait: Wait, guard: &mut Guard) -> Result<Option<Ticket>, Error> {
         let name = match &self.name {
             Ok(name) => *name,
             Err(error) => return Err(error.clone()),
@@ -175,18 +195,6 @@ impl<'a> Request<'a> {
             fairness: self.settings.fairness,
         };
         self.engine.begin(&ask, guard.place())
-    }
-
-    /// The grant is in its place: the guard holds from now on, and its owner knows.
-    #[inline]
-    fn complete(&self, guard: &mut Guard) -> Result<(), Error> {
-        guard.hold();
-        if let (Some(identity), Ok(name)) = (self.identity, &self.name) {
-            for earlier in guard.belong_to(identity, name.text()) {
-                self.engine.record_order(Name::new(&earlier)?, *name, &identity.label)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -217,8 +225,7 @@ impl<'a> IntoFuture for Request<'a> {
 #[derive(Debug)]
 pub struct Acquire<'a> {
     request: Request<'a>,
-    /// While it is queued: the guard to be, and the wait for it.
-    queued: Option<(Guard, Waiting)>,
+    queued: Option<Queued>,
     over: bool,
 }
 
@@ -228,32 +235,20 @@ impl Future for Acquire<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some((_, waiting)) = &mut this.queued {
-            let result = std::task::ready!(waiting.poll(context));
-            return Poll::Ready(result.and_then(|grant| this.granted(grant)));
+        if let Some(queued) = &mut this.queued {
+            return Pin::new(queued).poll(context);
         }
         if std::mem::replace(&mut this.over, true) {
             return Poll::Ready(Err(waiting::spent()));
         }
-        let mut guard = this.request.empty_guard();
-        match this.request.begin(this.request.wait(), &mut guard)? {
-            None => Poll::Ready(this.request.complete(&mut guard).map(|()| guard)),
+        let request = &this.request;
+        let mut guard = request.empty_guard();
+        match request.ask(request.wait(), &mut guard)? {
+            None => Poll::Ready(guard.hold(request.identity).map(|()| guard)),
             Some(ticket) => {
-                let waiting = Waiting::queued(this.request.engine, ticket, this.request.identity);
-                this.queued = Some((guard, waiting));
+                this.queued = Some(Queued::new(guard, request.engine, ticket, request.identity));
                 self.poll(context)
             }
         }
-    }
-}
-
-impl Acquire<'_> {
-    /// The queued request was granted.
-    #[cold]
-    fn granted(&mut self, grant: Grant) -> Result<Guard, Error> {
-        let Some((mut guard, _)) = self.queued.take() else { unreachable!("granted after it was queued") };
-        *guard.place() = grant;
-        self.request.complete(&mut guard)?;
-        Ok(guard)
     }
 }

@@ -1,9 +1,11 @@
 //! [`RequestAll`]: several resources, all or nothing.
 
 use std::{
+    fmt,
     future::{Future, IntoFuture},
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -14,8 +16,10 @@ use crate::{
     manager::Settings,
     mode::Mode,
     name::Name,
-    owner::Owner,
-    request::{Acquire, Request},
+    owner::{Identity, Owner},
+    queued::{Begun, Queued},
+    request::Request,
+    waiting,
 };
 
 /// A request for several resources, all or nothing. Made by
@@ -26,50 +30,53 @@ use crate::{
 /// taken once in the stronger mode. The timeout is for all of them together; when it passes, or
 /// the future is dropped, those already taken are given back.
 #[must_use = "a request does nothing until it is awaited, `.blocking()` or `.try_now()`"]
-#[derive(Clone, Debug)]
-pub struct RequestAll<'a> {
-    requests: Vec<Request<'a>>,
+#[derive(Clone)]
+pub struct RequestAll {
+    engine: &'static dyn Engine,
+    settings: Settings,
+    /// In the order they are taken in.
+    wanted: Vec<(String, Mode)>,
     timeout: Option<Duration>,
+    priority: i8,
+    note: String,
+    identity: Option<Arc<Identity>>,
 }
 
-impl<'a> RequestAll<'a> {
-    pub(crate) fn new(
+impl RequestAll {
+    pub(crate) fn new<'a>(
         engine: &'static dyn Engine,
         settings: &Settings,
         wanted: impl IntoIterator<Item = (&'a str, Mode)>,
-    ) -> RequestAll<'a> {
-        let mut wanted: Vec<_> = wanted.into_iter().collect();
+    ) -> RequestAll {
+        let mut wanted: Vec<_> = wanted.into_iter().map(|(name, mode)| (name.to_owned(), mode)).collect();
         // The strongest mode of a name first, so that `dedup` keeps it.
-        wanted.sort_by(|a, b| a.0.cmp(b.0).then(b.1.cmp(&a.1)));
-        wanted.dedup_by_key(|(name, _)| *name);
-        let requests =
-            wanted.into_iter().map(|(name, mode)| Request::new(engine, settings, Name::new(name), None, mode));
-        RequestAll { requests: requests.collect(), timeout: settings.write_timeout }
+        wanted.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+        wanted.dedup_by(|later, first| later.0 == first.0);
+        let timeout = settings.write_timeout;
+        RequestAll { engine, settings: *settings, wanted, timeout, priority: 0, note: String::new(), identity: None }
     }
 
     /// How long to wait for all of them; `None` for ever. Default 30 s.
-    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> RequestAll<'a> {
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> RequestAll {
         self.timeout = timeout.into();
         self
     }
 
     /// See [`Request::priority`].
-    pub fn priority(self, priority: i8) -> RequestAll<'a> {
-        self.each(|request| request.priority(priority))
+    pub fn priority(mut self, priority: i8) -> RequestAll {
+        self.priority = priority;
+        self
     }
 
     /// See [`Request::note`].
-    pub fn note(self, note: &'a str) -> RequestAll<'a> {
-        self.each(|request| request.note(note))
+    pub fn note(mut self, note: &str) -> RequestAll {
+        note.clone_into(&mut self.note);
+        self
     }
 
     /// See [`Request::owner`].
-    pub fn owner(self, owner: &'a Owner) -> RequestAll<'a> {
-        self.each(|request| request.owner(owner))
-    }
-
-    fn each(mut self, change: impl Fn(Request<'a>) -> Request<'a>) -> RequestAll<'a> {
-        self.requests = self.requests.into_iter().map(change).collect();
+    pub fn owner(mut self, owner: &Owner) -> RequestAll {
+        self.identity = Some(Arc::clone(owner.identity()));
         self
     }
 
@@ -79,8 +86,28 @@ impl<'a> RequestAll<'a> {
     /// Those of the first resource that could not be taken; see [`Request`].
     pub fn blocking(self) -> Result<GuardAll, Error> {
         let deadline = self.deadline();
-        let take = |request: Request<'a>| request.timeout(remaining(deadline)).blocking();
-        Ok(GuardAll::new(self.requests.into_iter().map(take).collect::<Result<_, _>>()?))
+        self.each(|request| request.timeout(remaining(deadline)).blocking())
+    }
+
+    /// [`RequestAll::blocking`] as long as `go_on` says yes, as in [`Queued::blocking_while`]; `None`
+    /// if it said no: then all that was taken is given back.
+    ///
+    /// # Errors
+    /// As [`RequestAll::blocking`].
+    pub fn blocking_while(self, mut go_on: impl FnMut() -> bool) -> Result<Option<GuardAll>, Error> {
+        let deadline = self.deadline();
+        let mut guards = Vec::with_capacity(self.wanted.len());
+        for request in self.requests() {
+            let guard = match request.timeout(remaining(deadline)).begin()? {
+                Begun::Granted(guard) => guard,
+                Begun::Queued(queued) => match queued.blocking_while(&mut go_on)? {
+                    Some(guard) => guard,
+                    None => return Ok(None),
+                },
+            };
+            guards.push(guard);
+        }
+        Ok(Some(GuardAll::new(guards)))
     }
 
     /// Takes all of them if all are free now; never waits.
@@ -88,7 +115,22 @@ impl<'a> RequestAll<'a> {
     /// # Errors
     /// `WouldBlock` if one is busy; else see [`Request`].
     pub fn try_now(self) -> Result<GuardAll, Error> {
-        Ok(GuardAll::new(self.requests.into_iter().map(Request::try_now).collect::<Result<_, _>>()?))
+        self.each(|request| request.try_now())
+    }
+
+    fn each(&self, take: impl Fn(Request<'_>) -> Result<Guard, Error>) -> Result<GuardAll, Error> {
+        self.requests().map(take).collect::<Result<_, _>>().map(GuardAll::new)
+    }
+
+    fn requests(&self) -> impl Iterator<Item = Request<'_>> {
+        self.wanted.iter().map(|(name, mode)| self.request(name, *mode))
+    }
+
+    fn request<'a>(&'a self, name: &'a str, mode: Mode) -> Request<'a> {
+        Request::new(self.engine, &self.settings, Name::new(name), None, mode)
+            .priority(self.priority)
+            .note(&self.note)
+            .identity(self.identity.as_ref())
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -100,58 +142,81 @@ fn remaining(deadline: Option<Instant>) -> Option<Duration> {
     deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
 }
 
-impl<'a> IntoFuture for RequestAll<'a> {
-    type Output = Result<GuardAll, Error>;
-    type IntoFuture = AcquireAll<'a>;
+impl fmt::Debug for RequestAll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestAll")
+            .field("wanted", &self.wanted)
+            .field("timeout", &self.timeout)
+            .field("priority", &self.priority)
+            .field("note", &self.note)
+            .finish_non_exhaustive()
+    }
+}
 
-    fn into_future(self) -> AcquireAll<'a> {
+impl IntoFuture for RequestAll {
+    type Output = Result<GuardAll, Error>;
+    type IntoFuture = AcquireAll;
+
+    fn into_future(self) -> AcquireAll {
         AcquireAll {
             deadline: self.deadline(),
-            guards: Vec::with_capacity(self.requests.len()),
-            requests: self.requests.into_iter(),
-            current: None,
+            guards: Vec::with_capacity(self.wanted.len()),
+            queued: None,
+            over: false,
+            request: self,
         }
     }
 }
 
-/// The future of a [`RequestAll`]. Dropping it leaves the queue and gives back what it has.
+/// The future of a [`RequestAll`]; it borrows nothing. Dropping it leaves the queue and gives back
+/// what it has.
 #[must_use = "futures do nothing unless awaited"]
 #[derive(Debug)]
-pub struct AcquireAll<'a> {
+pub struct AcquireAll {
+    request: RequestAll,
     deadline: Option<Instant>,
-    requests: std::vec::IntoIter<Request<'a>>,
-    current: Option<Acquire<'a>>,
     guards: Vec<Guard>,
+    queued: Option<Queued>,
+    over: bool,
 }
 
-impl Future for AcquireAll<'_> {
+impl AcquireAll {
+    /// Takes or queues for the next one; `false` if there is none.
+    fn begin_next(&mut self) -> Result<bool, Error> {
+        let Some((name, mode)) = self.request.wanted.get(self.guards.len()) else { return Ok(false) };
+        match self.request.request(name, *mode).timeout(remaining(self.deadline)).begin()? {
+            Begun::Granted(guard) => self.guards.push(guard),
+            Begun::Queued(queued) => self.queued = Some(queued),
+        }
+        Ok(true)
+    }
+
+    fn advance(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            if let Some(queued) = &mut self.queued {
+                let guard = ready!(Pin::new(queued).poll(context));
+                self.queued = None;
+                self.guards.push(guard?);
+            }
+            if !self.begin_next()? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl Future for AcquireAll {
     type Output = Result<GuardAll, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        loop {
-            if this.current.is_none() {
-                match this.requests.next() {
-                    None => return Poll::Ready(Ok(GuardAll::new(std::mem::take(&mut this.guards)))),
-                    Some(request) => {
-                        this.current = Some(request.timeout(remaining(this.deadline)).into_future());
-                    }
-                }
-            }
-            let Some(current) = &mut this.current else { unreachable!("set above") };
-            match Pin::new(current).poll(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(result) => {
-                    this.current = None;
-                    match result {
-                        Ok(guard) => this.guards.push(guard),
-                        Err(error) => {
-                            this.guards.clear();
-                            return Poll::Ready(Err(error));
-                        }
-                    }
-                }
-            }
+        if this.over {
+            return Poll::Ready(Err(waiting::spent()));
         }
+        let result = ready!(this.advance(context));
+        this.over = true;
+        // An error gives back what was taken before it.
+        let guards = std::mem::take(&mut this.guards);
+        Poll::Ready(result.map(|()| GuardAll::new(guards)))
     }
 }

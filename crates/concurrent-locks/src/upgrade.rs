@@ -3,7 +3,7 @@
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -39,15 +39,11 @@ impl<'g> Upgrade<'g> {
     ///
     /// # Errors
     /// See [`Request`](crate::Request); the guard is still a read guard.
-    pub fn blocking(self) -> Result<(), Error> {
-        if self.guard.mode() == Mode::Write {
-            return Ok(());
+    pub fn blocking(mut self) -> Result<(), Error> {
+        match self.step()? {
+            None => Ok(()),
+            Some(queued) => queued.blocking_while(self.guard, || true).map(|_| ()),
         }
-        let grant = match self.guard.begin_upgrade(self.wait())? {
-            Progress::Granted(grant) => grant,
-            Progress::Queued(ticket) => Waiting::queued(self.guard.engine(), ticket, None).park()?,
-        };
-        self.guard.upgraded(grant)
     }
 
     /// Upgrades if there is no other reader now; never waits.
@@ -64,8 +60,58 @@ impl<'g> Upgrade<'g> {
         }
     }
 
-    fn wait(&self) -> Wait {
-        self.timeout.map_or(Wait::Forever, Wait::For)
+    /// Upgrades (`None`) or joins the queue, and never waits: for callers that keep the wait
+    /// themselves, where [`QueuedUpgrade`] borrows nothing.
+    ///
+    /// # Errors
+    /// See [`Request`](crate::Request); the guard is still a read guard.
+    pub fn begin(mut self) -> Result<Option<QueuedUpgrade>, Error> {
+        self.step()
+    }
+
+    fn step(&mut self) -> Result<Option<QueuedUpgrade>, Error> {
+        if self.guard.mode() == Mode::Write {
+            return Ok(None);
+        }
+        match self.guard.begin_upgrade(self.timeout.map_or(Wait::Forever, Wait::For))? {
+            Progress::Granted(grant) => self.guard.upgraded(grant).map(|()| None),
+            Progress::Queued(ticket) => {
+                let waiting = Waiting::queued(self.guard.engine(), ticket, None);
+                Ok(Some(QueuedUpgrade { waiting }))
+            }
+        }
+    }
+}
+
+/// An [`Upgrade`] that waits in the queue. Dropping it leaves the queue; the guard stays a read guard.
+#[must_use = "dropping it leaves the queue"]
+#[derive(Debug)]
+pub struct QueuedUpgrade {
+    waiting: Waiting,
+}
+
+impl QueuedUpgrade {
+    /// Looks whether `guard`, which must be the one that asked, is a write guard by now; else
+    /// arranges for the waker to be woken.
+    ///
+    /// # Errors
+    /// See [`Request`](crate::Request); the guard is still a read guard.
+    pub fn poll(&mut self, guard: &mut Guard, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let grant = ready!(self.waiting.poll(context))?;
+        Poll::Ready(guard.upgraded(grant))
+    }
+
+    /// Waits by parking this thread as long as `go_on` says yes, as in
+    /// [`Queued::blocking_while`](crate::Queued::blocking_while); `false` if it said no. `guard`
+    /// must be the one that asked.
+    ///
+    /// # Errors
+    /// See [`Request`](crate::Request); the guard is still a read guard.
+    pub fn blocking_while(self, guard: &mut Guard, mut go_on: impl FnMut() -> bool) -> Result<bool, Error> {
+        match self.waiting.park_while(&mut go_on)? {
+            None => Ok(false),
+            Some(grant) => guard.upgraded(grant).map(|()| true),
+        }
     }
 }
 
@@ -74,7 +120,7 @@ impl<'g> IntoFuture for Upgrade<'g> {
     type IntoFuture = Upgrading<'g>;
 
     fn into_future(self) -> Upgrading<'g> {
-        Upgrading { upgrade: self, waiting: None }
+        Upgrading { upgrade: self, queued: None }
     }
 }
 
@@ -83,7 +129,7 @@ impl<'g> IntoFuture for Upgrade<'g> {
 #[derive(Debug)]
 pub struct Upgrading<'g> {
     upgrade: Upgrade<'g>,
-    waiting: Option<Waiting>,
+    queued: Option<QueuedUpgrade>,
 }
 
 impl Future for Upgrading<'_> {
@@ -91,21 +137,12 @@ impl Future for Upgrading<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.upgrade.guard.mode() == Mode::Write {
-            return Poll::Ready(Ok(()));
+        if this.queued.is_none() {
+            this.queued = this.upgrade.step()?;
         }
-        if this.waiting.is_none() {
-            match this.upgrade.guard.begin_upgrade(this.upgrade.wait())? {
-                Progress::Granted(grant) => return Poll::Ready(this.upgrade.guard.upgraded(grant)),
-                Progress::Queued(ticket) => {
-                    this.waiting = Some(Waiting::queued(this.upgrade.guard.engine(), ticket, None));
-                }
-            }
-        }
-        let Some(waiting) = &mut this.waiting else { unreachable!("queued above") };
-        match waiting.poll(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(result) => Poll::Ready(result.and_then(|grant| this.upgrade.guard.upgraded(grant))),
+        match &mut this.queued {
+            None => Poll::Ready(Ok(())),
+            Some(queued) => queued.poll(this.upgrade.guard, context),
         }
     }
 }

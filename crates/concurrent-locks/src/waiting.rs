@@ -35,9 +35,15 @@ impl Waiting {
         Waiting { queued: Some(Queued { engine, ticket, identity: identity.cloned() }) }
     }
 
-    pub(crate) fn park(mut self) -> Result<Grant, Error> {
+    pub(crate) fn park(self) -> Result<Grant, Error> {
+        // A wait that goes on ends in a grant or an error.
+        self.park_while(&mut || true).and_then(|grant| grant.ok_or_else(spent))
+    }
+
+    /// `None`: `go_on` said no, and the request left the queue.
+    pub(crate) fn park_while(mut self, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error> {
         let Some(queued) = &self.queued else { return Err(spent()) };
-        let result = queued.engine.park(&queued.ticket);
+        let result = queued.engine.park(&queued.ticket, go_on);
         self.finish();
         result
     }

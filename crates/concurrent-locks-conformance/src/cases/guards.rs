@@ -3,8 +3,8 @@
 use std::{thread, time::Duration};
 
 use concurrent_locks::{
-    Acquire, AcquireAll, Error, Guard, GuardAll, LockManager, Mode, Owner, Request, RequestAll, Resource, Upgrade,
-    Upgrading,
+    Acquire, AcquireAll, Error, Guard, GuardAll, LockManager, Mode, Owner, Queued, QueuedUpgrade, Request, RequestAll,
+    Resource, Upgrade, Upgrading,
 };
 
 use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
@@ -83,11 +83,13 @@ fn guards_and_futures_are_send(_: &Bench) {
     send::<Guard>();
     send::<GuardAll>();
     send::<Request<'_>>();
-    send::<RequestAll<'_>>();
+    send::<RequestAll>();
     send::<Acquire<'_>>();
-    send::<AcquireAll<'_>>();
+    send::<AcquireAll>();
     send::<Upgrade<'_>>();
     send::<Upgrading<'_>>();
+    send::<Queued>();
+    send::<QueuedUpgrade>();
     sync::<LockManager>();
     sync::<Owner>();
     sync::<Resource>();

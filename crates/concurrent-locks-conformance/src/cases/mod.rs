@@ -3,6 +3,7 @@
 // A case that is written but not registered would be dead code.
 #![deny(dead_code)]
 
+mod begun;
 mod break_lock;
 mod cancellation;
 mod deadlock;
@@ -35,6 +36,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("order", order::CASES),
     ("timeouts", timeouts::CASES),
     ("cancellation", cancellation::CASES),
+    ("begun", begun::CASES),
     ("owners", owners::CASES),
     ("guards", guards::CASES),
     ("upgrade", upgrade::CASES),

@@ -164,8 +164,10 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// After `Ready` the ticket is spent.
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>>;
 
-    /// Blocks the calling thread until the queued request is granted or refused. The ticket is spent.
-    fn park(&self, ticket: &Ticket) -> Result<Grant, Error>;
+    /// Blocks the calling thread until the queued request is granted or refused, or `go_on` says no
+    /// (`None`: the request left the queue). It is asked before every sleep; a sleep ends after 50 ms
+    /// at the latest. The ticket is spent.
+    fn park(&self, ticket: &Ticket, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error>;
 
     /// Ends a queued request whose future was dropped. If it was granted in the same instant, the
     /// grant is handed on.

@@ -183,8 +183,8 @@ impl Engine for FileEngine {
         self.process()?.poll(ticket, context)
     }
 
-    fn park(&self, ticket: &Ticket) -> Result<Grant, Error> {
-        self.process()?.park(ticket)
+    fn park(&self, ticket: &Ticket, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error> {
+        self.process()?.park(ticket, go_on)
     }
 
     fn abandon(&self, ticket: &Ticket) {

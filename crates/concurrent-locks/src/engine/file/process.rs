@@ -40,6 +40,9 @@ pub(super) struct Process {
     requests: Mutex<HashMap<u64, Request>>,
 }
 
+/// The longest sleep of a thread without a look.
+const SLICE: Duration = Duration::from_millis(50);
+
 /// A request that waits or is held.
 struct Request {
     who: Who,
@@ -179,15 +182,23 @@ impl Process {
         self.look(ticket.handle, request, grant, context.waker())
     }
 
-    pub(super) fn park(&'static self, ticket: &Ticket) -> Result<Grant, Error> {
+    pub(super) fn park(
+        &'static self,
+        ticket: &Ticket,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Grant>, Error> {
         let Some(request) = self.take(ticket.handle) else { return Err(self.lost("waiting request")) };
         match request.place {
             Place::Entered(_) => drop(self.requests().insert(ticket.handle, request)),
-            Place::Queued(inner) => match self.table.park(&inner) {
+            Place::Queued(inner) => match self.table.park(&inner, go_on) {
                 Err(error) => return Err(self.refused(request, error)),
-                Ok(grant) => {
+                Ok(None) => {
+                    self.left(request);
+                    return Ok(None);
+                }
+                Ok(Some(grant)) => {
                     if let Some(grant) = self.enter(ticket.handle, request, grant, false)? {
-                        return Ok(grant);
+                        return Ok(Some(grant));
                     }
                 }
             },
@@ -195,9 +206,13 @@ impl Process {
         let waker = Waker::from(Arc::new(Parked(thread::current())));
         loop {
             match self.poll(ticket, &mut Context::from_waker(&waker)) {
-                Poll::Ready(result) => return result,
+                Poll::Ready(result) => return result.map(Some),
+                Poll::Pending if !go_on() => {
+                    self.abandon(ticket);
+                    return Ok(None);
+                }
                 // Woken by the grant, or by the timer.
-                Poll::Pending => thread::park(),
+                Poll::Pending => thread::park_timeout(SLICE),
             }
         }
     }
@@ -246,6 +261,11 @@ impl Process {
                 let _ = self.leave(ticket.handle, &request, &grant, Ending::Normal);
             }
         }
+        self.left(request);
+    }
+
+    /// A request that is in no queue any more was cancelled.
+    fn left(&self, request: Request) {
         self.journal.cancelled(&request.who, request.begun.elapsed());
         self.forget(request.resource);
     }

@@ -431,7 +431,7 @@ fn nothing_is_kept_of_idle_resources() {
     for wait in [Wait::No, Wait::For(Duration::ZERO), Wait::For(Duration::from_millis(10))] {
         let result = crate::engine::begin(engine, &Ask { wait, ..ask("a") }).and_then(|progress| match progress {
             Progress::Granted(grant) => Ok(grant),
-            Progress::Queued(ticket) => engine.park(&ticket),
+            Progress::Queued(ticket) => engine.park(&ticket, &mut || true).map(|grant| grant.expect("it goes on")),
         });
         assert!(result.unwrap_err().busy().is_some());
         assert_eq!(engine.process().unwrap().in_use().1, 0);

@@ -222,8 +222,8 @@ impl Engine for Table {
         result
     }
 
-    fn park(&self, ticket: &Ticket) -> Result<Grant, Error> {
-        self.wait_in_thread(ticket).inspect_err(|error| self.settle(ticket, error))
+    fn park(&self, ticket: &Ticket, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error> {
+        self.wait_in_thread(ticket, go_on).inspect_err(|error| self.settle(ticket, error))
     }
 
     fn abandon(&self, ticket: &Ticket) {

@@ -19,7 +19,7 @@ use super::{
     word::State,
 };
 use crate::{
-    engine::{Grant, Ticket},
+    engine::{Engine, Grant, Ticket},
     error::{Error, ErrorKind},
 };
 
@@ -54,8 +54,12 @@ impl Blockers {
 }
 
 impl Table {
-    /// Blocks until the request is granted, refused, or out of time.
-    pub(super) fn wait_in_thread(&self, ticket: &Ticket) -> Result<Grant, Error> {
+    /// Blocks until the request is granted, refused, out of time, or not wanted any more.
+    pub(super) fn wait_in_thread(
+        &self,
+        ticket: &Ticket,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Grant>, Error> {
         let me = self.me()?;
         let record = self.layout.record(record_of(ticket.handle))?;
         if record.word().slot() != me.slot {
@@ -67,20 +71,20 @@ impl Table {
         let mut suspicion = Suspicion::default();
         loop {
             match wait_word::look(&record.grant) {
-                Found::Granted => return Ok(self.granted(ticket.handle, record)),
+                Found::Granted => return Ok(Some(self.granted(ticket.handle, record))),
                 Found::Nudged => {
                     if let Some(grant) = self.nudged(me, ticket)? {
-                        return Ok(grant);
+                        return Ok(Some(grant));
                     }
                     if wait_word::look(&record.grant) == Found::Granted {
-                        return Ok(self.granted(ticket.handle, record));
+                        return Ok(Some(self.granted(ticket.handle, record)));
                     }
                 }
                 Found::Nothing => {}
             }
             let now = self.clock.now();
             if now >= ticket.deadline {
-                return self.time_out(me, ticket);
+                return self.time_out(me, ticket).map(Some);
             }
             let slice_over = now.saturating_sub(looked) >= SLICE.as_nanos() as u64;
             if slice_over {
@@ -95,7 +99,7 @@ impl Table {
             if ticket.may_hold && now.saturating_sub(detected) >= DETECT_EVERY.as_nanos() as u64 {
                 detected = now;
                 if let Some(grant) = self.break_deadlock(me, ticket)? {
-                    return Ok(grant);
+                    return Ok(Some(grant));
                 }
             }
             let blockers = self.blockers(me, record);
@@ -103,6 +107,10 @@ impl Table {
                 if self.is_marked(slot) || slice_over {
                     suspicion.ask(self, me, slot)?;
                 }
+            }
+            if !go_on() {
+                self.abandon(ticket);
+                return Ok(None);
             }
             if !wait_word::arm(&record.grant, Wake::Thread) {
                 continue;
