@@ -76,6 +76,29 @@ impl Own {
     }
 }
 
+/// Counts the steps along a list: bytes that are damaged may lead round in a circle.
+pub(super) struct Steps {
+    left: u32,
+}
+
+impl Steps {
+    /// As many as there are records: no list of requests is longer.
+    pub(super) fn along_requests(table: &Table) -> Steps {
+        Steps { left: table.layout.geometry().records() }
+    }
+
+    /// As many as there are resources: no bucket's chain is longer.
+    pub(super) fn along_resources(table: &Table) -> Steps {
+        Steps { left: table.layout.geometry().resources }
+    }
+
+    #[inline]
+    pub(super) fn next(&mut self) -> Checked<()> {
+        self.left = self.left.checked_sub(1).ok_or(Violation("a list has no end"))?;
+        Ok(())
+    }
+}
+
 /// One resource's queue, in a locked bucket.
 pub(super) struct Queue<'t> {
     table: &'t Table,
@@ -97,15 +120,10 @@ impl<'t> Queue<'t> {
     pub(super) fn starting_at(&self, link: &AtomicU32) -> impl Iterator<Item = Checked<(u32, &'t Record)>> + use<'t> {
         let table = self.table;
         let mut next = link.load(Relaxed);
-        let mut left = table.layout.geometry().records() + 1;
+        let mut steps = Steps::along_requests(table);
         std::iter::from_fn(move || {
             let index = linked(next)?;
-            left -= 1;
-            if left == 0 {
-                next = 0;
-                return Some(Err(Violation("a queue has no end")));
-            }
-            let record = match table.layout.record(index) {
+            let record = match steps.next().and_then(|()| table.layout.record(index)) {
                 Ok(record) => record,
                 Err(violation) => {
                     next = 0;
@@ -205,14 +223,14 @@ impl<'t> Queue<'t> {
         let first_waiter = self.resource.first_waiter.load(Relaxed);
         // Most arrivals stand last: look from the tail.
         let mut before = self.resource.tail.load(Relaxed);
-        let mut steps = self.table.layout.geometry().records();
+        let mut steps = Steps::along_requests(self.table);
         while let Some(other) = linked(before) {
+            steps.next()?;
             let other = self.record(other)?;
             if other.word().state() != State::Waiting || other.rank() <= rank {
                 break;
             }
             before = other.prev.load(Relaxed);
-            steps = steps.checked_sub(1).ok_or(Violation("a queue has no end"))?;
         }
         let after = match linked(before) {
             Some(other) => self.record(other)?.next.load(Relaxed),
@@ -278,9 +296,9 @@ impl<'t> Queue<'t> {
         }
         let mut walk = Walk::new();
         let mut next = self.resource.first_waiter.load(Relaxed);
-        let mut steps = self.table.layout.geometry().records();
+        let mut steps = Steps::along_requests(self.table);
         while let Some(index) = linked(next) {
-            steps = steps.checked_sub(1).ok_or(Violation("a queue has no end"))?;
+            steps.next()?;
             let record = self.record(index)?;
             next = record.next.load(Relaxed);
             let mode = record.word().mode();

@@ -20,7 +20,7 @@ use super::{
     layout::{Checked, RECORDS_PER_CHUNK, Record, Violation, linked},
     liveness::Corpse,
     locked::Locked,
-    queue::{Queue, Wakes},
+    queue::{Queue, Steps, Wakes},
     records::chunk_key,
     short_lock,
     wait_word::{self, ACKNOWLEDGED, Wake},
@@ -40,12 +40,16 @@ impl Table {
         self.relist(index)?;
         let locked = Locked::borrowed(bucket, index);
         let mut next = bucket.first_resource.load(Relaxed);
+        let mut steps = Steps::along_resources(self);
         while let Some(place) = linked(next) {
+            steps.next()?;
             let resource = self.layout.resource(place)?;
             next = resource.next.load(Relaxed);
             self.relink(place)?;
             let queue = Queue::of(self, place)?;
+            let mut batches = Steps::along_requests(self);
             loop {
+                batches.next()?;
                 let mut wakes = Wakes::new();
                 queue.grant_waiters(&locked, self.clock.now(), &mut wakes)?;
                 if !wakes.more {
@@ -126,7 +130,9 @@ impl Table {
         let (mut prev, mut next) = (0, head);
         let mut counts = [0_u32; 3];
         let mut first_waiter = 0;
+        let mut steps = Steps::along_requests(self);
         while let Some(index) = linked(next) {
+            steps.next()?;
             let record = self.layout.record(index)?;
             record.prev.store(prev, Relaxed);
             prev = index + 1;
@@ -156,6 +162,7 @@ impl Table {
         let mut width = 1_u32;
         loop {
             let (mut rest, mut merges) = (head, 0);
+            let (mut ahead, mut merged) = (Steps::along_requests(self), Steps::along_requests(self));
             let mut list = List { head: 0, last: 0 };
             while rest != 0 {
                 merges += 1;
@@ -163,6 +170,7 @@ impl Table {
                 let mut left_count = 0;
                 while left_count < width && rest != 0 {
                     left_count += 1;
+                    ahead.next()?;
                     rest = self.next_of(rest)?;
                 }
                 let (mut right, mut right_count) = (rest, width);
@@ -170,6 +178,7 @@ impl Table {
                     let take_left =
                         left_count > 0 && (right_count == 0 || right == 0 || !self.stands_before(right, left)?);
                     let taken = if take_left { left } else { right };
+                    merged.next()?;
                     let next = self.next_of(taken)?;
                     if take_left {
                         left = next;
@@ -378,4 +387,50 @@ impl Table {
 struct List {
     head: u32,
     last: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::super::{Geometry, Table, layout::linked};
+    use crate::{
+        engine::{Ask, Engine, Grant, Wait},
+        manager::Fairness,
+        mode::Mode,
+        name::Name,
+    };
+
+    #[test]
+    fn a_list_that_leads_round_in_a_circle_is_damage() {
+        let table = Table::local("local:circle".to_owned(), Geometry::DEFAULT).unwrap();
+        let name = Name::new("a").unwrap();
+        for owner in 1..=3 {
+            let ask = Ask {
+                name,
+                hint: None,
+                mode: Mode::Read,
+                owner,
+                label: "",
+                may_hold: false,
+                priority: 0,
+                note: "",
+                wait: Wait::No,
+                policy: crate::DeadlockPolicy::Abort,
+                fairness: Fairness::Strict,
+            };
+            assert!(table.begin(&ask, &mut Grant::NONE).unwrap().is_none());
+        }
+        let (place, _) = table.selected(Some(name)).unwrap().remove(0);
+        let head = table.layout.resource(place).unwrap().head.load(Relaxed);
+        let first = table.layout.record(linked(head).unwrap()).unwrap();
+        let second = table.layout.record(linked(first.next.load(Relaxed)).unwrap()).unwrap();
+        second.next.store(head, Relaxed);
+        assert!(table.relink(place).is_err());
+        // A rebuild from the records mends it.
+        let bucket = table.layout.bucket_of(name.hash());
+        assert!(table.rebuild(bucket).is_ok());
+        assert!(table.relink(place).is_ok());
+        assert_eq!(table.status_of(Some(name)).unwrap()["a"].holders.len(), 3);
+    }
 }
