@@ -101,7 +101,7 @@ impl Access {
         }
     }
 
-    fn request<'a>(&'a self, resources: &[&'a str], mode: Mode) -> Option<RequestAll<'a>> {
+    fn request(&self, resources: &[&str], mode: Mode) -> Option<RequestAll> {
         let owner = self.owner.as_ref()?;
         Some(owner.lock_all(resources.iter().map(|resource| (*resource, mode))))
     }

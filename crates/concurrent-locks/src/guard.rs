@@ -4,9 +4,9 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
     deadlock::DeadlockPolicy,
-    engine::{self, Ask, Ending, Engine, Grant, Progress, Wait, nanos},
+    engine::{self, Ask, Ending, Engine, Grant, Progress, Wait},
     error::Error,
-    manager::{Fairness, Settings},
+    manager::Fairness,
     mode::Mode,
     name::Name,
     owner::{Held, Identity},
@@ -21,9 +21,7 @@ use crate::{
 pub struct Guard {
     engine: &'static dyn Engine,
     grant: Grant,
-    /// Who asked, how, and how long an upgrade waits (nanoseconds; `u64::MAX` for ever).
-    owner: u64,
-    upgrade_patience: u64,
+    upgrade_timeout: Option<Duration>,
     priority: i8,
     policy: DeadlockPolicy,
     fairness: Fairness,
@@ -36,29 +34,20 @@ pub struct Guard {
 impl Guard {
     /// A guard that holds nothing yet.
     #[inline]
-    pub(crate) fn empty(engine: &'static dyn Engine, priority: i8, settings: &Settings) -> Guard {
-        Guard {
-            engine,
-            grant: Grant::NONE,
-            owner: 0,
-            upgrade_patience: settings.write_timeout.map_or(u64::MAX, nanos),
-            priority,
-            policy: settings.deadlocks,
-            fairness: settings.fairness,
-            held: false,
-            identity: None,
-        }
+    pub(crate) fn empty(
+        engine: &'static dyn Engine,
+        priority: i8,
+        policy: DeadlockPolicy,
+        fairness: Fairness,
+        upgrade_timeout: Option<Duration>,
+    ) -> Guard {
+        Guard { engine, grant: Grant::NONE, upgrade_timeout, priority, policy, fairness, held: false, identity: None }
     }
 
     /// Where the engine writes the grant.
     #[inline]
     pub(crate) fn place(&mut self) -> &mut Grant {
         &mut self.grant
-    }
-
-    #[inline]
-    pub(crate) fn ask_as(&mut self, owner: u64) {
-        self.owner = owner;
     }
 
     /// The grant is in its place: from here on the guard gives it back, and its owner knows.
@@ -164,7 +153,7 @@ impl Guard {
             name: Name::new(&name)?,
             hint: None,
             mode: Mode::Write,
-            owner: self.owner,
+            owner: self.grant.owner,
             label,
             may_hold: true,
             priority: self.priority,
@@ -190,7 +179,7 @@ impl Guard {
     }
 
     pub(crate) fn upgrade_timeout(&self) -> Option<Duration> {
-        (self.upgrade_patience != u64::MAX).then(|| Duration::from_nanos(self.upgrade_patience))
+        self.upgrade_timeout
     }
 
     #[inline]

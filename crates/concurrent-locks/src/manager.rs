@@ -175,7 +175,7 @@ impl LockManager {
     /// A request to hold `name` in `mode`.
     #[inline]
     pub fn request<'a>(&self, name: &'a str, mode: Mode) -> Request<'a> {
-        Request::new(self.engine, &self.settings, Name::new(name), None, mode)
+        Request::new(self.engine, &self.settings, name, None, mode)
     }
 
     /// A request for several resources, all or nothing. See [`RequestAll`].

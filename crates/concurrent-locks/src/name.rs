@@ -19,7 +19,7 @@ impl<'a> Name<'a> {
     /// layout: processes built at different times must agree on it (`golden` below).
     #[inline]
     pub(crate) fn new(text: &'a str) -> Result<Name<'a>, Error> {
-        if (1..=MAX_NAME_BYTES).contains(&text.len()) && !text.as_bytes().contains(&0) {
+        if (1..=MAX_NAME_BYTES).contains(&text.len()) && !has_nul(text.as_bytes()) {
             return Ok(Name { text, hash: xxhash_rust::xxh3::xxh3_64(text.as_bytes()) });
         }
         Err(invalid(text))
@@ -41,6 +41,17 @@ impl<'a> Name<'a> {
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
+}
+
+/// Whether a byte is 0. Whole words at a time: this is on every request's path.
+#[inline]
+fn has_nul(bytes: &[u8]) -> bool {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    // A borrow reaches a byte's high bit only from that byte being 0, or from a 0 below it.
+    let in_word = |word: u64| word.wrapping_sub(LOW) & !word & HIGH != 0;
+    let (whole, rest) = bytes.as_chunks::<8>();
+    whole.iter().any(|word| in_word(u64::from_ne_bytes(*word))) || rest.contains(&0)
 }
 
 #[cold]
@@ -67,6 +78,11 @@ mod tests {
         let too_long = "x".repeat(256);
         for bad in ["", "a\0b", too_long.as_str()] {
             assert_eq!(Name::new(bad).unwrap_err().kind(), ErrorKind::InvalidName);
+        }
+        for place in 0..20 {
+            let mut name = "\u{1}\u{7f}xyz".repeat(4);
+            name.replace_range(place..=place, "\0");
+            assert_eq!(Name::new(&name).unwrap_err().kind(), ErrorKind::InvalidName, "{name:?}");
         }
     }
 

@@ -29,10 +29,12 @@ pub const OWNER_VARIABLE: &str = "LOCKS_OWNER";
 pub const OWNER_ID_VARIABLE: &str = "LOCKS_OWNER_ID";
 
 thread_local! {
-    static NEXT_ANONYMOUS: Cell<u64> = Cell::new(random());
+    /// The id drawn last; 0 before the first.
+    static LAST_ANONYMOUS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// 64 bits from the operating system's generator, by way of std's hasher keys.
+#[cold]
 fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
@@ -42,17 +44,18 @@ fn random() -> u64 {
 /// Ids count up from a random start per thread, so they meet no other thread's or process's id
 /// (two of a million running counters meet with a chance of about 2^-24 per 10^6 ids each), and
 /// no shared counter slows threads down. A forked child draws again (`forget_anonymous`).
+#[inline]
 pub(crate) fn anonymous() -> u64 {
-    NEXT_ANONYMOUS.with(|next| {
-        let id = next.get().wrapping_add(1);
-        next.set(id);
-        id | 1 << 63
+    LAST_ANONYMOUS.with(|last| {
+        let start = if last.get() == 0 { random() } else { last.get() };
+        last.set(start.wrapping_add(1));
+        last.get() | 1 << 63
     })
 }
 
 /// Draws a new random start for this thread's anonymous ids: a forked child must not repeat its parent's.
 pub(crate) fn forget_anonymous() {
-    NEXT_ANONYMOUS.with(|next| next.set(random()));
+    LAST_ANONYMOUS.with(|last| last.set(random()));
 }
 
 /// One grant of an owner: names cost memory, so it is asked for its name only when that matters.

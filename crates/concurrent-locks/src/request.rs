@@ -10,14 +10,16 @@ use std::{
 };
 
 use crate::{
-    engine::{self, Ask, Engine, Ticket, Wait},
+    deadlock::DeadlockPolicy,
+    engine::{self, Ask, Engine, Grant, Ticket, Wait},
     error::Error,
     guard::Guard,
-    manager::Settings,
+    manager::{Fairness, Settings},
     mode::Mode,
     name::Name,
-    owner::{self, Identity, Owner},
+    owner::{Identity, Owner},
     queued::{Begun, Queued},
+    resource::Remembered,
     waiting::{self, Waiting},
 };
 
@@ -58,15 +60,19 @@ pub const MAX_NOTE_BYTES: usize = 80;
 #[must_use = "a request does nothing until it is awaited, `.blocking()` or `.try_now()`"]
 #[derive(Clone)]
 pub struct Request<'a> {
+    // Plain data without a destructor, so that it is built where it is needed and never moved through memory.
     engine: &'static dyn Engine,
-    name: Result<Name<'a>, Error>,
-    hint: Option<&'a std::sync::atomic::AtomicU64>,
-    mode: Mode,
-    priority: i8,
-    timeout: Option<Duration>,
-    settings: Settings,
+    /// Not checked yet, unless it is remembered.
+    name: &'a str,
+    remembered: Option<&'a Remembered>,
     note: &'a str,
     identity: Option<&'a Arc<Identity>>,
+    timeout: Option<Duration>,
+    upgrade_timeout: Option<Duration>,
+    mode: Mode,
+    priority: i8,
+    deadlocks: DeadlockPolicy,
+    fairness: Fairness,
 }
 
 impl<'a> Request<'a> {
@@ -74,15 +80,27 @@ impl<'a> Request<'a> {
     pub(crate) fn new(
         engine: &'static dyn Engine,
         settings: &Settings,
-        name: Result<Name<'a>, Error>,
-        hint: Option<&'a std::sync::atomic::AtomicU64>,
+        name: &'a str,
+        remembered: Option<&'a Remembered>,
         mode: Mode,
     ) -> Request<'a> {
         let timeout = match mode {
             Mode::Read => settings.read_timeout,
             Mode::Write => settings.write_timeout,
         };
-        Request { engine, name, hint, mode, priority: 0, timeout, settings: *settings, note: "", identity: None }
+        Request {
+            engine,
+            name,
+            remembered,
+            note: "",
+            identity: None,
+            timeout,
+            upgrade_timeout: settings.write_timeout,
+            mode,
+            priority: 0,
+            deadlocks: settings.deadlocks,
+            fairness: settings.fairness,
+        }
     }
 
     /// How long to wait; `None` for ever. Default: 10 s to read, 30 s to write.
@@ -121,12 +139,11 @@ impl<'a> Request<'a> {
     /// See [`Request`].
     #[inline]
     pub fn blocking(self) -> Result<Guard, Error> {
-        let mut guard = self.empty_guard();
-        if let Some(ticket) = self.ask(self.wait(), &mut guard)? {
-            *guard.place() = Waiting::queued(self.engine, ticket, self.identity).park()?;
+        let mut result = Ok(self.empty_guard());
+        if let Some(ticket) = self.take(self.wait(), &mut result) {
+            result = self.park(ticket);
         }
-        guard.hold(self.identity)?;
-        Ok(guard)
+        result
     }
 
     /// Takes the lock if it is free for this request now; never waits.
@@ -135,12 +152,11 @@ impl<'a> Request<'a> {
     /// `WouldBlock` if it is busy; else see [`Request`].
     #[inline]
     pub fn try_now(self) -> Result<Guard, Error> {
-        let mut guard = self.empty_guard();
-        if let Some(ticket) = self.ask(Wait::No, &mut guard)? {
-            return Err(engine::queued_against_its_will(self.engine, &ticket));
+        let mut result = Ok(self.empty_guard());
+        if let Some(ticket) = self.take(Wait::No, &mut result) {
+            result = Err(engine::queued_against_its_will(self.engine, &ticket));
         }
-        guard.hold(self.identity)?;
-        Ok(guard)
+        result
     }
 
     /// Takes the lock or joins the queue, and never waits: for callers that keep the wait
@@ -150,11 +166,16 @@ impl<'a> Request<'a> {
     /// See [`Request`].
     #[inline]
     pub fn begin(self) -> Result<Begun, Error> {
-        let mut guard = self.empty_guard();
-        match self.ask(self.wait(), &mut guard)? {
-            None => guard.hold(self.identity).map(|()| Begun::Granted(guard)),
-            Some(ticket) => Ok(Begun::Queued(Queued::new(guard, self.engine, ticket, self.identity))),
+        let mut result = Ok(self.empty_guard());
+        match self.take(self.wait(), &mut result) {
+            None => result.map(Begun::Granted),
+            Some(ticket) => Ok(Begun::Queued(self.queued(ticket))),
         }
+    }
+
+    #[cold]
+    fn queued(&self, ticket: Ticket) -> Queued {
+        Queued::new(self.empty_guard(), self.engine, ticket, self.identity)
     }
 
     #[inline]
@@ -164,26 +185,34 @@ impl<'a> Request<'a> {
 
     #[inline]
     fn empty_guard(&self) -> Guard {
-        Guard::empty(self.engine, self.priority, &self.settings)
+        Guard::empty(self.engine, self.priority, self.deadlocks, self.fairness, self.upgrade_timeout)
+    }
+
+    /// Asks for the lock: makes the empty guard in `result` hold it or puts the error in its place,
+    /// or answers the ticket of a request that has queued.
+    ///
+    /// The guard is filled where it stays: moving it through several results costs more than the
+    /// lock itself, because a processor cannot forward eight-byte stores to sixteen-byte loads.
+    fn take(&self, wait: Wait, result: &mut Result<Guard, Error>) -> Option<Ticket> {
+        let Ok(guard) = result else { return None };
+        let error = match self.ask(wait, guard.place()) {
+            Ok(Some(ticket)) => return Some(ticket),
+            Ok(None) => guard.hold(self.identity).err()?,
+            Err(error) => error,
+        };
+        *result = Err(error);
+        None
     }
 
     #[inline]
-    fn ask(&self, wait: Wait, guard: &mut Guard) -> Result<Option<Ticket>, Error> {
-        let name = match &self.name {
-            Ok(name) => *name,
-            Err(error) => return Err(error.clone()),
-        };
+    fn ask(&self, wait: Wait, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
         let (owner, label, may_hold) = match self.identity {
             Some(identity) => (identity.id, identity.label.as_str(), identity.may_hold()),
-            None => {
-                self.engine.enter()?;
-                (owner::anonymous(), "", false)
-            }
+            None => (0, "", false),
         };
-        guard.ask_as(owner);
         let ask = Ask {
-            name,
-            hint: self.hint,
+            name: self.checked_name()?,
+            hint: self.remembered.map(|remembered| &remembered.place),
             mode: self.mode,
             owner,
             label,
@@ -191,17 +220,40 @@ impl<'a> Request<'a> {
             priority: self.priority,
             note: self.note,
             wait,
-            policy: self.settings.deadlocks,
-            fairness: self.settings.fairness,
+            policy: self.deadlocks,
+            fairness: self.fairness,
         };
-        self.engine.begin(&ask, guard.place())
+        self.engine.begin(&ask, grant)
+    }
+
+    #[inline]
+    fn checked_name(&self) -> Result<Name<'a>, Error> {
+        match self.remembered {
+            Some(remembered) => Ok(Name::known(self.name, remembered.hash)),
+            None => Name::new(self.name),
+        }
+    }
+
+    /// Waits in this thread for a request that has queued.
+    #[cold]
+    fn park(&self, ticket: Ticket) -> Result<Guard, Error> {
+        self.granted(Waiting::queued(self.engine, ticket, self.identity).park()?)
+    }
+
+    /// The guard of a request that has waited.
+    #[cold]
+    fn granted(&self, grant: Grant) -> Result<Guard, Error> {
+        let mut guard = self.empty_guard();
+        *guard.place() = grant;
+        guard.hold(self.identity)?;
+        Ok(guard)
     }
 }
 
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("name", &self.name.as_ref().map(Name::text))
+            .field("name", &self.name)
             .field("mode", &self.mode)
             .field("timeout", &self.timeout)
             .field("priority", &self.priority)
@@ -216,7 +268,7 @@ impl<'a> IntoFuture for Request<'a> {
 
     #[inline]
     fn into_future(self) -> Acquire<'a> {
-        Acquire { request: self, queued: None, over: false }
+        Acquire { request: self, waiting: None, begun: false }
     }
 }
 
@@ -225,8 +277,9 @@ impl<'a> IntoFuture for Request<'a> {
 #[derive(Debug)]
 pub struct Acquire<'a> {
     request: Request<'a>,
-    queued: Option<Queued>,
-    over: bool,
+    /// While it is queued.
+    waiting: Option<Waiting>,
+    begun: bool,
 }
 
 impl Future for Acquire<'_> {
@@ -234,21 +287,25 @@ impl Future for Acquire<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if let Some(queued) = &mut this.queued {
-            return Pin::new(queued).poll(context);
+        if std::mem::replace(&mut self.begun, true) {
+            return self.poll_again(context);
         }
-        if std::mem::replace(&mut this.over, true) {
-            return Poll::Ready(Err(waiting::spent()));
+        let mut result = Ok(self.request.empty_guard());
+        if let Some(ticket) = self.request.take(self.request.wait(), &mut result) {
+            self.waiting = Some(Waiting::queued(self.request.engine, ticket, self.request.identity));
+            return self.poll_again(context);
         }
-        let request = &this.request;
-        let mut guard = request.empty_guard();
-        match request.ask(request.wait(), &mut guard)? {
-            None => Poll::Ready(guard.hold(request.identity).map(|()| guard)),
-            Some(ticket) => {
-                this.queued = Some(Queued::new(guard, request.engine, ticket, request.identity));
-                self.poll(context)
-            }
-        }
+        Poll::Ready(result)
+    }
+}
+
+impl Acquire<'_> {
+    /// Polls a request that has queued.
+    #[cold]
+    fn poll_again(&mut self, context: &mut Context<'_>) -> Poll<Result<Guard, Error>> {
+        let Some(waiting) = &mut self.waiting else { return Poll::Ready(Err(waiting::spent())) };
+        let result = std::task::ready!(waiting.poll(context));
+        self.waiting = None;
+        Poll::Ready(result.and_then(|grant| self.request.granted(grant)))
     }
 }

@@ -15,7 +15,6 @@ use crate::{
     guard::{Guard, GuardAll},
     manager::Settings,
     mode::Mode,
-    name::Name,
     owner::{Identity, Owner},
     queued::{Begun, Queued},
     request::Request,
@@ -127,7 +126,7 @@ impl RequestAll {
     }
 
     fn request<'a>(&'a self, name: &'a str, mode: Mode) -> Request<'a> {
-        Request::new(self.engine, &self.settings, Name::new(name), None, mode)
+        Request::new(self.engine, &self.settings, name, None, mode)
             .priority(self.priority)
             .note(&self.note)
             .identity(self.identity.as_ref())

@@ -12,8 +12,16 @@ pub struct Resource {
     engine: &'static dyn Engine,
     settings: Settings,
     name: String,
-    hash: u64,
-    hint: AtomicU64,
+    remembered: Remembered,
+}
+
+/// What a handle knows of its resource.
+#[derive(Debug)]
+pub(crate) struct Remembered {
+    /// Of the name, which was checked.
+    pub(crate) hash: u64,
+    /// Where the engine last found it.
+    pub(crate) place: AtomicU64,
 }
 
 impl Resource {
@@ -23,8 +31,7 @@ impl Resource {
             engine,
             settings,
             name: checked.text().to_owned(),
-            hash: checked.hash(),
-            hint: AtomicU64::new(0),
+            remembered: Remembered { hash: checked.hash(), place: AtomicU64::new(0) },
         })
     }
 
@@ -35,18 +42,21 @@ impl Resource {
     }
 
     /// A request to hold it together with other readers.
+    #[inline]
     pub fn read(&self) -> Request<'_> {
         self.request(Mode::Read)
     }
 
     /// A request to hold it alone.
+    #[inline]
     pub fn write(&self) -> Request<'_> {
         self.request(Mode::Write)
     }
 
     /// A request to hold it in `mode`.
+    #[inline]
     pub fn request(&self, mode: Mode) -> Request<'_> {
-        Request::new(self.engine, &self.settings, Ok(Name::known(&self.name, self.hash)), Some(&self.hint), mode)
+        Request::new(self.engine, &self.settings, &self.name, Some(&self.remembered), mode)
     }
 }
 

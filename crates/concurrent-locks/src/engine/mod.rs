@@ -66,6 +66,7 @@ pub(crate) struct Ask<'a> {
     /// Where the engine may remember how it found the resource (a handle's memory).
     pub(crate) hint: Option<&'a AtomicU64>,
     pub(crate) mode: Mode,
+    /// 0 for an owner of its own, whose id the engine draws.
     pub(crate) owner: u64,
     /// Empty for an owner without a label.
     pub(crate) label: &'a str,
@@ -89,11 +90,12 @@ pub(crate) struct Grant {
     pub(crate) waited: u64,
     /// When it was granted, on the engine's clock.
     pub(crate) since: u64,
+    pub(crate) owner: u64,
 }
 
 impl Grant {
     /// The place for a grant that is not made yet.
-    pub(crate) const NONE: Grant = Grant { handle: 0, token: 0, mode: Mode::Read, waited: 0, since: 0 };
+    pub(crate) const NONE: Grant = Grant { handle: 0, token: 0, mode: Mode::Read, waited: 0, since: 0, owner: 0 };
 }
 
 /// A queued request. Plain data: it must end in `poll`, `park` or `abandon`.
@@ -148,8 +150,8 @@ pub(crate) enum Ending {
 pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     fn url(&self) -> &str;
 
-    /// Makes sure that this process is known to the engine, anew in a forked child. Called before an
-    /// owner id is drawn: a child must not draw its parent's.
+    /// Makes sure that this process is known to the engine, anew in a forked child. Called before a
+    /// labelled owner's id is drawn: a child must not draw its parent's.
     fn enter(&self) -> Result<(), Error>;
 
     fn capabilities(&self) -> Capabilities;

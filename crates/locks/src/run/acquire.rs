@@ -26,7 +26,7 @@ pub(crate) enum Acquired {
 /// Waits for the locks. Dropping the request's future leaves the queue, so that a signal ends the
 /// wait as cleanly as a time-out does.
 pub(crate) fn acquire(
-    request: RequestAll<'_>,
+    request: RequestAll,
     happenings: &Happenings,
     notice: &mut Notice<'_>,
 ) -> Result<Acquired, Error> {

@@ -76,6 +76,7 @@ use crate::{
     manager::Fairness,
     mode::Mode,
     name::Name,
+    owner,
     stats::StatisticsMap,
     status::{Health, Holder, StatusMap, Usage},
 };
@@ -170,7 +171,10 @@ impl Engine for FileEngine {
         if ask.priority != 0 {
             return self.unsupported("honour priorities", "ask without one, or use host:");
         }
-        match self.process()?.begin(self.handles.fetch_add(1, Ordering::Relaxed), ask)? {
+        let process = self.process()?;
+        let owner = if ask.owner == 0 { owner::anonymous() } else { ask.owner };
+        let ask = Ask { owner, ..*ask };
+        match process.begin(self.handles.fetch_add(1, Ordering::Relaxed), &ask)? {
             Progress::Granted(granted) => {
                 *grant = granted;
                 Ok(None)

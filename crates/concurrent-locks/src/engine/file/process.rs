@@ -321,6 +321,7 @@ impl Process {
             mode: request.who.mode,
             waited: nanos(waited),
             since: self.reading(granted.at),
+            owner: request.who.owner,
         }
     }
 

@@ -419,7 +419,8 @@ mod tests {
                 policy: crate::DeadlockPolicy::Abort,
                 fairness: Fairness::Strict,
             };
-            assert!(table.begin(&ask, &mut Grant::NONE).unwrap().is_none());
+            let mut grant = Grant::NONE;
+            assert!(table.begin(&ask, &mut grant).unwrap().is_none());
         }
         let (place, _) = table.selected(Some(name)).unwrap().remove(0);
         let head = table.layout.resource(place).unwrap().head.load(Relaxed);

@@ -32,6 +32,7 @@ use crate::{
     grant::{Rank, Standing},
     manager::Fairness,
     mode::Mode,
+    owner,
     status::Holder,
 };
 
@@ -91,6 +92,7 @@ impl Table {
                 grant.mode = ask.mode;
                 grant.waited = 0;
                 grant.since = now;
+                grant.owner = record.owner.load(Relaxed);
                 if self.is_watched(now) {
                     self.emit_record(EventKind::Grant, record, ask.mode, now, 0)?;
                 }
@@ -126,7 +128,8 @@ impl Table {
         let may_hold = if ask.may_hold || !ask.label.is_empty() { MAY_HOLD } else { 0 };
         let attributes = u64::from(ask.priority as u8) | (label as u64) << 8 | (note as u64) << 16 | may_hold;
         record.attributes.store(attributes, Relaxed);
-        record.owner.store(ask.owner, Relaxed);
+        let owner = if ask.owner == 0 { owner::anonymous() } else { ask.owner };
+        record.owner.store(owner, Relaxed);
         record.requested.store(now, Relaxed);
         Word::new(State::Free, ask.mode, me.slot, sequence)
     }
@@ -225,8 +228,14 @@ impl Table {
     /// The grant that the caller acknowledges by taking it.
     pub(super) fn granted(&self, handle: u64, record: &Record) -> Grant {
         let granted = record.granted.load(Relaxed);
-        let waited = granted.saturating_sub(record.requested.load(Relaxed));
-        Grant { handle, token: record.token.load(Relaxed), mode: record.word().mode(), waited, since: granted }
+        Grant {
+            handle,
+            token: record.token.load(Relaxed),
+            mode: record.word().mode(),
+            waited: granted.saturating_sub(record.requested.load(Relaxed)),
+            since: granted,
+            owner: record.owner.load(Relaxed),
+        }
     }
 
     /// Gives a held lock back.
