@@ -152,6 +152,7 @@ impl Guard {
         let ask = Ask {
             name: Name::new(&name)?,
             hint: None,
+            ancestors: self.identity.as_ref().map_or(&[], |identity| identity.ancestors.as_slice()),
             mode: Mode::Write,
             owner: self.grant.owner,
             label,

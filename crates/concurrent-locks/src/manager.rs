@@ -199,8 +199,9 @@ impl LockManager {
         Owner::new(self.clone(), label)
     }
 
-    /// The owner that the parent process passed down (`LOCKS_OWNER`, `LOCKS_OWNER_ID`), if it did:
-    /// what the parent holds under it, this process re-enters.
+    /// An owner that inherits from the one the parent process passed down (`LOCKS_OWNER`,
+    /// `LOCKS_OWNER_ID`), if it did: what the parent holds under it, this process re-enters; what other
+    /// children of the parent hold, it does not. The parent is taken to wait for this process to end.
     ///
     /// # Errors
     /// `InvalidInput` if the variables are malformed.

@@ -25,7 +25,8 @@ pub const MAX_LABEL_BYTES: usize = 40;
 /// The environment variable that carries an owner's label to child processes.
 pub const OWNER_VARIABLE: &str = "LOCKS_OWNER";
 
-/// The environment variable that carries an owner's id (16 hexadecimal digits) to child processes.
+/// The environment variable that carries an owner's id (16 hexadecimal digits) to child processes, behind
+/// those of the owners it inherited from itself, joined by dots.
 pub const OWNER_ID_VARIABLE: &str = "LOCKS_OWNER_ID";
 
 thread_local! {
@@ -82,8 +83,9 @@ impl fmt::Debug for Held {
 pub(crate) struct Identity {
     pub(crate) id: u64,
     pub(crate) label: String,
-    /// Another process may hold locks under this id (inheritance), so `held` is not the whole truth.
-    inherited: bool,
+    /// The owners this one inherits from, the outermost first. They wait for this process to end, so
+    /// what they hold is re-entered; what their other children hold is not.
+    pub(crate) ancestors: Vec<u64>,
     /// Requests of this owner that are held or waiting in this process.
     requests: AtomicU32,
     /// What is held in this process, in the order it was taken.
@@ -91,19 +93,20 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    fn new(id: u64, label: &str, inherited: bool) -> Result<Identity, Error> {
+    fn new(label: &str, ancestors: Vec<u64>) -> Result<Identity, Error> {
         if label.is_empty() || label.len() > MAX_LABEL_BYTES || label.contains('\0') {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!("the owner label {label:?} must have 1 to {MAX_LABEL_BYTES} bytes and no NUL"),
             ));
         }
-        Ok(Identity { id, label: label.to_owned(), inherited, requests: AtomicU32::new(0), held: Mutex::default() })
+        let id = anonymous() & !(1 << 63);
+        Ok(Identity { id, label: label.to_owned(), ancestors, requests: AtomicU32::new(0), held: Mutex::default() })
     }
 
     /// Whether a wait of this owner could close a cycle, or a request of it re-enter.
     pub(crate) fn may_hold(&self) -> bool {
-        self.inherited || self.requests.load(Ordering::Relaxed) > 0
+        !self.ancestors.is_empty() || self.requests.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn begun(&self) {
@@ -164,36 +167,38 @@ pub struct Owner {
     identity: Arc<Identity>,
 }
 
+/// The most owners that one may inherit from.
+const MAX_ANCESTORS: usize = 64;
+
+fn parse_ids(text: &str) -> Result<Vec<u64>, Error> {
+    let ids: Option<Vec<u64>> = text.split('.').map(|id| u64::from_str_radix(id, 16).ok()).collect();
+    ids.filter(|ids| ids.len() <= MAX_ANCESTORS).ok_or_else(|| {
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!("{OWNER_ID_VARIABLE}={text:?} is no list of at most {MAX_ANCESTORS} owner ids (hexadecimal digits, joined by dots)"),
+        )
+    })
+}
+
 impl Owner {
     pub(crate) fn new(manager: LockManager, label: &str) -> Result<Owner, Error> {
         manager.enter()?;
-        let id = anonymous() & !(1 << 63);
-        Ok(Owner { manager, identity: Arc::new(Identity::new(id, label, false)?) })
+        Ok(Owner { manager, identity: Arc::new(Identity::new(label, Vec::new())?) })
     }
 
-    /// The owner a parent process passed down in the environment, if it did.
+    /// A child of the owner that a parent process passed down in the environment, if it did.
     pub(crate) fn inherited(manager: LockManager) -> Result<Option<Owner>, Error> {
         let Ok(label) = std::env::var(OWNER_VARIABLE) else { return Ok(None) };
         manager.enter()?;
-        let identity = match std::env::var(OWNER_ID_VARIABLE) {
-            Err(_) => Identity::new(anonymous() & !(1 << 63), &label, false)?,
-            Ok(text) => {
-                let id = u64::from_str_radix(&text, 16).map_err(|_| {
-                    Error::new(
-                        ErrorKind::InvalidInput,
-                        format!("{OWNER_ID_VARIABLE}={text:?} is not an owner id (hexadecimal digits)"),
-                    )
-                })?;
-                Identity::new(id, &label, true)?
-            }
-        };
-        Ok(Some(Owner { manager, identity: Arc::new(identity) }))
+        let ancestors = std::env::var(OWNER_ID_VARIABLE).map_or(Ok(Vec::new()), |text| parse_ids(&text))?;
+        Ok(Some(Owner { manager, identity: Arc::new(Identity::new(&label, ancestors)?) }))
     }
 
-    /// What a child process needs in its environment to be this owner: names and values.
+    /// What a child process needs in its environment to inherit from this owner: names and values.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 2] {
-        [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, self.id())]
+        let ids = self.identity.ancestors.iter().chain([&self.identity.id]).map(|id| format!("{id:016x}"));
+        [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, ids.collect::<Vec<_>>().join("."))]
     }
 
     /// The id, 16 hexadecimal digits, as status, events and errors show it.

@@ -206,15 +206,16 @@ impl<'a> Request<'a> {
 
     #[inline]
     fn ask(&self, wait: Wait, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
-        let (owner, label, may_hold) = match self.identity {
-            Some(identity) => (identity.id, identity.label.as_str(), identity.may_hold()),
-            None => (0, "", false),
+        let (owner, ancestors, label, may_hold): (_, &[u64], _, _) = match self.identity {
+            Some(identity) => (identity.id, &identity.ancestors, identity.label.as_str(), identity.may_hold()),
+            None => (0, &[], "", false),
         };
         let ask = Ask {
             name: self.checked_name()?,
             hint: self.remembered.map(|remembered| &remembered.place),
             mode: self.mode,
             owner,
+            ancestors,
             label,
             may_hold,
             priority: self.priority,

@@ -47,8 +47,8 @@ pub(crate) enum Verb {
     ///
     /// Waits for the locks, runs CMD, gives the locks back and exits with CMD's exit code. CMD finds
     /// its fencing token in LOCKS_TOKEN, the lock's name in LOCKS_NAME (several: one a line, in the same
-    /// order) and its owner in LOCKS_OWNER. A `locks run` inside CMD belongs to the same owner and may
-    /// take the same locks again.
+    /// order) and its owner in LOCKS_OWNER. A `locks run` inside CMD inherits from that owner
+    /// and may take the same locks again.
     Run(RunArgs),
     /// Show who holds and who waits
     Status(StatusArgs),

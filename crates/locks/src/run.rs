@@ -108,7 +108,7 @@ pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyho
 }
 
 /// Who asks: the label that was given, else the owner that a surrounding `locks run` passed down, so
-/// that nested runs are one owner; else a new one that says which command of which process it is.
+/// that nested runs re-enter what it holds; else a new one that says which command of which process it is.
 fn owner(args: &RunArgs, locks: &LockManager) -> Result<Owner, Error> {
     let inherited = locks.inherited_owner()?;
     match (&args.owner, inherited) {

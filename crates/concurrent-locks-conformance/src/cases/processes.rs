@@ -23,6 +23,9 @@ cases! {
     statistics_count_other_processes [AcrossProcesses, Inspect],
     upgrades_and_downgrades_span_processes [AcrossProcesses, Upgrade, Downgrade, Inspect],
     an_owner_is_inherited [AcrossProcesses, Inspect],
+    children_of_one_owner_exclude_each_other [AcrossProcesses, Inspect],
+    an_inherited_read_is_upgraded [AcrossProcesses, Inspect, Upgrade],
+    an_owner_waits_for_what_its_children_wait_for [AcrossProcesses, Inspect, Deadlocks],
     a_label_alone_is_inherited_by_a_new_owner [AcrossProcesses, Inspect],
     a_malformed_owner_id_is_refused [AcrossProcesses],
     the_environment_names_the_default_locks [AcrossProcesses],
@@ -271,7 +274,7 @@ fn an_owner_is_inherited(bench: &Bench) {
     let owner = bench.owner("the family");
     let guard = owner.write("a").blocking().unwrap();
     let (mut child, mut stranger) = (bench.taker_of(&owner), bench.taker());
-    assert_eq!(child.ask("inherit").text(), format!("owner {}", owner.id()));
+    assert_ne!(child.ask("inherit").after("owner"), owner.id());
     assert_eq!(stranger.ask("inherit").text(), "owner none");
     for manner in ["write a", "read a", "write a try", "read a async"] {
         assert_eq!(child.take(manner), guard.token(), "{manner}");
@@ -283,6 +286,52 @@ fn an_owner_is_inherited(bench: &Bench) {
     guard.release().unwrap();
     // The child's death is noticed by whoever wants the lock, at the latest.
     bench.locks().write("a").blocking().unwrap().release().unwrap();
+}
+
+/// What their parent does not hold, they take from each other like strangers.
+fn children_of_one_owner_exclude_each_other(bench: &Bench) {
+    let owner = bench.owner("the family");
+    let outer = owner.write("a").blocking().unwrap();
+    let mut children = [bench.taker_of(&owner), bench.taker_of(&owner)];
+    for child in &mut children {
+        child.ask("inherit").after("owner");
+    }
+    let [first, second] = &mut children;
+    first.take("write b");
+    second.ask("write b try").error(ErrorKind::WouldBlock);
+    assert_eq!(owner.write("b").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
+    // What their parent holds, both re-enter.
+    assert_eq!(first.take("write a"), outer.token());
+    assert_eq!(second.take("write a"), outer.token());
+    first.ask("release b").after("released");
+    second.take("write b");
+}
+
+fn an_inherited_read_is_upgraded(bench: &Bench) {
+    let owner = bench.owner("the family");
+    let _outer = owner.read("a").blocking().unwrap();
+    let mut child = bench.taker_of(&owner);
+    child.ask("inherit").after("owner");
+    let inner = child.take("read a");
+    assert!(child.take("write a") > inner);
+    let stranger = bench.locks().read("b").blocking().unwrap();
+    let _outer_of_b = owner.read("b").blocking().unwrap();
+    // A stranger who reads is in the way, the family is not.
+    child.ask("write b try").error(ErrorKind::WouldBlock);
+    drop(stranger);
+    child.take("write b");
+}
+
+/// A process waits for those it started: a circle through them is a deadlock.
+fn an_owner_waits_for_what_its_children_wait_for(bench: &Bench) {
+    let (one, two) = (bench.owner("one"), bench.owner("two"));
+    let _holds = [one.write("a").blocking().unwrap(), two.write("b").blocking().unwrap()];
+    let (mut child_of_one, mut child_of_two) = (bench.taker_of(&one), bench.taker_of(&two));
+    child_of_one.ask("inherit").after("owner");
+    child_of_two.ask("inherit").after("owner");
+    child_of_one.send("write b");
+    bench.until_waiting("b", 1);
+    child_of_two.ask("write a").error(ErrorKind::Deadlock);
 }
 
 fn a_label_alone_is_inherited_by_a_new_owner(bench: &Bench) {

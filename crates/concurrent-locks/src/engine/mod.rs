@@ -68,6 +68,9 @@ pub(crate) struct Ask<'a> {
     pub(crate) mode: Mode,
     /// 0 for an owner of its own, whose id the engine draws.
     pub(crate) owner: u64,
+    /// Owners of the processes that wait for this one to end, the outermost first: what they hold,
+    /// this owner re-enters.
+    pub(crate) ancestors: &'a [u64],
     /// Empty for an owner without a label.
     pub(crate) label: &'a str,
     /// Whether the owner may hold something already. `false` spares the look for re-entry and cycles.

@@ -172,7 +172,7 @@ fn a_higher_priority_is_served_first() {
 }
 
 #[test]
-fn nested_runs_are_one_owner() {
+fn nested_runs_re_enter_what_the_outer_ones_hold() {
     let space = Space::new();
     let script = "echo $LOCKS_TOKEN; exec locks run -n repo -- sh -c 'echo $LOCKS_TOKEN'";
     let output = space.finish(["run", "repo", "--", "sh", "-c", script]);
@@ -187,12 +187,12 @@ fn nested_runs_are_one_owner() {
 }
 
 #[test]
-fn commands_side_by_side_are_one_owner_unless_they_say_otherwise() {
+fn commands_side_by_side_exclude_each_other() {
     let space = Space::new();
     let script = "mkfifo begun end; locks run b -- sh -c 'echo > begun; read line < end' & read line < begun
-        locks run -n b -- true; echo $?; locks run --owner other -n b -- true; echo $?; echo > end; wait";
+        locks run -n b -- true; echo $?; locks run -n a -- true; echo $?; echo > end; wait";
     let output = space.finish(["run", "a", "--", "sh", "-c", script]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n75\n", "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "75\n0\n", "{output:?}");
 }
 
 #[test]

@@ -397,6 +397,7 @@ fn ask(name: &str) -> Ask<'_> {
     Ask {
         name: Name::new(name).unwrap(),
         hint: None,
+        ancestors: &[],
         mode: Mode::Write,
         owner: 1,
         label: "",

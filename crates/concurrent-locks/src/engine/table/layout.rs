@@ -231,7 +231,8 @@ pub(super) struct Record {
     /// priority (8 bits), label length (8), note length (8).
     pub(super) attributes: AtomicU64,
     pub(super) label: Text<LABEL_WORDS>,
-    pub(super) spare: AtomicU64,
+    /// The outermost owner that this request's owner inherits from; 0: none.
+    pub(super) family: AtomicU64,
     pub(super) note: Text<NOTE_WORDS>,
 }
 

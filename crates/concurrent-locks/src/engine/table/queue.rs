@@ -70,6 +70,10 @@ impl Own {
         Standing::of(strongest, wanted)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.counts == [0; 2]
+    }
+
     /// The token of the strongest grant: what a re-entry gets.
     pub(super) fn token(&self) -> u64 {
         self.token

@@ -409,6 +409,7 @@ mod tests {
             let ask = Ask {
                 name,
                 hint: None,
+                ancestors: &[],
                 mode: Mode::Read,
                 owner,
                 label: "",

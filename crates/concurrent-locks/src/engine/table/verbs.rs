@@ -130,6 +130,7 @@ impl Table {
         record.attributes.store(attributes, Relaxed);
         let owner = if ask.owner == 0 { owner::anonymous() } else { ask.owner };
         record.owner.store(owner, Relaxed);
+        record.family.store(ask.ancestors.first().copied().unwrap_or(0), Relaxed);
         record.requested.store(now, Relaxed);
         Word::new(State::Free, ask.mode, me.slot, sequence)
     }
@@ -158,7 +159,7 @@ impl Table {
             Place::Full => return Ok(Arrival::Full),
         };
         let queue = Queue::of(self, place)?;
-        let own = if ask.may_hold { queue.own(ask.owner)? } else { Own::default() };
+        let own = if ask.may_hold { self.own_of(&queue, record, ask)? } else { Own::default() };
         let standing = own.standing(ask.mode);
         let ticket = locked.count();
         let arrival = now.max(locked.bucket.last_arrival.load(Relaxed));
@@ -189,6 +190,20 @@ impl Table {
         record.commit(word.with(State::Waiting, ask.mode));
         queue.link_waiter(index, record)?;
         Ok(Arrival::Queued)
+    }
+
+    /// What the asking owner holds itself. If an owner that it inherits from holds the resource, it
+    /// asks as that one.
+    fn own_of(&self, queue: &Queue<'_>, record: &Record, ask: &Ask<'_>) -> Checked<Own> {
+        for ancestor in ask.ancestors {
+            let own = queue.own(*ancestor)?;
+            if !own.is_empty() {
+                record.owner.store(*ancestor, Relaxed);
+                return Ok(own);
+            }
+        }
+        record.owner.store(ask.owner, Relaxed);
+        queue.own(ask.owner)
     }
 
     /// After queueing: is this wait the end of a circle?
