@@ -51,6 +51,8 @@ mod recover;
 mod resources;
 mod short_lock;
 mod statistics;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod verbs;
 mod view;
 mod wait_word;
