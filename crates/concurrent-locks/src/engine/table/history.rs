@@ -191,7 +191,7 @@ impl Detail {
         let tag = outcome as u64 | (mode as u64) << 8 | (label_len as u64) << 16 | u64::from(pid) << 32;
         kept.tag.store(tag, Relaxed);
         self.labels[(written % OPERATIONS_KEPT) as usize].copy_from(&record.label, label_len);
-        self.written.store(written + 1, Relaxed);
+        self.written.store(written.wrapping_add(1), Relaxed);
     }
 }
 

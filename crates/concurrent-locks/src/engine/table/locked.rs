@@ -45,7 +45,7 @@ impl<'t> Locked<'t> {
     /// The next ticket or token of this bucket.
     #[inline]
     pub(super) fn count(&self) -> u64 {
-        let next = self.bucket.counter.load(Relaxed) + 1;
+        let next = self.bucket.counter.load(Relaxed).wrapping_add(1);
         self.bucket.counter.store(next, Relaxed);
         next
     }
