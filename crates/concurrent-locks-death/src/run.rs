@@ -3,6 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -14,7 +15,7 @@ use concurrent_locks::LockManager;
 
 use crate::{
     Result,
-    scenario::{DEADLINE, Scenario, Stage, second, status, until},
+    scenario::{DEADLINE, Remains, Scenario, Stage, second, status, until},
     stepper::{Reached, Victim},
 };
 
@@ -142,8 +143,15 @@ impl Arena<'_> {
                 return Err(format!("left behind: {status:?}").into());
             }
         }
+        (self.scenario.aftermath)(&Remains { url: &self.url, name, visit: &|url| self.visit(url) })?;
         let problems = self.locks.health()?.problems;
         if problems.is_empty() { Ok(reached) } else { Err(format!("problems: {problems:?}").into()) }
+    }
+
+    /// Has another process look at a table.
+    fn visit(&self, url: &str) -> Result<()> {
+        let status = Command::new(&self.victim).args(["visit", url]).status()?;
+        if status.success() { Ok(()) } else { Err(format!("a visitor of {url}: {status}").into()) }
     }
 
     /// A newcomer cleans up after all dead: then only it and the runner are left, without requests.

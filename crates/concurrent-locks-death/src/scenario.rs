@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     future::{Future, IntoFuture},
+    path::PathBuf,
     pin::pin,
     process::Command,
     sync::{
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use concurrent_locks::{ErrorKind, Guard, LockManager, Mode, Status};
+use concurrent_locks::{ErrorKind, Fairness, Guard, LockManager, Mode, Status};
 
 use crate::{Result, stepper::Victim};
 
@@ -39,6 +40,8 @@ pub struct Scenario {
     pub held_before: bool,
     /// In the runner, while the victim stands before the operation.
     pub stage: fn(&mut Stage<'_>) -> Result<()>,
+    /// In the runner, once the victim is dead: what is to be looked at besides the table of all victims.
+    pub aftermath: fn(&Remains<'_>) -> Result<()>,
 }
 
 /// The surroundings of one victim.
@@ -61,6 +64,16 @@ pub struct Stage<'a> {
     pub start: &'a dyn Fn(&Scenario, &str) -> Result<Victim>,
 }
 
+/// What a dead victim left behind.
+pub struct Remains<'a> {
+    /// The table of all victims.
+    pub url: &'a str,
+    /// The resource it was about.
+    pub name: &'a str,
+    /// Has [`visit`] run in a new process.
+    pub visit: &'a dyn Fn(&str) -> Result<()>,
+}
+
 impl Scenario {
     const PLAIN: Scenario = Scenario {
         name: "",
@@ -69,6 +82,7 @@ impl Scenario {
         new_names: false,
         held_before: false,
         stage: |_| Ok(()),
+        aftermath: |_| Ok(()),
     };
 
     /// The one with this name.
@@ -124,6 +138,27 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "release-to-writer", stage: |stage| stage.wait_in_line(&[Mode::Write]), ..RELEASE },
     Scenario { name: "release-to-readers", stage: |stage| stage.wait_in_line(&[Mode::Read; 6]), ..RELEASE },
     Scenario {
+        // Wakes the head without a grant, and leaves the lock free.
+        name: "release-to-window",
+        prepare: |url, name| {
+            let guard = windowed(&attached(url)?).write(name).blocking()?;
+            Ok(operation(move || Ok(guard.release()?)))
+        },
+        stage: |stage| stage.wait_in_line(&[Mode::Write; 2]),
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        name: "break",
+        held_before: true,
+        prepare: |url, name| {
+            let locks = attached(url)?;
+            let token = status(&locks, name)?.holders.first().ok_or("nobody holds it")?.token;
+            Ok(operation(move || Ok(locks.break_lock(name, token)?)))
+        },
+        stage: |stage| stage.wait_in_line(&[Mode::Read, Mode::Read, Mode::Write]),
+        ..Scenario::PLAIN
+    },
+    Scenario {
         name: "downgrade",
         prepare: |url, name| {
             let mut guard = attached(url)?.write(name).blocking()?;
@@ -159,25 +194,25 @@ pub const ALL: &[Scenario] = &[
         },
         ..Scenario::PLAIN
     },
+    WAIT,
     Scenario {
-        name: "wait",
-        held_before: true,
-        prepare: |url, name| {
-            let locks = attached(url)?;
-            Ok(operation(move || Ok(locks.write(name).blocking()?)))
-        },
+        name: "wait-asleep",
         stage: |stage| {
-            // Gives the lock back as soon as the victim waits, so that it is granted to a sleeper.
-            let (locks, name, over) = (stage.locks.clone(), stage.name.to_owned(), Arc::clone(&stage.over));
-            let held = stage.held.take();
-            stage.waiters.push(std::thread::spawn(move || {
-                until(|| Ok(over.load(Relaxed) || status(&locks, &name)?.pending_requests > 0))?;
-                drop(held);
-                Ok(())
-            }));
+            stage.give_back_when(|stage| asleep(stage.pid));
             Ok(())
         },
-        ..Scenario::PLAIN
+        ..WAIT
+    },
+    Scenario {
+        // It is woken without a grant, and takes what lies free for it.
+        name: "wait-for-window",
+        stage: |stage| {
+            drop(stage.held.take());
+            stage.held = Some(windowed(stage.locks).write(stage.name).blocking()?);
+            stage.give_back_when(|stage| asleep(stage.pid));
+            Ok(())
+        },
+        ..WAIT
     },
     Scenario {
         name: "cancel",
@@ -202,6 +237,23 @@ pub const ALL: &[Scenario] = &[
         prepare: |url, name| {
             let url = url.to_owned();
             Ok(operation(move || Ok(LockManager::connect(&url)?.write(name).try_now()?)))
+        },
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        // A table of its own for each victim. How it is attached to is another scenario.
+        name: "create",
+        new_names: true,
+        prepare: |url, name| {
+            let (_, url) = own_table(url, name);
+            Ok(operation(move || Ok(LockManager::connect(&url)?)))
+        },
+        aftermath: |remains| {
+            let (path, url) = own_table(remains.url, remains.name);
+            (remains.visit)(&url)?;
+            std::fs::remove_file(&path)?;
+            let left: Vec<_> = std::fs::read_dir(path.parent().ok_or("no directory")?)?.collect();
+            if left.len() == 1 { Ok(()) } else { Err(format!("more than the table of all victims: {left:?}").into()) }
         },
         ..Scenario::PLAIN
     },
@@ -253,6 +305,21 @@ const RELEASE: Scenario = Scenario {
     ..Scenario::PLAIN
 };
 
+const WAIT: Scenario = Scenario {
+    name: "wait",
+    held_before: true,
+    prepare: |url, name| {
+        let locks = attached(url)?;
+        Ok(operation(move || Ok(locks.write(name).blocking()?)))
+    },
+    // Before it sleeps: it comes to its sleep one instruction at a time.
+    stage: |stage| {
+        stage.give_back_when(|stage| Ok(status(&stage.locks, &stage.name)?.pending_requests > 0));
+        Ok(())
+    },
+    ..Scenario::PLAIN
+};
+
 fn operation<T: 'static>(run: impl FnOnce() -> Result<T> + 'static) -> Operation {
     Box::new(|| Ok(Box::new(run()?) as Box<dyn Any>))
 }
@@ -262,6 +329,42 @@ fn attached(url: &str) -> Result<LockManager> {
     let locks = LockManager::connect(url)?;
     drop(locks.read("warm").try_now()?);
     Ok(locks)
+}
+
+/// The same locks with a wake window.
+fn windowed(locks: &LockManager) -> LockManager {
+    let mut settings = *locks.settings();
+    settings.fairness = Fairness::Window;
+    locks.clone().with_settings(settings)
+}
+
+/// The table that only this victim makes: where it is, and its URL.
+fn own_table(url: &str, name: &str) -> (PathBuf, String) {
+    let url = url.replacen("table?", &format!("{}?", name.replace('/', "-")), 1);
+    let path = url.trim_start_matches("host:").split('?').next().unwrap_or_default();
+    (path.into(), url)
+}
+
+/// Whether a process sleeps in the kernel. One that its tracer has stopped does not, nor does a dead one.
+fn asleep(pid: u32) -> Result<bool> {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => Ok(stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a newcomer finds in a table, whoever died while making it: it is alone there, all is well,
+/// and it gets what it asks for.
+///
+/// # Errors
+/// If that is not so.
+pub fn visit(url: &str) -> Result<()> {
+    let locks = LockManager::connect(url)?;
+    let _guard = locks.write("visited").timeout(DEADLINE).blocking()?;
+    let health = locks.health()?;
+    let alone = health.processes.used == 1 && health.requests.used == 1;
+    if alone && health.problems.is_empty() { Ok(()) } else { Err(format!("in {url}: {health:?}").into()) }
 }
 
 /// Queues a future; the operation is to drop it.
@@ -277,6 +380,13 @@ fn queued_future(url: &str, name: &'static str) -> Result<Operation> {
     }
 }
 
+/// What a thread of the runner looks at while the victim is stepped.
+struct Watched {
+    locks: LockManager,
+    name: String,
+    pid: u32,
+}
+
 impl Stage<'_> {
     /// Queues requests behind each other, in this order.
     fn wait_in_line(&mut self, modes: &[Mode]) -> Result<()> {
@@ -290,6 +400,17 @@ impl Stage<'_> {
             until(|| Ok(status(self.locks, self.name)?.pending_requests > before))?;
         }
         Ok(())
+    }
+
+    /// Gives back what the runner holds as soon as `fact` is so, or the victim is dead.
+    fn give_back_when(&mut self, fact: impl Fn(&Watched) -> Result<bool> + Send + 'static) {
+        let watched = Watched { locks: self.locks.clone(), name: self.name.to_owned(), pid: self.pid };
+        let (held, over) = (self.held.take(), Arc::clone(&self.over));
+        self.waiters.push(std::thread::spawn(move || {
+            until(|| Ok(over.load(Relaxed) || fact(&watched)?))?;
+            drop(held);
+            Ok(())
+        }));
     }
 }
 

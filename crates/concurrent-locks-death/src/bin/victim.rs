@@ -1,6 +1,11 @@
-//! The child that dies: `victim SCENARIO URL NAME`, `victim chaos ...`, or `victim hostile DIRECTORY INPUT`.
+//! The child that dies: `victim SCENARIO URL NAME`, `victim chaos ...`, or `victim hostile DIRECTORY INPUT`;
+//! and one that looks after its death: `victim visit URL`.
 
-use concurrent_locks_death::{Result, hostile, scenario::Scenario, stepper, worker};
+use concurrent_locks_death::{
+    Result, hostile,
+    scenario::{self, Scenario},
+    stepper, worker,
+};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -9,6 +14,7 @@ fn main() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["chaos", ..] => worker::work(&arguments[1..]),
         ["hostile", directory, input] => hostile::open_and_use(directory.as_ref(), &std::fs::read(input)?),
+        ["visit", url] => scenario::visit(url),
         [scenario, url, name] => die(scenario, url, name),
         _ => Err("usage: victim SCENARIO URL NAME".into()),
     }
