@@ -13,18 +13,24 @@ use crate::{
     upgrade::Upgrade,
 };
 
+/// What a guard keeps of the request it comes from: who gave it, and how an upgrade of it asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) engine: &'static dyn Engine,
+    pub(crate) upgrade_timeout: Option<Duration>,
+    pub(crate) priority: i8,
+    pub(crate) policy: DeadlockPolicy,
+    pub(crate) fairness: Fairness,
+}
+
 /// A lock that is held. Dropping it gives the lock back and hands it to the next waiters.
 ///
 /// `Send`: it may be dropped on another thread or task than it was taken on. After a `fork`, the
 /// child's copy of a guard holds and releases nothing; the parent's is untouched.
 #[must_use = "the lock is given back as soon as the guard is dropped"]
 pub struct Guard {
-    engine: &'static dyn Engine,
+    terms: Terms,
     grant: Grant,
-    upgrade_timeout: Option<Duration>,
-    priority: i8,
-    policy: DeadlockPolicy,
-    fairness: Fairness,
     /// Whether there is something to give back.
     held: bool,
     /// `Some` for a labelled owner, whose count of requests this guard is part of.
@@ -32,29 +38,14 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard that holds nothing yet.
+    /// The guard of a grant that was made; from here on its owner knows of it.
     #[inline]
-    pub(crate) fn empty(
-        engine: &'static dyn Engine,
-        priority: i8,
-        policy: DeadlockPolicy,
-        fairness: Fairness,
-        upgrade_timeout: Option<Duration>,
-    ) -> Guard {
-        Guard { engine, grant: Grant::NONE, upgrade_timeout, priority, policy, fairness, held: false, identity: None }
-    }
-
-    /// Where the engine writes the grant.
-    #[inline]
-    pub(crate) fn place(&mut self) -> &mut Grant {
-        &mut self.grant
-    }
-
-    /// The grant is in its place: from here on the guard gives it back, and its owner knows.
-    #[inline]
-    pub(crate) fn hold(&mut self, identity: Option<&Arc<Identity>>) -> Result<(), Error> {
-        self.held = true;
-        identity.map_or(Ok(()), |identity| self.belong_to(identity))
+    pub(crate) fn new(terms: Terms, grant: Grant, identity: Option<&Arc<Identity>>) -> Result<Guard, Error> {
+        let mut guard = Guard { terms, grant, held: true, identity: None };
+        if let Some(identity) = identity {
+            guard.belong_to(identity)?;
+        }
+        Ok(guard)
     }
 
     fn belong_to(&mut self, identity: &Arc<Identity>) -> Result<(), Error> {
@@ -65,7 +56,7 @@ impl Guard {
     }
 
     fn as_held(&self) -> Held {
-        Held { engine: self.engine, grant: self.grant }
+        Held { engine: self.terms.engine, grant: self.grant }
     }
 
     /// Notes that the owner took this resource while it held the earlier ones.
@@ -76,7 +67,7 @@ impl Guard {
             // What was broken by an operator meanwhile has no name and no order.
             let Ok(other) = held.engine.name_of(&held.grant) else { continue };
             if other != name {
-                self.engine.record_order(Name::new(&other)?, Name::new(&name)?, label)?;
+                self.terms.engine.record_order(Name::new(&other)?, Name::new(&name)?, label)?;
             }
         }
         Ok(())
@@ -98,7 +89,7 @@ impl Guard {
     /// How long the lock has been held.
     #[must_use]
     pub fn held_for(&self) -> Duration {
-        self.engine.held_for(&self.grant)
+        self.terms.engine.held_for(&self.grant)
     }
 
     /// How the lock is held.
@@ -112,7 +103,7 @@ impl Guard {
     /// # Errors
     /// `Lost` if the grant is gone (broken by an operator, or this is a forked child's copy).
     pub fn name(&self) -> Result<String, Error> {
-        self.engine.name_of(&self.grant)
+        self.terms.engine.name_of(&self.grant)
     }
 
     /// Gives the lock back and says whether it was still ours. Dropping the guard does the same
@@ -131,7 +122,7 @@ impl Guard {
     /// # Errors
     /// `Unsupported` if the engine cannot, `Lost` as [`Guard::release`]; the guard is unchanged.
     pub fn downgrade(&mut self) -> Result<(), Error> {
-        self.grant = self.engine.downgrade(&self.grant)?;
+        self.grant = self.terms.engine.downgrade(&self.grant)?;
         Ok(())
     }
 
@@ -157,30 +148,30 @@ impl Guard {
             owner: self.grant.owner,
             label,
             may_hold: true,
-            priority: self.priority,
+            priority: self.terms.priority,
             note: "",
             wait,
-            policy: self.policy,
-            fairness: self.fairness,
+            policy: self.terms.policy,
+            fairness: self.terms.fairness,
         };
-        engine::begin(self.engine, &ask)
+        engine::begin(self.terms.engine, &ask)
     }
 
     /// Puts the new write grant in the place of the read grant, which is given back.
     pub(crate) fn upgraded(&mut self, grant: Grant) -> Result<(), Error> {
         let read = std::mem::replace(&mut self.grant, grant);
         if let Some(identity) = &self.identity {
-            identity.replaced(&Held { engine: self.engine, grant: read }, &self.as_held());
+            identity.replaced(&Held { engine: self.terms.engine, grant: read }, &self.as_held());
         }
-        self.engine.release(&read, Ending::Normal, self.fairness)
+        self.terms.engine.release(&read, Ending::Normal, self.terms.fairness)
     }
 
     pub(crate) fn engine(&self) -> &'static dyn Engine {
-        self.engine
+        self.terms.engine
     }
 
     pub(crate) fn upgrade_timeout(&self) -> Option<Duration> {
-        self.upgrade_timeout
+        self.terms.upgrade_timeout
     }
 
     #[inline]
@@ -192,7 +183,7 @@ impl Guard {
             identity.gave(&self.as_held());
             identity.ended();
         }
-        self.engine.release(&self.grant, ending, self.fairness)
+        self.terms.engine.release(&self.grant, ending, self.terms.fairness)
     }
 }
 

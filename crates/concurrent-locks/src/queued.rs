@@ -1,6 +1,7 @@
 //! [`Queued`]: a request in the queue that borrows nothing, so that others can keep it.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -8,11 +9,11 @@ use std::{
 };
 
 use crate::{
-    engine::{Engine, Grant, Ticket},
+    engine::Ticket,
     error::Error,
-    guard::Guard,
+    guard::{Guard, Terms},
     owner::Identity,
-    waiting::{self, Waiting},
+    waiting::Waiting,
 };
 
 /// What became of a request that was begun: [`Request::begin`](crate::Request::begin).
@@ -44,26 +45,15 @@ pub enum Begun {
 /// # Ok::<(), concurrent_locks::Error>(())
 /// ```
 #[must_use = "dropping it leaves the queue"]
-#[derive(Debug)]
 pub struct Queued {
-    /// The guard to be, until it is.
-    guard: Option<Guard>,
+    terms: Terms,
     waiting: Waiting,
     identity: Option<Arc<Identity>>,
 }
 
 impl Queued {
-    pub(crate) fn new(
-        guard: Guard,
-        engine: &'static dyn Engine,
-        ticket: Ticket,
-        identity: Option<&Arc<Identity>>,
-    ) -> Queued {
-        Queued {
-            guard: Some(guard),
-            waiting: Waiting::queued(engine, ticket, identity),
-            identity: identity.map(Arc::clone),
-        }
+    pub(crate) fn new(terms: Terms, ticket: Ticket, identity: Option<&Arc<Identity>>) -> Queued {
+        Queued { terms, waiting: Waiting::queued(terms.engine, ticket, identity), identity: identity.map(Arc::clone) }
     }
 
     /// Waits by parking this thread as long as `go_on` says yes; `None` if it said no: then the
@@ -72,27 +62,24 @@ impl Queued {
     ///
     /// # Errors
     /// See [`Request`](crate::Request).
-    pub fn blocking_while(mut self, mut go_on: impl FnMut() -> bool) -> Result<Option<Guard>, Error> {
-        let guard = self.guard.take();
-        let grant = self.waiting.park_while(&mut go_on)?;
-        grant.map(|grant| held(guard, grant, self.identity.as_ref())).transpose()
+    pub fn blocking_while(self, mut go_on: impl FnMut() -> bool) -> Result<Option<Guard>, Error> {
+        let Queued { terms, waiting, identity } = self;
+        let grant = waiting.park_while(&mut go_on)?;
+        grant.map(|grant| Guard::new(terms, grant, identity.as_ref())).transpose()
     }
-}
-
-/// The guard of a request that was granted.
-fn held(guard: Option<Guard>, grant: Grant, identity: Option<&Arc<Identity>>) -> Result<Guard, Error> {
-    let mut guard = guard.ok_or_else(waiting::spent)?;
-    *guard.place() = grant;
-    guard.hold(identity)?;
-    Ok(guard)
 }
 
 impl Future for Queued {
     type Output = Result<Guard, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let grant = ready!(this.waiting.poll(context))?;
-        Poll::Ready(held(this.guard.take(), grant, this.identity.as_ref()))
+        let grant = ready!(self.waiting.poll(context))?;
+        Poll::Ready(Guard::new(self.terms, grant, self.identity.as_ref()))
+    }
+}
+
+impl fmt::Debug for Queued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queued").field("waiting", &self.waiting).finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     deadlock::DeadlockPolicy,
     engine::{self, Ask, Engine, Grant, Ticket, Wait},
     error::Error,
-    guard::Guard,
+    guard::{Guard, Terms},
     manager::{Fairness, Settings},
     mode::Mode,
     name::Name,
@@ -139,11 +139,11 @@ impl<'a> Request<'a> {
     /// See [`Request`].
     #[inline]
     pub fn blocking(self) -> Result<Guard, Error> {
-        let mut result = Ok(self.empty_guard());
-        if let Some(ticket) = self.take(self.wait(), &mut result) {
-            result = self.park(ticket);
+        let mut grant = Grant::NONE;
+        match self.take(self.wait(), &mut grant)? {
+            None => self.guard(grant),
+            Some(ticket) => self.guard(self.park(ticket)?),
         }
-        result
     }
 
     /// Takes the lock if it is free for this request now; never waits.
@@ -152,11 +152,11 @@ impl<'a> Request<'a> {
     /// `WouldBlock` if it is busy; else see [`Request`].
     #[inline]
     pub fn try_now(self) -> Result<Guard, Error> {
-        let mut result = Ok(self.empty_guard());
-        if let Some(ticket) = self.take(Wait::No, &mut result) {
-            result = Err(engine::queued_against_its_will(self.engine, &ticket));
+        let mut grant = Grant::NONE;
+        match self.take(Wait::No, &mut grant)? {
+            None => self.guard(grant),
+            Some(ticket) => Err(engine::queued_against_its_will(self.engine, &ticket)),
         }
-        result
     }
 
     /// Takes the lock or joins the queue, and never waits: for callers that keep the wait
@@ -166,16 +166,16 @@ impl<'a> Request<'a> {
     /// See [`Request`].
     #[inline]
     pub fn begin(self) -> Result<Begun, Error> {
-        let mut result = Ok(self.empty_guard());
-        match self.take(self.wait(), &mut result) {
-            None => result.map(Begun::Granted),
+        let mut grant = Grant::NONE;
+        match self.take(self.wait(), &mut grant)? {
+            None => self.guard(grant).map(Begun::Granted),
             Some(ticket) => Ok(Begun::Queued(self.queued(ticket))),
         }
     }
 
     #[cold]
     fn queued(&self, ticket: Ticket) -> Queued {
-        Queued::new(self.empty_guard(), self.engine, ticket, self.identity)
+        Queued::new(self.terms(), ticket, self.identity)
     }
 
     #[inline]
@@ -183,29 +183,8 @@ impl<'a> Request<'a> {
         self.timeout.map_or(Wait::Forever, Wait::For)
     }
 
-    #[inline]
-    fn empty_guard(&self) -> Guard {
-        Guard::empty(self.engine, self.priority, self.deadlocks, self.fairness, self.upgrade_timeout)
-    }
-
-    /// Asks for the lock: makes the empty guard in `result` hold it or puts the error in its place,
-    /// or answers the ticket of a request that has queued.
-    ///
-    /// The guard is filled where it stays: moving it through several results costs more than the
-    /// lock itself, because a processor cannot forward eight-byte stores to sixteen-byte loads.
-    fn take(&self, wait: Wait, result: &mut Result<Guard, Error>) -> Option<Ticket> {
-        let Ok(guard) = result else { return None };
-        let error = match self.ask(wait, guard.place()) {
-            Ok(Some(ticket)) => return Some(ticket),
-            Ok(None) => guard.hold(self.identity).err()?,
-            Err(error) => error,
-        };
-        *result = Err(error);
-        None
-    }
-
-    #[inline]
-    fn ask(&self, wait: Wait, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+    /// Asks for the lock: `None` if `grant` was made, else the ticket of a request that has queued.
+    fn take(&self, wait: Wait, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
         let (owner, ancestors, label, may_hold): (_, &[u64], _, _) = match self.identity {
             Some(identity) => (identity.id, &identity.ancestors, identity.label.as_str(), identity.may_hold()),
             None => (0, &[], "", false),
@@ -235,19 +214,26 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Waits in this thread for a request that has queued.
     #[cold]
-    fn park(&self, ticket: Ticket) -> Result<Guard, Error> {
-        self.granted(Waiting::queued(self.engine, ticket, self.identity).park()?)
+    fn park(&self, ticket: Ticket) -> Result<Grant, Error> {
+        Waiting::queued(self.engine, ticket, self.identity).park()
     }
 
-    /// The guard of a request that has waited.
-    #[cold]
-    fn granted(&self, grant: Grant) -> Result<Guard, Error> {
-        let mut guard = self.empty_guard();
-        *guard.place() = grant;
-        guard.hold(self.identity)?;
-        Ok(guard)
+    /// The guard of a grant that was made; its owner knows of it.
+    #[inline]
+    fn guard(&self, grant: Grant) -> Result<Guard, Error> {
+        Guard::new(self.terms(), grant, self.identity)
+    }
+
+    #[inline]
+    fn terms(&self) -> Terms {
+        Terms {
+            engine: self.engine,
+            upgrade_timeout: self.upgrade_timeout,
+            priority: self.priority,
+            policy: self.deadlocks,
+            fairness: self.fairness,
+        }
     }
 }
 
@@ -291,12 +277,14 @@ impl Future for Acquire<'_> {
         if std::mem::replace(&mut self.begun, true) {
             return self.poll_again(context);
         }
-        let mut result = Ok(self.request.empty_guard());
-        if let Some(ticket) = self.request.take(self.request.wait(), &mut result) {
-            self.waiting = Some(Waiting::queued(self.request.engine, ticket, self.request.identity));
-            return self.poll_again(context);
+        let mut grant = Grant::NONE;
+        match self.request.take(self.request.wait(), &mut grant)? {
+            None => Poll::Ready(self.request.guard(grant)),
+            Some(ticket) => {
+                self.waiting = Some(Waiting::queued(self.request.engine, ticket, self.request.identity));
+                self.poll_again(context)
+            }
         }
-        Poll::Ready(result)
     }
 }
 
@@ -307,6 +295,6 @@ impl Acquire<'_> {
         let Some(waiting) = &mut self.waiting else { return Poll::Ready(Err(waiting::spent())) };
         let result = std::task::ready!(waiting.poll(context));
         self.waiting = None;
-        Poll::Ready(result.and_then(|grant| self.request.granted(grant)))
+        Poll::Ready(result.and_then(|grant| self.request.guard(grant)))
     }
 }

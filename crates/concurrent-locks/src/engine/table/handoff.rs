@@ -44,6 +44,18 @@ impl Table {
         if resource.waiters.load(Relaxed) == 0 {
             return Ok(());
         }
+        self.pass_on_to_waiters(locked, queue, now, fairness, wakes)
+    }
+
+    fn pass_on_to_waiters(
+        &self,
+        locked: &Locked<'_>,
+        queue: &Queue<'_>,
+        now: u64,
+        fairness: Fairness,
+        wakes: &mut Wakes,
+    ) -> Checked<()> {
+        let resource = queue.resource;
         let free = resource.readers.load(Relaxed) == 0 && resource.writers.load(Relaxed) == 0;
         if fairness == Fairness::Window && free {
             match resource.window.load(Relaxed) {
@@ -68,6 +80,7 @@ impl Table {
     }
 
     /// Whether a newcomer may take a lock that lies free for a head that is waking up.
+    #[inline]
     pub(super) fn may_enter_window(&self, queue: &Queue<'_>, ask: &Ask<'_>, now: u64) -> bool {
         let resource = queue.resource;
         ask.fairness == Fairness::Window
@@ -102,6 +115,10 @@ impl Table {
     /// Wakes whom a step granted, outside of the lock; goes on granting where the batch was full.
     #[inline]
     pub(super) fn deliver(&self, me: &Attachment, place: u32, bucket: u32, wakes: &Wakes) -> Result<(), Error> {
+        if wakes.is_empty() { Ok(()) } else { self.deliver_all(me, place, bucket, wakes) }
+    }
+
+    fn deliver_all(&self, me: &Attachment, place: u32, bucket: u32, wakes: &Wakes) -> Result<(), Error> {
         self.wake_all(me, wakes)?;
         let mut more = wakes.more;
         while more {

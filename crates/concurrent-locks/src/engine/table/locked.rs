@@ -143,17 +143,22 @@ impl Table {
         mut work: impl FnMut(&Locked<'_>) -> Checked<R>,
     ) -> Result<R, Error> {
         let locked = self.lock_bucket(me, index)?;
-        match work(&locked) {
-            Ok(result) => Ok(result),
-            Err(_) => self.repair(&locked, &mut work),
+        let mut is_second_try = false;
+        // One call in a loop, not two: so it is compiled into its place.
+        loop {
+            match work(&locked) {
+                Ok(result) => return Ok(result),
+                Err(violation) if is_second_try => return Err(violation.into()),
+                Err(_) => self.repair(&locked)?,
+            }
+            is_second_try = true;
         }
     }
 
     #[cold]
-    fn repair<R>(&self, locked: &Locked<'_>, work: &mut dyn FnMut(&Locked<'_>) -> Checked<R>) -> Result<R, Error> {
+    fn repair(&self, locked: &Locked<'_>) -> Checked<()> {
         self.count_damage();
-        self.rebuild(locked.index)?;
-        Ok(work(locked)?)
+        self.rebuild(locked.index)
     }
 
     pub(super) fn count_damage(&self) {

@@ -29,8 +29,11 @@ use crate::{
 const BATCH: usize = 16;
 
 /// Records whose waiters must be woken once the bucket is unlocked (nothing foreign runs under it).
+///
+/// All zeros when new, because every release makes one.
 pub(super) struct Wakes {
-    records: [(u32, Wake); BATCH],
+    records: [u32; BATCH],
+    wakes: [Wake; BATCH],
     count: usize,
     /// The walk stopped because the batch was full: there is more to grant.
     pub(super) more: bool,
@@ -38,14 +41,20 @@ pub(super) struct Wakes {
 
 impl Wakes {
     pub(super) fn new() -> Wakes {
-        Wakes { records: [(0, Wake::None); BATCH], count: 0, more: false }
+        Wakes { records: [0; BATCH], wakes: [Wake::None; BATCH], count: 0, more: false }
     }
 
     pub(super) fn push(&mut self, record: u32, wake: Wake) {
-        if let Some(place) = self.records.get_mut(self.count) {
-            *place = (record, wake);
+        if self.count < BATCH {
+            self.records[self.count] = record;
+            self.wakes[self.count] = wake;
             self.count += 1;
         }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     fn is_full(&self) -> bool {
@@ -53,7 +62,7 @@ impl Wakes {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, Wake)> + '_ {
-        self.records[..self.count].iter().copied()
+        self.records.into_iter().zip(self.wakes).take(self.count)
     }
 }
 

@@ -23,6 +23,7 @@ fn ask(name: &str, wait: Wait) -> Ask<'_> {
     Ask {
         name: Name::new(name).unwrap(),
         hint: None,
+        ancestors: &[],
         mode: Mode::Write,
         owner: owner::anonymous(),
         label: "",
@@ -92,7 +93,7 @@ fn a_grant_found_on_the_way_out_leaves_no_waker_behind() {
         }
     };
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    give_back(table, &table.park(&other).unwrap());
+    give_back(table, &table.park(&other, &mut || true).unwrap().unwrap());
 }
 
 /// The first who finds out that the table's file is gone has not asked for anything yet.

@@ -18,7 +18,7 @@ use super::{
     Table,
     attach::Attachment,
     history::Outcome,
-    layout::{Checked, Record},
+    layout::{Checked, Record, linked},
     locked::Locked,
     queue::{Own, Queue, Wakes},
     resources::Place,
@@ -70,29 +70,21 @@ impl Table {
     }
 
     /// Takes the lock, refuses, or queues.
-    #[inline]
     pub(super) fn acquire(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
-        self.acquire_trying(ask, grant, false)
-    }
-
-    fn acquire_trying(&self, ask: &Ask<'_>, grant: &mut Grant, is_second_try: bool) -> Result<Option<Ticket>, Error> {
         let me = self.me()?;
         let bucket = self.layout.bucket_of(ask.name.hash());
         super::memory::prefetch(self.layout.bucket(bucket)?);
+        if let Some(place) = ask.hint.and_then(|hint| linked(hint.load(Relaxed) as u32)) {
+            self.layout.prefetch_resource(place);
+        }
         let now = self.clock.now();
         // Before a record is taken: an error here must not keep one.
         self.check_in_place_sometimes(me, now)?;
         let index = self.take_record(me)?;
         let record = self.layout.record(index)?;
         let word = self.fill(me, record, ask, now);
-        match self.with_bucket(me, bucket, |locked| self.arrive(me, locked, index, record, word, ask, now)) {
+        match self.with_bucket(me, bucket, |locked| self.arrive(me, locked, index, record, word, ask, now, grant)) {
             Ok(Arrival::Granted) => {
-                grant.handle = handle(index, word);
-                grant.token = record.token.load(Relaxed);
-                grant.mode = ask.mode;
-                grant.waited = 0;
-                grant.since = now;
-                grant.owner = record.owner.load(Relaxed);
                 if self.is_watched(now) {
                     self.emit_record(EventKind::Grant, record, ask.mode, now, 0)?;
                 }
@@ -105,11 +97,8 @@ impl Table {
             }
             Ok(Arrival::Full) => {
                 self.return_record(me, index);
-                // What the dead held makes room.
-                if !is_second_try && self.reap_all(me)? > 0 {
-                    return self.acquire_trying(ask, grant, true);
-                }
-                Err(self.full())
+                // What the dead held makes room; there is an end to the dead.
+                if self.reap_all(me)? > 0 { self.acquire(ask, grant) } else { Err(self.full()) }
             }
             Err(error) => {
                 record.commit(word);
@@ -147,11 +136,15 @@ impl Table {
         word: Word,
         ask: &Ask<'_>,
         now: u64,
+        grant: &mut Grant,
     ) -> Checked<Arrival> {
         match record.word().state() {
             State::Free => {}
             // A second try after a rebuild, which linked what the first had committed.
-            State::Held => return Ok(Arrival::Granted),
+            State::Held => {
+                *grant = self.granted(handle(index, word), record);
+                return Ok(Arrival::Granted);
+            }
             State::Waiting => return Ok(Arrival::Queued),
         }
         let place = match self.find_or_make(me, locked, ask.name, ask.hint)? {
@@ -181,6 +174,12 @@ impl Table {
             record.commit(word.with(State::Held, ask.mode));
             queue.link_holder(index, record, ask.mode)?;
             self.tally_grant(queue.resource, ask.mode, 0);
+            // Before the unlock, which drains the stores: whoever moves the grant then need not wait for them.
+            grant.handle = handle(index, word);
+            grant.token = token;
+            grant.mode = ask.mode;
+            grant.since = now;
+            grant.owner = record.owner.load(Relaxed);
             return Ok(Arrival::Granted);
         }
         if matches!(ask.wait, Wait::No | Wait::For(Duration::ZERO)) {
