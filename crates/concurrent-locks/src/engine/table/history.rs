@@ -8,7 +8,7 @@ use std::sync::atomic::{
 
 use super::{
     Table,
-    layout::{Checked, Detail, OPERATIONS_KEPT, Record, Resource, Tally, linked},
+    layout::{Checked, Detail, Mishaps, OPERATIONS_KEPT, Record, Resource, Tally, linked},
 };
 use crate::{engine::Ending, histogram, mode::Mode};
 
@@ -36,13 +36,10 @@ impl Outcome {
 }
 
 impl Tally {
-    pub(super) fn reset(&self) {
+    fn reset(&self) {
         for word in [
             &self.acquisitions,
             &self.releases,
-            &self.timeouts,
-            &self.errors,
-            &self.deadlocks,
             &self.wait_sum,
             &self.wait_min,
             &self.wait_max,
@@ -52,6 +49,21 @@ impl Tally {
         ] {
             word.store(0, Relaxed);
         }
+    }
+}
+
+impl Mishaps {
+    fn reset(&self) {
+        for word in [&self.timeouts, &self.errors, &self.deadlocks] {
+            word.store(0, Relaxed);
+        }
+    }
+}
+
+impl Resource {
+    pub(super) fn reset_counters(&self) {
+        self.tallies.iter().for_each(Tally::reset);
+        self.mishaps.iter().for_each(Mishaps::reset);
     }
 }
 
@@ -119,7 +131,7 @@ impl Table {
         take_in(&tally.hold_sum, &tally.hold_min, &tally.hold_max, earlier, hold);
         let failed = ending == Ending::Panicked;
         if failed {
-            add(&tally.errors, 1);
+            add(&resource.mishaps[mode as usize].errors, 1);
         }
         let Some(detail) = self.detail_of(resource) else { return };
         let count = &detail.holds[mode as usize][histogram::bucket_of(hold)];
@@ -140,14 +152,14 @@ impl Table {
         waited: u64,
         outcome: Outcome,
     ) {
-        let tally = &resource.tallies[mode as usize];
+        let mishaps = &resource.mishaps[mode as usize];
         if outcome == Outcome::TimedOut {
-            add(&tally.timeouts, 1);
+            add(&mishaps.timeouts, 1);
         } else {
-            add(&tally.errors, 1);
+            add(&mishaps.errors, 1);
         }
         if outcome == Outcome::Deadlock {
-            add(&tally.deadlocks, 1);
+            add(&mishaps.deadlocks, 1);
         }
         if let (Some(detail), Some(record)) = (self.detail_of(resource), record) {
             let pid = self.layout.slot(record.word().slot()).map_or(0, |slot| slot.pid.load(Relaxed));
@@ -156,7 +168,7 @@ impl Table {
     }
 
     pub(super) fn reset_history(&self, resource: &Resource) {
-        resource.tallies.iter().for_each(Tally::reset);
+        resource.reset_counters();
         if let Some(detail) = self.detail_of(resource) {
             detail.reset();
         }

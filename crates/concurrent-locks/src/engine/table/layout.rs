@@ -24,11 +24,13 @@ use crate::histogram;
 /// First bytes of a table.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"locktabl");
 /// Raised whenever a struct below changes.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 pub(super) const LABEL_WORDS: usize = 5;
 pub(super) const NOTE_WORDS: usize = 10;
 pub(super) const NAME_WORDS: usize = 32;
+/// How many places a bucket remembers.
+pub(super) const PLACES_KNOWN: usize = 5;
 pub(super) const RECORDS_PER_CHUNK: u32 = 16;
 pub(super) const OPERATIONS_KEPT: u64 = 100;
 pub(super) const MAILBOX: u32 = 64;
@@ -71,17 +73,38 @@ impl<const WORDS: usize> Text<WORDS> {
     #[inline]
     pub(super) fn is(&self, bytes: &[u8]) -> bool {
         let (whole, rest) = bytes.as_chunks::<8>();
-        let word = |index: usize| self.0.get(index).map(|word| word.load(Relaxed));
-        if !whole.iter().enumerate().all(|(index, bytes)| word(index) == Some(u64::from_le_bytes(*bytes))) {
+        let Some(words) = self.0.get(..whole.len() + usize::from(!rest.is_empty())) else { return false };
+        if words.iter().zip(whole).any(|(word, bytes)| word.load(Relaxed) != u64::from_le_bytes(*bytes)) {
             return false;
         }
-        if rest.is_empty() {
-            return true;
+        let Some(word) = words.get(whole.len()) else { return true };
+        // No copy into eight zeroed bytes: loading a word that was just stored in parts is slow.
+        let last = match bytes.last_chunk::<8>() {
+            Some(bytes) => u64::from_le_bytes(*bytes) >> (64 - 8 * rest.len()),
+            None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        word.load(Relaxed) & (u64::MAX >> (64 - 8 * rest.len())) == last
+    }
+}
+
+#[cfg(test)]
+mod text_tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_itself_and_nothing_else() {
+        let text = Text::<4>(std::array::from_fn(|_| AtomicU64::new(u64::MAX)));
+        let bytes = "abcdefghijklmnopqrstuvwxyzABCDEF";
+        for len in 0..=32 {
+            text.store(&bytes[..len]);
+            assert!(text.is(bytes[..len].as_bytes()), "{len}");
+            for changed in 0..len {
+                let mut other = bytes[..len].as_bytes().to_vec();
+                other[changed] = b'!';
+                assert!(!text.is(&other), "{len}, byte {changed}");
+            }
         }
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        let mask = u64::MAX >> (64 - 8 * rest.len());
-        word(whole.len()).is_some_and(|word| word & mask == u64::from_le_bytes(last))
+        assert!(!text.is(&[b'x'; 33]), "longer than there is room for");
     }
 }
 
@@ -170,6 +193,8 @@ pub(super) struct Bucket {
     pub(super) counter: AtomicU64,
     /// The latest arrival: arrivals never decrease within a bucket, see [`crate::grant::Rank::of`].
     pub(super) last_arrival: AtomicU64,
+    /// Where names of this bucket were found lately: high half of the name's hash, resource. Only hints.
+    pub(super) known: [AtomicU64; PLACES_KNOWN],
 }
 
 /// A named thing. The queue is one list: holders first, then waiters in rank order.
@@ -192,23 +217,30 @@ pub(super) struct Resource {
     pub(super) name_len: AtomicU32,
     pub(super) spare: AtomicU32,
     pub(super) tallies: [Tally; 2],
+    pub(super) mishaps: [Mishaps; 2],
     pub(super) name: Text<NAME_WORDS>,
 }
 
-/// Counters and times (nanoseconds) of one mode, written under the bucket lock.
-#[repr(C)]
+/// Counters and times (nanoseconds) of one mode, written under the bucket lock: what every request
+/// counts, on one cache line.
+#[repr(C, align(64))]
 pub(super) struct Tally {
     pub(super) acquisitions: AtomicU64,
     pub(super) releases: AtomicU64,
-    pub(super) timeouts: AtomicU64,
-    pub(super) errors: AtomicU64,
-    pub(super) deadlocks: AtomicU64,
     pub(super) wait_sum: AtomicU64,
     pub(super) wait_min: AtomicU64,
     pub(super) wait_max: AtomicU64,
     pub(super) hold_sum: AtomicU64,
     pub(super) hold_min: AtomicU64,
     pub(super) hold_max: AtomicU64,
+}
+
+/// What seldom happens to requests of one mode, written under the bucket lock.
+#[repr(C)]
+pub(super) struct Mishaps {
+    pub(super) timeouts: AtomicU64,
+    pub(super) errors: AtomicU64,
+    pub(super) deadlocks: AtomicU64,
     pub(super) spare: AtomicU64,
 }
 
@@ -300,6 +332,7 @@ shared!(Header, Slot, Bucket, Resource, Record, Detail, EventSlot, Order, Atomic
 const _: () = {
     assert!(size_of::<Bucket>() == 64);
     assert!(size_of::<Resource>() == 512);
+    assert!(size_of::<Tally>() == 64);
     assert!(size_of::<Record>() == 256);
     assert!(size_of::<Slot>() == 512);
     assert!(size_of::<Header>() <= 4096);
@@ -385,11 +418,10 @@ impl Layout {
         Ok(unsafe { self.mapping.at_unchecked(region + index as usize * size_of::<T>()) })
     }
 
+    #[inline]
     pub(super) fn header(&self) -> &Header {
-        match self.mapping.at(0) {
-            Some(header) => header,
-            None => unreachable!("a layout is larger than its header (Layout::new)"),
-        }
+        // SAFETY: a layout is larger than its header (`Layout::new`), and offset 0 is aligned (M1).
+        unsafe { self.mapping.at_unchecked(0) }
     }
 
     pub(super) fn slot(&self, index: u32) -> Checked<&Slot> {
@@ -429,6 +461,9 @@ impl Layout {
             super::memory::prefetch(&resource.tallies[0]);
             super::memory::prefetch(&resource.tallies[1]);
             super::memory::prefetch(&resource.name);
+            if let Ok(owner) = self.resource_owner(index) {
+                super::memory::prefetch(owner);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{
 use super::{
     Table,
     attach::Attachment,
-    layout::{Checked, Resource, Violation, linked},
+    layout::{Checked, PLACES_KNOWN, Resource, Violation, linked},
     locked::Locked,
     short_lock,
 };
@@ -25,6 +25,34 @@ impl Table {
     /// The resource of a name in a locked bucket.
     #[inline]
     pub(super) fn find(&self, locked: &Locked<'_>, name: Name<'_>) -> Checked<Option<u32>> {
+        for known in &locked.bucket.known {
+            let known = known.load(Relaxed);
+            if known >> 32 == name.hash() >> 32
+                && let Some(index) = linked(known as u32)
+            {
+                self.layout.prefetch_resource(index);
+                if self.is_at(locked, index, name) {
+                    return Ok(Some(index));
+                }
+            }
+        }
+        let found = self.search(locked, name)?;
+        if let Some(index) = found {
+            remember(locked, index, name);
+        }
+        Ok(found)
+    }
+
+    /// Whether a remembered place still is this name's. A hint is never trusted: it may be of long ago.
+    #[inline]
+    fn is_at(&self, locked: &Locked<'_>, index: u32, name: Name<'_>) -> bool {
+        self.layout.resource_owner(index).is_ok_and(|owner| owner.load(Relaxed) == locked.index + 1)
+            && self.layout.resource(index).is_ok_and(|resource| is_named(resource, name))
+    }
+
+    /// The resource of a name, by the bucket's chain.
+    #[cold]
+    fn search(&self, locked: &Locked<'_>, name: Name<'_>) -> Checked<Option<u32>> {
         let mut next = locked.bucket.first_resource.load(Relaxed);
         for _ in 0..=self.layout.geometry().resources {
             let Some(index) = linked(next) else { return Ok(None) };
@@ -48,8 +76,7 @@ impl Table {
         hint: Option<&AtomicU64>,
     ) -> Checked<Place> {
         if let Some(index) = hint.and_then(|hint| linked(hint.load(Relaxed) as u32))
-            && self.layout.resource_owner(index)?.load(Relaxed) == locked.index + 1
-            && is_named(self.layout.resource(index)?, name)
+            && self.is_at(locked, index, name)
         {
             return Ok(Place::At(index));
         }
@@ -75,6 +102,7 @@ impl Table {
         // T2: from here on a rebuild keeps it; before, it frees it.
         resource.name_len.store(name.bytes().len() as u32, Release);
         locked.bucket.first_resource.store(index + 1, Relaxed);
+        remember(locked, index, name);
         Ok(Place::At(index))
     }
 
@@ -158,6 +186,14 @@ impl Table {
     }
 }
 
+/// Makes the bucket remember a place: where nothing is remembered yet, else in the place of another.
+fn remember(locked: &Locked<'_>, index: u32, name: Name<'_>) {
+    let known = &locked.bucket.known;
+    let unused = known.iter().find(|known| known.load(Relaxed) == 0);
+    let entry = unused.unwrap_or(&known[index as usize % PLACES_KNOWN]);
+    entry.store(name.hash() >> 32 << 32 | u64::from(index + 1), Relaxed);
+}
+
 #[inline]
 fn is_named(resource: &Resource, name: Name<'_>) -> bool {
     resource.hash.load(Relaxed) == name.hash()
@@ -174,7 +210,7 @@ impl Resource {
             count.store(0, Relaxed);
         }
         self.window_opened.store(0, Relaxed);
-        self.tallies.iter().for_each(super::layout::Tally::reset);
+        self.reset_counters();
     }
 
     /// The name, read without a lock: may be torn while the entry is reused.

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Table,
     history::Outcome,
-    layout::{Detail, OPERATIONS_KEPT, Tally, linked},
+    layout::{Detail, Mishaps, OPERATIONS_KEPT, Tally, linked},
     view::{Seen, Times, label_text, millis, seconds},
     word::State,
 };
@@ -32,8 +32,8 @@ impl Table {
             // allocation there: the histograms are copied as they are.
             let mut tallies = [Numbers::default(), Numbers::default()];
             self.with_bucket(me, bucket, |_| {
-                for (numbers, tally) in tallies.iter_mut().zip(&resource.tallies) {
-                    *numbers = Numbers::of(tally);
+                for (numbers, mode) in tallies.iter_mut().zip(Mode::ALL) {
+                    *numbers = Numbers::of(&resource.tallies[mode as usize], &resource.mishaps[mode as usize]);
                 }
                 Ok(())
             })?;
@@ -122,14 +122,14 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn of(tally: &Tally) -> Numbers {
+    fn of(tally: &Tally, mishaps: &Mishaps) -> Numbers {
         let get = |word: &std::sync::atomic::AtomicU64| word.load(Relaxed);
         Numbers {
             acquisitions: get(&tally.acquisitions),
             releases: get(&tally.releases),
-            timeouts: get(&tally.timeouts),
-            errors: get(&tally.errors),
-            deadlocks: get(&tally.deadlocks),
+            timeouts: get(&mishaps.timeouts),
+            errors: get(&mishaps.errors),
+            deadlocks: get(&mishaps.deadlocks),
             wait: [get(&tally.wait_sum), get(&tally.wait_min), get(&tally.wait_max)],
             hold: [get(&tally.hold_sum), get(&tally.hold_min), get(&tally.hold_max)],
         }
