@@ -1,0 +1,166 @@
+"""Deadlocks between tasks, between threads, and between both: one side is told, the other goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+
+import pytest
+from concurrent_locks import DeadlockError, LockManager
+from facts import is_free
+from holders import Caller
+
+
+def assert_one_side_was_told(outcomes: list[object], a: str, b: str) -> None:
+    errors = [each for each in outcomes if isinstance(each, DeadlockError)]
+    assert len(errors) == 1 and outcomes.count("done") == 1, outcomes
+    (error,) = errors
+    assert not isinstance(error, TimeoutError)
+    assert isinstance(error, RuntimeError)
+    assert {link["waits_for"] for link in error.cycle} == {a, b}
+    assert all(link["label"] for link in error.cycle)
+    assert a in str(error) and b in str(error)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.cycle) == (str(error), error.cycle)
+
+
+async def test_between_two_tasks(manager: LockManager, name: str) -> None:
+    a, b = name + "-a", name + "-b"
+    both_hold = asyncio.Barrier(2)
+
+    async def take(first: str, second: str) -> str:
+        async with manager.write_lock(first):
+            await both_hold.wait()
+            async with manager.write_lock(second, timeout=None):
+                return "done"
+
+    outcomes = await asyncio.gather(take(a, b), take(b, a), return_exceptions=True)
+    assert_one_side_was_told(outcomes, a, b)
+    assert is_free(manager, a) and is_free(manager, b)
+
+
+def test_between_two_threads(manager: LockManager, name: str) -> None:
+    a, b = name + "-a", name + "-b"
+    both_hold = threading.Barrier(2)
+
+    def take(first: str, second: str) -> object:
+        try:
+            with manager.write_lock(first):
+                both_hold.wait()
+                with manager.write_lock(second, timeout=None):
+                    return "done"
+        except DeadlockError as error:
+            return error
+
+    callers = [Caller(take, a, b), Caller(take, b, a)]
+    assert_one_side_was_told([caller.result() for caller in callers], a, b)
+
+
+def test_between_a_task_and_a_thread(manager: LockManager, name: str) -> None:
+    a, b = name + "-a", name + "-b"
+    both_hold = threading.Barrier(2)
+
+    def in_a_thread() -> object:
+        try:
+            with manager.write_lock(a):
+                both_hold.wait()
+                with manager.write_lock(b, timeout=None):
+                    return "done"
+        except DeadlockError as error:
+            return error
+
+    def in_a_task() -> object:
+        async def take() -> str:
+            async with manager.write_lock(b):
+                await asyncio.to_thread(both_hold.wait)
+                async with manager.write_lock(a, timeout=None):
+                    return "done"
+
+        try:
+            return asyncio.run(take())
+        except DeadlockError as error:
+            return error
+
+    callers = [Caller(in_a_thread), Caller(in_a_task)]
+    assert_one_side_was_told([caller.result() for caller in callers], a, b)
+
+
+async def test_of_three(manager: LockManager, name: str) -> None:
+    names = [f"{name}-{number}" for number in range(3)]
+    all_hold = asyncio.Barrier(3)
+
+    async def take(number: int) -> str:
+        async with manager.write_lock(names[number]):
+            await all_hold.wait()
+            async with manager.write_lock(names[(number + 1) % 3], timeout=None):
+                return "done"
+
+    outcomes = await asyncio.gather(*(take(number) for number in range(3)), return_exceptions=True)
+    errors = [each for each in outcomes if isinstance(each, DeadlockError)]
+    assert len(errors) == 1 and outcomes.count("done") == 2, outcomes
+    assert len(errors[0].cycle) == 3
+
+
+async def test_the_least_urgent_is_the_victim(manager: LockManager, name: str) -> None:
+    a, b = name + "-a", name + "-b"
+    both_hold = asyncio.Barrier(2)
+
+    async def take(first: str, second: str, priority: int) -> str:
+        async with manager.write_lock(first):
+            await both_hold.wait()
+            async with manager.write_lock(second, timeout=None, priority=priority):
+                return "done"
+
+    outcomes = await asyncio.gather(take(a, b, 5), take(b, a, -5), return_exceptions=True)
+    assert outcomes[0] == "done" and isinstance(outcomes[1], DeadlockError)
+
+
+async def test_two_tasks_of_one_loop_that_do_not_deadlock(manager: LockManager, name: str) -> None:
+    """Detection goes by task, not by thread: here nobody waits in a circle."""
+    a, b = name + "-a", name + "-b"
+
+    async def take(number: int) -> str:
+        async with manager.write_lock(a):
+            await asyncio.sleep(0)
+            async with manager.write_lock(b):
+                await asyncio.sleep(0)
+                return "done"
+
+    assert await asyncio.gather(*(take(number) for number in range(20))) == ["done"] * 20
+
+
+async def test_a_writer_inside_its_own_read_is_told(manager: LockManager, name: str) -> None:
+    """It cannot be granted while the same task reads beside another reader that does the same."""
+    both_hold = asyncio.Barrier(2)
+
+    async def read_then_write() -> str:
+        async with manager.read_lock(name):
+            await both_hold.wait()
+            async with manager.write_lock(name, timeout=None):
+                return "done"
+
+    outcomes = await asyncio.gather(read_then_write(), read_then_write(), return_exceptions=True)
+    assert any(isinstance(each, DeadlockError) for each in outcomes), outcomes
+    assert is_free(manager, name)
+
+
+async def test_entries_of_suspects(manager: LockManager, name: str) -> None:
+    """A wait that is longer than the threshold is listed, in the shape of the old module and with its cycle."""
+    async with manager.write_lock(name, owner="agent-1"):
+        waiting = asyncio.create_task(manager.write_lock(name, timeout=60.0, owner="agent-2").acquire_async())
+        while manager.get_lock_status(name)["pending_requests"] == 0:
+            await asyncio.sleep(0.001)
+        entries = [each for each in await manager.detect_deadlocks(threshold=0.0) if each["resource"] == name]
+        waiting.cancel()
+        await asyncio.wait({waiting})
+    (entry,) = entries
+    assert entry["requester"] == "agent-2"
+    assert entry["lock_type"] == "write"
+    assert entry["wait_time_seconds"] >= 0
+    assert entry["timeout"] == pytest.approx(60.0)
+    assert entry["current_writer"] == "agent-1"
+    assert entry["current_readers"] == []
+    assert entry["pending_writes"] == 1
+    assert isinstance(entry["request_id"], str)
+    assert entry["cycle"] == []
