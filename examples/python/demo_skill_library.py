@@ -49,9 +49,9 @@ async def main() -> None:
         print(f"{AGENTS} processes recorded {shared.uses} uses and {AGENTS} skills; none was lost")
 
         retriever = SkillRetriever()
-        retriever.index("log in", "fill the form of a web site with name and password")
-        retriever.index("book a flight", "search flights and pay with a card")
-        found = retriever.retrieve("which form wants my password?")
+        await retriever.index("log in", "fill the form of a web site with name and password")
+        await retriever.index("book a flight", "search flights and pay with a card")
+        found = await retriever.retrieve("which form wants my password?")
         print(f"Found for a question about passwords: {found[0][0]!r} ({found[0][1]:.2f})")
         assert found[0][0] == "log in"
 

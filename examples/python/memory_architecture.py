@@ -26,7 +26,7 @@ class EpisodicMemoryStore:
         async with aiosqlite.connect(self.db_path) as db:
             await db.execute("CREATE TABLE IF NOT EXISTS episodes (id INTEGER PRIMARY KEY, task TEXT, outcome TEXT)")
 
-    @write_lock("episodic_db:{self.db_path.name}")
+    @write_lock("episodic_db:{self.db_path.name}", timeout=15.0, note="add_episode")
     async def add_episode(self, task: str, outcome: str) -> int:
         """Numbers an episode by how many there are: two that count at once would give one number twice."""
         async with aiosqlite.connect(self.db_path) as db:
@@ -58,7 +58,10 @@ class SemanticMemoryStore:
 
     async def add_fact(self, fact: str) -> None:
         """Counts how often a fact was seen."""
-        async with self._lock_manager.write_lock(self._resource_name), aiosqlite.connect(self.db_path) as db:
+        async with (
+            self._lock_manager.write_lock(self._resource_name, timeout=15.0, note="add_fact"),
+            aiosqlite.connect(self.db_path) as db,
+        ):
             row = await (await db.execute("SELECT seen FROM facts WHERE fact = ?", (fact,))).fetchone()
             seen = row[0] if row else 0
             await db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (fact, seen + 1))
@@ -81,7 +84,7 @@ class SkillMemoryStore:
         with closing(sqlite3.connect(self.db_path)) as db, db:
             db.execute("CREATE TABLE IF NOT EXISTS skills (skill TEXT PRIMARY KEY, uses INTEGER, successes INTEGER)")
 
-    @write_lock("skill_db:{self.db_path.name}")
+    @write_lock("skill_db:{self.db_path.name}", timeout=15.0, note="record_use")
     def record_use(self, skill: str, success: bool) -> None:
         with closing(sqlite3.connect(self.db_path)) as db, db:
             row = db.execute("SELECT uses, successes FROM skills WHERE skill = ?", (skill,)).fetchone()
@@ -90,6 +93,6 @@ class SkillMemoryStore:
 
     @read_lock("skill_db:{self.db_path.name}")
     def success_rate(self, skill: str) -> float:
-        with closing(sqlite3.connect(self.db_path)) as db:
+        with closing(sqlite3.connect(self.db_path)) as db, db:
             row = db.execute("SELECT uses, successes FROM skills WHERE skill = ?", (skill,)).fetchone()
             return row[1] / row[0] if row else 0.0

@@ -69,7 +69,10 @@ class SkillLibrary:
     async def _change(self) -> AsyncIterator[None]:
         """Alone in this process and among all that share the file; what others wrote meanwhile is seen."""
         locks = self._lock_manager
-        async with locks.write_lock("skill_library"), locks.distributed_lock("skill_library:file"):
+        async with (
+            locks.write_lock("skill_library", timeout=15.0, note="a change of the file"),
+            locks.distributed_lock("skill_library:file", timeout=10.0),
+        ):
             self._read_file()
             yield
             self._write_file()
@@ -98,7 +101,7 @@ def embed(text: str, dimensions: int = 4096) -> Vector:
 class SkillRetriever:
     """Finds skills whose description is like a question: a vector index, searched by cosine.
 
-    Lock: `skill_retriever:<collection>`. Plain methods, for threads (`asyncio.to_thread` in async code).
+    Lock: `skill_retriever:<collection>`.
     """
 
     def __init__(self, collection: str = "skills") -> None:
@@ -106,15 +109,15 @@ class SkillRetriever:
         self._vectors: dict[str, Vector] = {}
 
     @write_lock("skill_retriever:{self.collection}")
-    def index(self, name: str, description: str) -> None:
+    async def index(self, name: str, description: str) -> None:
         self._vectors[name] = embed(description)
 
     @write_lock("skill_retriever:{self.collection}")
-    def remove(self, name: str) -> None:
+    async def remove(self, name: str) -> None:
         self._vectors.pop(name, None)
 
     @read_lock("skill_retriever:{self.collection}")
-    def retrieve(self, question: str, limit: int = 3) -> list[tuple[str, float]]:
+    async def retrieve(self, question: str, limit: int = 3) -> list[tuple[str, float]]:
         wanted = embed(question)
         scores = [
             (name, sum(weight * vector.get(dimension, 0.0) for dimension, weight in wanted.items()))
