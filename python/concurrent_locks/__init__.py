@@ -1,0 +1,70 @@
+"""Named, fair read/write locks for tasks, threads and processes.
+
+``async with get_lock_manager().read_lock("episodic_db"):`` holds a lock together with other readers,
+``write_lock`` alone; both work with a plain ``with`` too. ``distributed_lock`` reaches across processes
+wherever it is used; with ``CONCURRENT_LOCKS_URL=host:`` in the environment, all of them do.
+"""
+
+import logging
+
+from .decorators import distributed_lock, read_lock, write_lock
+from .distributed import DistributedGuard, DistributedLock
+from .errors import (
+    DeadlockError,
+    InvalidNameError,
+    LockEngineError,
+    LockError,
+    LockLostError,
+    LockTableFullError,
+    LockTimeoutError,
+    UnsupportedError,
+)
+from .guard import Guard, GuardAll
+from .manager import LockManager, get_lock_manager
+from .rwlock import AsyncRWLock
+from .shapes import (
+    DEADLOCK_CHECK_INTERVAL,
+    DEADLOCK_TIMEOUT,
+    DEFAULT_DISTRIBUTED_TIMEOUT,
+    DEFAULT_READ_TIMEOUT,
+    DEFAULT_WRITE_TIMEOUT,
+    LOCK_DIR,
+    LockRequest,
+    LockStatistics,
+    LockStatus,
+    LockType,
+)
+
+__all__ = [
+    "DEADLOCK_CHECK_INTERVAL",
+    "DEADLOCK_TIMEOUT",
+    "DEFAULT_DISTRIBUTED_TIMEOUT",
+    "DEFAULT_READ_TIMEOUT",
+    "DEFAULT_WRITE_TIMEOUT",
+    "LOCK_DIR",
+    "AsyncRWLock",
+    "DeadlockError",
+    "DistributedGuard",
+    "DistributedLock",
+    "Guard",
+    "GuardAll",
+    "InvalidNameError",
+    "LockEngineError",
+    "LockError",
+    "LockLostError",
+    "LockManager",
+    "LockRequest",
+    "LockStatistics",
+    "LockStatus",
+    "LockTableFullError",
+    "LockTimeoutError",
+    "LockType",
+    "UnsupportedError",
+    "distributed_lock",
+    "get_lock_manager",
+    "read_lock",
+    "write_lock",
+]
+
+# Who does not configure logging hears nothing: errors say the same.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

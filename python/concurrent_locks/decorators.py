@@ -1,0 +1,154 @@
+"""Decorators that hold a lock while a function runs.
+
+They go on plain functions, ``async def``, generators and async generators (held from the first step to
+the last), and under ``@staticmethod`` and ``@classmethod``. What they decorate keeps its signature.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+from .distributed import DistributedGuard
+from .guard import Guard
+from .manager import LockManager, get_lock_manager
+from .shapes import DEFAULT_DISTRIBUTED_TIMEOUT, DEFAULT_READ_TIMEOUT, DEFAULT_WRITE_TIMEOUT
+from .template import compile_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ResourceName = str | Callable[..., str]
+"""A name, a template such as ``"db:{self.path.name}"``, or a function of the call's arguments."""
+
+
+class _Lock(Protocol):
+    """An unbound ``LockManager.read_lock`` or one of its like."""
+
+    def __call__(
+        self,
+        manager: LockManager,
+        resource_name: str,
+        timeout: float | None,
+        /,
+        *,
+        priority: int,
+        owner: str | None,
+        note: str | None,
+    ) -> Guard | DistributedGuard: ...
+
+
+def read_lock(
+    resource_name: ResourceName,
+    timeout: float | None = DEFAULT_READ_TIMEOUT,
+    *,
+    priority: int = 0,
+    owner: str | None = None,
+    note: str | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Hold a lock together with other readers while the decorated function runs."""
+    return _holding(LockManager.read_lock, resource_name, timeout, priority, owner, note)
+
+
+def write_lock(
+    resource_name: ResourceName,
+    timeout: float | None = DEFAULT_WRITE_TIMEOUT,
+    *,
+    priority: int = 0,
+    owner: str | None = None,
+    note: str | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Hold a lock alone while the decorated function runs."""
+    return _holding(LockManager.write_lock, resource_name, timeout, priority, owner, note)
+
+
+def distributed_lock(
+    resource_name: ResourceName,
+    timeout: float | None = DEFAULT_DISTRIBUTED_TIMEOUT,
+    *,
+    priority: int = 0,
+    owner: str | None = None,
+    note: str | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Hold a lock alone, across processes, while the decorated function runs."""
+    return _holding(LockManager.distributed_lock, resource_name, timeout, priority, owner, note)
+
+
+def _holding(
+    lock: _Lock,
+    resource_name: ResourceName,
+    timeout: float | None,
+    priority: int,
+    owner: str | None,
+    note: str | None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if isinstance(function, (staticmethod, classmethod)):
+            raise TypeError("put the lock under @staticmethod or @classmethod, not above it")
+        name = compile_name(resource_name, function)
+
+        def guard(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Guard | DistributedGuard:
+            called = name if isinstance(name, str) else name(args, kwargs)
+            return lock(get_lock_manager(), called, timeout, priority=priority, owner=owner, note=note)
+
+        return cast("Callable[P, R]", _wrap(function, guard))
+
+    return decorate
+
+
+def _wrap(
+    function: Callable[..., Any], guard: Callable[[tuple[Any, ...], dict[str, Any]], Guard | DistributedGuard]
+) -> Callable[..., Any]:
+    """A function of the same kind that holds the lock while the function runs."""
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def async_generator(*args: Any, **kwargs: Any) -> Any:
+            async with guard(args, kwargs):
+                inner = function(*args, **kwargs)
+                try:
+                    step = inner.__anext__()
+                    while True:
+                        try:
+                            yielded = await step
+                        except StopAsyncIteration:
+                            return
+                        try:
+                            sent = cast("Any", (yield yielded))
+                        except GeneratorExit:
+                            raise
+                        except BaseException as raised:
+                            step = inner.athrow(raised)
+                        else:
+                            step = inner.asend(sent)
+                finally:
+                    await inner.aclose()
+
+        return async_generator
+
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generator(*args: Any, **kwargs: Any) -> Any:
+            with guard(args, kwargs):
+                return cast("Any", (yield from function(*args, **kwargs)))
+
+        return generator
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            async with guard(args, kwargs):
+                return await function(*args, **kwargs)
+
+        return coroutine
+
+    @functools.wraps(function)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        with guard(args, kwargs):
+            return function(*args, **kwargs)
+
+    return plain

@@ -1,0 +1,312 @@
+"""Distributed locks: exclusion across processes, wherever the rest of the locks reach.
+
+A distributed lock is a write lock of an engine that all processes share: the manager's own, or
+``host:`` if that reaches this process only. Two holds of one name exclude each other even in one
+thread or task, where read and write locks would be re-entered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import _core, shapes
+from .errors import LockTimeoutError
+from .guard import Guard, Timeout
+from .shapes import DEFAULT_DISTRIBUTED_TIMEOUT, LockType
+from .statistics import Collector
+
+if TYPE_CHECKING:
+    from .manager import LockManager
+
+logger = logging.getLogger("concurrent_locks")
+
+statistics = Collector("distributed")
+"""Counts the distributed locks of this process."""
+
+_claims: dict[tuple[str, str, str], DistributedGuard] = {}
+"""Engine, owner and name: the one guard that asks, or holds, in the owner's name. See ``_ask``."""
+
+
+class DistributedLock:
+    """The distributed lock of one name. Two of these with one name exclude each other.
+
+    Can be shared by threads, tasks and processes: whoever locks gets a guard of its own.
+    """
+
+    def __init__(self, resource_name: str, *, manager: LockManager | None = None) -> None:
+        self.resource_name = resource_name
+        self._manager = manager
+
+    @property
+    def manager(self) -> LockManager:
+        """The manager on whose engine it is: one that reaches across processes."""
+        from .manager import LockManager, get_lock_manager
+
+        manager = self._manager or get_lock_manager()
+        return manager if manager.across_processes else LockManager("host:")
+
+    @property
+    def lock_file_path(self) -> Path:
+        """A file that tells who holds the lock, while it is held.
+
+        It is for people and monitoring. What excludes others is the engine, whatever becomes of the file.
+        """
+        return shapes.LOCK_DIR / f"{_file_name(self.resource_name)}.lock"
+
+    def lock(
+        self,
+        timeout: float | None = DEFAULT_DISTRIBUTED_TIMEOUT,
+        *,
+        priority: int = 0,
+        owner: str | None = None,
+        note: str | None = None,
+    ) -> DistributedGuard:
+        """Make a guard that holds it while it is entered, with ``with`` or ``async with``."""
+        return DistributedGuard(self, timeout, priority, owner, note)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.resource_name, self._manager)
+
+    def __repr__(self) -> str:
+        return f"DistributedLock({self.resource_name!r})"
+
+
+def _restore(resource_name: str, manager: LockManager | None) -> DistributedLock:
+    """Unpickle a lock."""
+    return DistributedLock(resource_name, manager=manager)
+
+
+def _file_name(resource_name: str) -> str:
+    """A file name for a lock, another one for every lock."""
+    plain = re.sub(r"[^\w.-]", "_", resource_name, flags=re.ASCII)[:100]
+    if plain == resource_name and not plain.startswith("."):
+        return plain
+    return f"{plain.lstrip('.')}-{hashlib.sha256(resource_name.encode()).hexdigest()[:8]}"
+
+
+class DistributedGuard:
+    """A request for a distributed lock, which holds it while it is entered. Made by :meth:`DistributedLock.lock`."""
+
+    mode = LockType.DISTRIBUTED
+
+    def __init__(
+        self, lock: DistributedLock, timeout: float | None, priority: int, owner: str | None, note: str | None
+    ) -> None:
+        self._lock = lock
+        self._timeout = timeout
+        self._priority = priority
+        self._owner = owner
+        self._note = note
+        self._guard: Guard | None = None
+        self._claim: tuple[str, str, str] | None = None
+        self._marker: Path | None = None
+        self._pid = 0
+        # Bad arguments are told here, not when it is entered.
+        self._ask(lock.manager, timeout, None)
+
+    @property
+    def resource_name(self) -> str:
+        """The lock's name."""
+        return self._lock.resource_name
+
+    @property
+    def token(self) -> int:
+        """The fencing token: it only grows, from holder to holder. Only while it is held."""
+        return self._held().token
+
+    @property
+    def waited(self) -> float:
+        """How many seconds the request waited. Only while it is held."""
+        return self._held().waited
+
+    @property
+    def owner(self) -> str | None:
+        """Who holds it: the task, the thread, or the name given."""
+        return self._guard.owner if self._guard is not None else self._owner
+
+    def held_for(self) -> float:
+        """For how many seconds it has been held. Only while it is held."""
+        return self._held().held_for()
+
+    def locked(self) -> bool:
+        """Whether this guard holds now."""
+        return self._guard is not None and self._guard.locked()
+
+    def acquire(self, blocking: bool = True, timeout: Timeout = ...) -> bool:
+        """Take it, waiting on this thread; see :meth:`Guard.acquire`."""
+        if not blocking and isinstance(timeout, (int, float)) and timeout > 0:
+            raise ValueError("a non-blocking acquire takes no timeout")
+        try:
+            self._enter(0.0 if not blocking else self._timeout if timeout is ... else timeout)
+        except LockTimeoutError:
+            return False
+        return True
+
+    async def acquire_async(self, timeout: Timeout = ...) -> bool:  # noqa: ASYNC109
+        """Take it, waiting in this task. Returns whether it is held now."""
+        try:
+            await self._enter_async(self._timeout if timeout is ... else timeout)
+        except LockTimeoutError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give it back. Any task or thread may do so. Raises :class:`RuntimeError` if it is not held."""
+        guard = self._held()
+        held_for = guard.held_for()
+        self._unmark()
+        try:
+            guard.release()
+        finally:
+            self._guard = None
+            self._unclaim()
+            statistics.released(self.resource_name, held_for, guard.owner)
+
+    def __enter__(self) -> DistributedGuard:
+        self._enter(self._timeout)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        if self._pid != os.getpid():
+            # A forked child leaves its copy of its parent's block.
+            self._guard = None
+            return
+        self.release()
+
+    async def __aenter__(self) -> DistributedGuard:
+        await self._enter_async(self._timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.__exit__(kind, raised, traceback)
+
+    def __del__(self) -> None:
+        # Its inner guard warns and releases.
+        if getattr(self, "_marker", None) is not None and self._pid == os.getpid():
+            self._unmark()
+            self._unclaim()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("cannot pickle 'DistributedGuard': a lock is held by one process; pickle its DistributedLock")
+
+    def _held(self) -> Guard:
+        if self._guard is None or not self._guard.locked():
+            raise RuntimeError(f"the distributed lock {self.resource_name!r} is not held")
+        return self._guard
+
+    def _enter(self, timeout: float | None) -> None:
+        with self._counted():
+            guard = self._begin(timeout)
+            try:
+                if _core.in_event_loop() and not guard.acquire(blocking=False):
+                    self._must_not_block_its_holder(guard)
+                if not guard.locked():
+                    _core.guard_enter_here(guard)
+            except BaseException:
+                self._unclaim()
+                raise
+            self._entered(guard)
+
+    async def _enter_async(self, timeout: float | None) -> None:  # noqa: ASYNC109
+        with self._counted():
+            guard = self._begin(timeout)
+            try:
+                await guard
+            except BaseException:
+                self._unclaim()
+                raise
+            self._entered(guard)
+
+    def _counted(self) -> Any:
+        return statistics.waiting(self.resource_name, self._owner)
+
+    def _begin(self, timeout: float | None) -> Guard:
+        """A guard that re-enters what its owner holds, but no distributed lock."""
+        if self.locked() or self._claim is not None:
+            raise RuntimeError(
+                f"the distributed lock {self.resource_name!r} is held or waited for by this guard already"
+            )
+        manager = self._lock.manager
+        owner = _core.current_owner(manager, self._owner)
+        claim = (manager.url, owner, self.resource_name) if owner is not None else None
+        # One step, so that of two threads that ask in one name only one claims it.
+        if claim is not None and _claims.setdefault(claim, self) is self:
+            self._claim = claim
+        return self._ask(manager, timeout, self._claim)
+
+    def _ask(self, manager: LockManager, timeout: float | None, claim: tuple[str, str, str] | None) -> Guard:
+        name = self.resource_name
+        if claim is not None:
+            return manager.write_lock(name, timeout, priority=self._priority, owner=self._owner, note=self._note)
+        return manager.lock_alone(name, timeout, self._priority, self._note)
+
+    def _must_not_block_its_holder(self, guard: Guard) -> None:
+        """Waiting here stops this thread's event loop: only for other processes, as it always was."""
+        status = self._lock.manager.status(self.resource_name).get(self.resource_name)
+        if status is None:
+            return
+        here = (os.getpid(), socket.gethostname())
+        if any((who["pid"], who["host"]) == here for who in status["holders"] + status["waiters"]):
+            raise RuntimeError(
+                f"waiting for the distributed lock {self.resource_name!r} here would block the running event loop, "
+                "and with it whoever holds it in this process: use `async with`"
+            )
+
+    def _unclaim(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            _claims.pop(claim, None)
+
+    def _entered(self, guard: Guard) -> None:
+        self._guard = guard
+        self._pid = os.getpid()
+        statistics.acquired(self.resource_name, guard.waited, guard.owner)
+        self._mark(guard)
+
+    def _mark(self, guard: Guard) -> None:
+        path = self._lock.lock_file_path.absolute()
+        told = {
+            "resource_name": self.resource_name,
+            "pid": self._pid,
+            "thread_id": threading.get_ident(),
+            "hostname": socket.gethostname(),
+            "requester": guard.owner or f"pid {self._pid}",
+            "acquired_at": time.time(),
+            "token": guard.token,
+            "note": self._note or "",
+        }
+        new = path.with_name(f"{path.name}.{self._pid}.{threading.get_ident()}.new")
+        try:
+            try:
+                new.write_text(json.dumps(told), encoding="utf-8")
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                new.write_text(json.dumps(told), encoding="utf-8")
+            os.replace(new, path)
+        except OSError as error:
+            # The lock is held all the same: the file only tells.
+            logger.warning("no marker file for the distributed lock %r: %s", self.resource_name, error)
+            return
+        self._marker = path
+
+    def _unmark(self) -> None:
+        path, self._marker = self._marker, None
+        if path is not None:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                logger.warning("the marker file of the distributed lock %r stays: %s", self.resource_name, error)

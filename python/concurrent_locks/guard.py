@@ -1,0 +1,155 @@
+"""Guards: what ``read_lock``, ``write_lock`` and ``lock_all`` make, to be entered with ``with`` or ``async with``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import EllipsisType
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
+
+from . import _core
+from .errors import LockTimeoutError
+from .shapes import LockType
+
+Timeout = float | EllipsisType | None
+"""Seconds; ``None``, negative or infinite: for ever; ``0``: one try; ``...``: the guard's own."""
+
+
+C = TypeVar("C")
+
+
+def _adds_to(native: type) -> Callable[[type[C]], type[C]]:
+    """Add the methods of a class, and of those it inherits from, to a native type, which takes its place.
+
+    A native guard costs a fraction of an instance of a Python class.
+    """
+
+    def add(described: type[C]) -> type[C]:
+        for base in reversed(described.__mro__[: described.__mro__.index(_Entered) + 1]):
+            for name, member in vars(base).items():
+                if name not in ("__dict__", "__weakref__", "__qualname__"):
+                    setattr(native, name, member)
+        return cast("type[C]", native)
+
+    return add
+
+
+if TYPE_CHECKING:
+    from ._core import Enterable
+else:
+    Enterable = object
+
+
+class _Entered(Enterable):
+    """What one lock and several locks have in common, beyond what the native types do."""
+
+    def acquire(self, blocking: bool = True, timeout: Timeout = ...) -> bool:
+        """Take it, waiting on this thread; the rules are those of :class:`threading.Lock`.
+
+        Returns whether it is held now: ``False`` means that the time was over. Where an event loop
+        runs, it does not wait: a busy lock is a :class:`RuntimeError`.
+        """
+        return _core.guard_acquire(self, blocking, timeout)
+
+    async def acquire_async(self, timeout: Timeout = ...) -> bool:  # noqa: ASYNC109
+        """Take it, waiting in this task. Returns whether it is held now."""
+        try:
+            wait = _core.guard_acquiring(self, timeout)
+            if wait is not self:
+                await wait
+        except LockTimeoutError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give it back. Any task or thread may do so.
+
+        Raises :class:`RuntimeError` if it is not held, :class:`LockLostError` if it was broken by an
+        operator while it was held.
+        """
+        _core.guard_release(self)
+
+    def locked(self) -> bool:
+        """Whether this guard holds now."""
+        return _core.guard_locked(self)
+
+    @property
+    def waited(self) -> float:
+        """How many seconds the request waited. Only while it is held."""
+        return _core.guard_waited(self)
+
+    def held_for(self) -> float:
+        """For how many seconds it has been held. Only while it is held."""
+        return _core.guard_held_for(self)
+
+    @property
+    def owner(self) -> str | None:
+        """Who holds it: the task, the thread, or the name given. Before that, the name given."""
+        return _core.guard_owner(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {type(self).__name__!r}: a lock is held by one process; pickle its manager")
+
+    def __repr__(self) -> str:
+        names = ", ".join(f"{mode} {name!r}" for name, mode in _core.guard_target(self))
+        return f"<{type(self).__name__} {names}, {'held' if self.locked() else 'not held'}>"
+
+
+@_adds_to(_core.Guard)
+class Guard(_Entered):
+    """A request for one lock, which holds it while it is entered.
+
+    Made by :meth:`LockManager.read_lock` and :meth:`LockManager.write_lock`. It takes nothing until it
+    is entered, and may be entered again after it was released. ``as`` gives the guard itself. It
+    belongs to whoever enters it, and can be given back by anybody.
+    """
+
+    @property
+    def resource_name(self) -> str:
+        """The lock's name."""
+        return _core.guard_target(self)[0][0]
+
+    @property
+    def mode(self) -> LockType:
+        """How it is held; before that, how it is asked for."""
+        return LockType(_core.guard_mode(self))
+
+    @property
+    def token(self) -> int:
+        """The fencing token: it only grows, from holder to holder. Only while it is held."""
+        return _core.guard_tokens(self)[0]
+
+    def upgrade(self, timeout: Timeout = ...) -> None:
+        """Turn reading into writing as soon as all other readers are gone, ahead of all waiters.
+
+        Of two that upgrade one lock, one is refused with :class:`DeadlockError` at once. Whatever
+        fails, the guard goes on reading. The write hold has a token of its own.
+        """
+        _core.guard_upgrade(self, timeout)
+
+    async def upgrade_async(self, timeout: Timeout = ...) -> None:  # noqa: ASYNC109
+        """:meth:`upgrade`, waiting in this task."""
+        wait = _core.guard_upgrading(self, timeout)
+        if wait is not None:
+            await wait
+
+    def downgrade(self) -> None:
+        """Turn writing into reading. Nobody writes in between."""
+        _core.guard_downgrade(self)
+
+
+@_adds_to(_core.GuardAll)
+class GuardAll(_Entered):
+    """A request for several locks, all or nothing. Made by :meth:`LockManager.lock_all`.
+
+    They are taken in the order of their names, so two of them never wait for each other in a circle.
+    """
+
+    @property
+    def resource_names(self) -> list[str]:
+        """The locks' names, in the order in which they are taken."""
+        return [name for name, _ in _core.guard_target(self)]
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """The fencing token of each. Only while they are held."""
+        return dict(zip(self.resource_names, _core.guard_tokens(self), strict=True))

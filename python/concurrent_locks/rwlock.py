@@ -1,0 +1,48 @@
+"""A read/write lock as an object of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .guard import Guard
+from .manager import LockManager, get_lock_manager
+from .shapes import DEFAULT_READ_TIMEOUT, DEFAULT_WRITE_TIMEOUT
+
+
+class AsyncRWLock:
+    """The read/write lock of one name: two of these with one name are one lock.
+
+    It is that of the default manager, so it reaches as far as ``$CONCURRENT_LOCKS_URL`` says.
+    """
+
+    def __init__(self, resource_name: str, *, manager: LockManager | None = None) -> None:
+        self.resource_name = resource_name
+        self._manager = manager
+
+    @property
+    def manager(self) -> LockManager:
+        """The manager whose lock it is."""
+        return self._manager or get_lock_manager()
+
+    def read_lock(self, timeout: float | None = DEFAULT_READ_TIMEOUT, requester: str | None = None) -> Guard:
+        """Make a guard that holds it together with other readers.
+
+        ``requester`` is the name under which it is shown; the lock belongs to whoever enters it.
+        """
+        if requester is None:
+            return self.manager.read_lock(self.resource_name, timeout)
+        return self.manager.lock_shown_as(self.resource_name, False, timeout, requester)
+
+    def write_lock(self, timeout: float | None = DEFAULT_WRITE_TIMEOUT, requester: str | None = None) -> Guard:
+        """Make a guard that holds it alone; ``requester`` as for :meth:`read_lock`."""
+        if requester is None:
+            return self.manager.write_lock(self.resource_name, timeout)
+        return self.manager.lock_shown_as(self.resource_name, True, timeout, requester)
+
+    def get_status(self) -> dict[str, Any]:
+        """Who holds it and how many wait."""
+        status: dict[str, Any] = self.manager.get_lock_status(self.resource_name)[self.resource_name]
+        return status
+
+    def __repr__(self) -> str:
+        return f"AsyncRWLock({self.resource_name!r})"

@@ -1,0 +1,148 @@
+"""The words and shapes of the package: lock types, constants, and what statistics and status look like."""
+
+from __future__ import annotations
+
+import enum
+import time
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+LOCK_DIR = Path("memory/locks")
+"""Where marker files of distributed locks are, relative to the working directory."""
+
+DEFAULT_READ_TIMEOUT = 10.0
+"""Seconds that ``read_lock`` waits unless told otherwise."""
+
+DEFAULT_WRITE_TIMEOUT = 30.0
+"""Seconds that ``write_lock`` waits unless told otherwise."""
+
+DEFAULT_DISTRIBUTED_TIMEOUT = 60.0
+"""Seconds that ``distributed_lock`` waits unless told otherwise."""
+
+DEADLOCK_CHECK_INTERVAL = 0.1
+"""Seconds between two looks for a deadlock by one who waits."""
+
+DEADLOCK_TIMEOUT = 300.0
+"""Seconds after which a wait is suspected of being a deadlock."""
+
+
+class LockType(enum.Enum):
+    """How a lock is held."""
+
+    READ = "read"
+    """Together with other readers."""
+    WRITE = "write"
+    """Alone."""
+    DISTRIBUTED = "distributed"
+    """Alone, across processes."""
+
+
+class LockStatus(enum.Enum):
+    """What became of a request."""
+
+    WAITING = "waiting"
+    ACQUIRED = "acquired"
+    RELEASED = "released"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+@dataclass
+class LockRequest:
+    """A request as data."""
+
+    resource_name: str
+    lock_type: LockType
+    requester: str = ""
+    timeout: float | None = None
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    timestamp: float = field(default_factory=time.time)
+    status: LockStatus = LockStatus.WAITING
+    acquired_at: float | None = None
+    released_at: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as it goes into JSON."""
+        return {**asdict(self), "lock_type": self.lock_type.value, "status": self.status.value}
+
+
+@dataclass
+class LockStatistics:
+    """Counters and times of one lock in one type. Times are milliseconds."""
+
+    resource_name: str
+    lock_type: str
+    total_acquisitions: int = 0
+    total_releases: int = 0
+    total_timeouts: int = 0
+    total_errors: int = 0
+    avg_wait_time_ms: float = 0.0
+    min_wait_time_ms: float = 0.0
+    max_wait_time_ms: float = 0.0
+    avg_hold_time_ms: float = 0.0
+    min_hold_time_ms: float = 0.0
+    max_hold_time_ms: float = 0.0
+    current_holders: int = 0
+    current_waiters: int = 0
+    recent_operations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """The last 100 operations, oldest first."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The statistics as they go into JSON."""
+        return asdict(self)
+
+
+STATUS_KEYS = (
+    "resource_name",
+    "readers",
+    "writer_active",
+    "current_writer",
+    "current_readers",
+    "pending_writes",
+    "pending_requests",
+)
+"""The keys of a status, as :meth:`LockManager.get_lock_status` shows it."""
+
+
+def idle_status(resource_name: str) -> dict[str, Any]:
+    """The status of a lock that nobody holds or waits for."""
+    return {
+        "resource_name": resource_name,
+        "readers": 0,
+        "writer_active": False,
+        "current_writer": None,
+        "current_readers": [],
+        "pending_writes": 0,
+        "pending_requests": 0,
+    }
+
+
+class StatusOfOne(dict[str, Any]):
+    """``{name: status}`` of one name that also answers the status' own keys: ``["readers"]``.
+
+    It is the plain dictionary for everything else: ``json.dumps``, ``==``, ``len``, iteration. A key
+    that is both, because a lock is called like a key, means the lock.
+    """
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        super().__init__({status["resource_name"]: status})
+        self._status = status
+
+    def __missing__(self, key: str) -> Any:
+        return self._status[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a name or of a key of the status, else the default."""
+        return self[key] if key in self else default  # noqa: SIM401
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in self._status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StatusOfOne, (self._status,)
+
+    def copy(self) -> dict[str, Any]:
+        """A plain dictionary ``{name: status}``."""
+        return dict(self)

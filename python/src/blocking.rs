@@ -1,0 +1,39 @@
+//! Waiting on a thread: without the GIL, and so that Ctrl-C works.
+
+use concurrent_locks::Error;
+use pyo3::{intern, prelude::*};
+
+use crate::error::OrRaise;
+
+/// Runs `wait` without the GIL. The question it is given must be asked between sleeps; it runs
+/// Python's signal handlers, and says no when one of them raised.
+///
+/// `wait` answers `None` if the answer was no.
+pub(crate) fn wait<T: Send>(
+    py: Python<'_>,
+    wait: impl FnOnce(&mut dyn FnMut() -> bool) -> Result<Option<T>, Error> + Send,
+) -> PyResult<T> {
+    // Only the main thread runs signal handlers.
+    let handles_signals = on_main_thread(py)?;
+    let mut raised = None;
+    let result = py.detach(|| {
+        wait(&mut || {
+            if handles_signals {
+                raised = Python::attach(|py| py.check_signals()).err();
+            }
+            raised.is_none()
+        })
+    });
+    match (result.or_raise(py)?, raised) {
+        (Some(won), None) => Ok(won),
+        // Granted and interrupted in the same instant: dropping `won` gives it back.
+        (_, Some(raised)) => Err(raised),
+        (None, None) => unreachable!("the wait goes on until a handler raises"),
+    }
+}
+
+fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import(intern!(py, "threading"))?;
+    let main = threading.call_method0(intern!(py, "main_thread"))?.getattr(intern!(py, "ident"))?;
+    threading.call_method0(intern!(py, "get_ident"))?.eq(main)
+}

@@ -1,0 +1,149 @@
+//! Where a call comes from: an asyncio task, a callback of a loop, a trio task, or a plain thread.
+
+use std::cell::RefCell;
+
+use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyDict};
+
+use crate::fork;
+
+/// Where a call comes from.
+pub(crate) enum Context<'py> {
+    /// In this task of this running asyncio loop.
+    Task { event_loop: Bound<'py, PyAny>, task: Bound<'py, PyAny> },
+    /// On the thread of this running asyncio loop, but in no task.
+    Callback { event_loop: Bound<'py, PyAny> },
+    /// In this trio task.
+    Trio { task: Bound<'py, PyAny> },
+    /// On a thread where no event loop that we know runs.
+    Thread,
+}
+
+impl<'py> Context<'py> {
+    #[inline]
+    pub(crate) fn current(py: Python<'py>) -> PyResult<Context<'py>> {
+        if let Some(event_loop) = running_loop(py)? {
+            return Ok(match current_task(py, &event_loop)? {
+                Some(task) => Context::Task { event_loop, task },
+                None => Context::Callback { event_loop },
+            });
+        }
+        Ok(trio_task(py)?.map_or(Context::Thread, |task| Context::Trio { task }))
+    }
+}
+
+/// What `_asyncio` offers in this version of Python.
+struct Asyncio {
+    get_running_loop: Py<PyAny>,
+    tasks: Tasks,
+}
+
+enum Tasks {
+    /// Up to 3.11: the dictionary from running loops to their tasks. There, asking for the running
+    /// loop costs a system call (`getpid`), so its answer is kept: see [`running_loop_before_312`].
+    Dictionary(Py<PyDict>),
+    /// From 3.12 on: the function `current_task(loop)`.
+    Function(Py<PyAny>),
+}
+
+fn asyncio(py: Python<'_>) -> PyResult<&Asyncio> {
+    static ASYNCIO: PyOnceLock<Asyncio> = PyOnceLock::new();
+    ASYNCIO.get_or_try_init(py, || {
+        let events = py.import("asyncio.events")?;
+        let tasks = py.import("asyncio.tasks")?;
+        Ok(Asyncio {
+            get_running_loop: events.getattr("_get_running_loop")?.unbind(),
+            tasks: if py.version_info() >= (3, 12) {
+                Tasks::Function(tasks.getattr("current_task")?.unbind())
+            } else {
+                Tasks::Dictionary(tasks.getattr("_current_tasks")?.cast_into()?.unbind())
+            },
+        })
+    })
+}
+
+#[inline]
+fn running_loop<'py>(py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let asyncio = asyncio(py)?;
+    match asyncio.tasks {
+        Tasks::Dictionary(_) => running_loop_before_312(py, asyncio),
+        Tasks::Function(_) => asyncio.ask(py),
+    }
+}
+
+impl Asyncio {
+    fn ask<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let event_loop = self.get_running_loop.bind(py).call0()?;
+        Ok((!event_loop.is_none()).then_some(event_loop))
+    }
+}
+
+/// What [`running_loop_before_312`] was told last on this thread.
+struct Told {
+    /// Kept alive, so that no other object gets its address.
+    holder: Py<PyAny>,
+    epoch: u64,
+    event_loop: Option<Py<PyAny>>,
+}
+
+thread_local! {
+    static TOLD: RefCell<Option<Told>> = const { RefCell::new(None) };
+}
+
+/// CPython 3.11 keeps, in the thread's dictionary, a holder object made anew whenever a loop starts or
+/// stops to run: as long as it is the same holder, in the same process, it is the same loop.
+fn running_loop_before_312<'py>(py: Python<'py>, asyncio: &Asyncio) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(thread) = thread_dictionary(py) else { return asyncio.ask(py) };
+    let Some(holder) = thread.get_item(intern!(py, "__asyncio_running_event_loop__"))? else { return Ok(None) };
+    let epoch = fork::epoch();
+    let known = TOLD.with_borrow(|told| match told {
+        Some(told) if told.holder.is(&holder) && told.epoch == epoch => {
+            Some(told.event_loop.as_ref().map(|event_loop| event_loop.bind(py).clone()))
+        }
+        _ => None,
+    });
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let event_loop = asyncio.ask(py)?;
+    let told = Told { holder: holder.unbind(), epoch, event_loop: event_loop.clone().map(Bound::unbind) };
+    // The old one is dropped after the cell is given back: that may run Python code (G2).
+    let old = TOLD.replace(Some(told));
+    drop(old);
+    Ok(event_loop)
+}
+
+#[expect(unsafe_code, reason = "PyO3 does not wrap the thread's dictionary")]
+fn thread_dictionary(py: Python<'_>) -> Option<Bound<'_, PyDict>> {
+    // SAFETY: the GIL is held (G1). The function returns a borrowed reference to a dictionary, or null.
+    let dictionary = unsafe { Bound::from_borrowed_ptr_or_opt(py, pyo3::ffi::PyThreadState_GetDict()) }?;
+    dictionary.cast_into().ok()
+}
+
+#[inline]
+fn current_task<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    match &asyncio(py)?.tasks {
+        Tasks::Dictionary(tasks) => tasks.bind(py).get_item(event_loop),
+        Tasks::Function(current_task) => {
+            let task = current_task.bind(py).call1((event_loop,))?;
+            Ok((!task.is_none()).then_some(task))
+        }
+    }
+}
+
+/// The current trio task, if trio is imported and runs on this thread.
+fn trio_task(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let modules = modules(py)?;
+    let Some(trio) = modules.get_item(intern!(py, "trio"))? else { return Ok(None) };
+    // Half imported on another thread: then it does not run here.
+    let Ok(lowlevel) = trio.getattr(intern!(py, "lowlevel")) else { return Ok(None) };
+    if !lowlevel.call_method0(intern!(py, "in_trio_task"))?.is_truthy()? {
+        return Ok(None);
+    }
+    lowlevel.call_method0(intern!(py, "current_task")).map(Some)
+}
+
+fn modules(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
+    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let get = || Ok::<_, PyErr>(py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?.unbind());
+    MODULES.get_or_try_init(py, get).map(|modules| modules.bind(py))
+}

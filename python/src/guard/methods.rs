@@ -1,0 +1,183 @@
+//! What the methods of `concurrent_locks.Guard` call.
+
+use pyo3::{
+    exceptions::{PyTimeoutError, PyValueError},
+    intern,
+    prelude::*,
+};
+
+use super::{Guard, Target, object};
+use crate::{
+    context::Context,
+    pending::Waiter,
+    readiness::Readiness,
+    timeout::{Given, Timeout},
+    waiting::Waiting,
+};
+
+/// What `await guard` iterates: the guard, if the lock was free and is taken, else the wait for it.
+#[inline]
+pub(crate) fn enter_async<'py>(object: &Bound<'py, PyAny>, guard: &Guard) -> PyResult<Bound<'py, PyAny>> {
+    let awaitable = begin_async(object, guard, guard.timeout)?;
+    if awaitable.is(object) { Ok(awaitable) } else { awaitable.call_method0(intern!(object.py(), "__await__")) }
+}
+
+/// Takes the lock and answers with the guard, if it is free; else with an awaitable.
+fn begin_async<'py>(object: &Bound<'py, PyAny>, guard: &Guard, timeout: Timeout) -> PyResult<Bound<'py, PyAny>> {
+    let context = Context::current(object.py())?;
+    match guard.begin(object.py(), timeout, &context)? {
+        None => Ok(object.clone()),
+        Some(waiter) => wait(object, guard, waiter, context),
+    }
+}
+
+/// An awaitable: the wait in the event loop that runs here.
+#[cold]
+fn wait<'py>(
+    object: &Bound<'py, PyAny>,
+    guard: &Guard,
+    waiter: Waiter,
+    context: Context<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = object.py();
+    match context {
+        Context::Task { event_loop, .. } | Context::Callback { event_loop } => {
+            Bound::new(py, Waiting::new(object, waiter, event_loop)?).map(Bound::into_any)
+        }
+        Context::Trio { .. } => {
+            let readiness = Readiness::new(object, waiter)?;
+            let wait = py.import(intern!(py, "concurrent_locks._trio"))?;
+            wait.call_method1(intern!(py, "wait"), (readiness, object))
+        }
+        Context::Thread => {
+            guard.left(&waiter.pending);
+            let errors = py.import(intern!(py, "concurrent_locks.errors"))?;
+            let text =
+                format!("{guard} is busy, and can be waited for in asyncio and trio only, which do not run here");
+            Err(PyErr::from_value(errors.getattr(intern!(py, "UnsupportedError"))?.call1((text,))?))
+        }
+    }
+}
+
+/// `True` if it came, `False` if it timed out.
+fn in_time(py: Python<'_>, result: PyResult<()>) -> PyResult<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_instance_of::<PyTimeoutError>(py) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[pyfunction]
+pub(crate) fn guard_acquire(object: &Bound<'_, PyAny>, blocking: bool, timeout: Given<'_>) -> PyResult<bool> {
+    let guard = object::of(object)?;
+    let timeout = match (blocking, &timeout) {
+        (true, given) => given.timeout(guard.timeout)?,
+        (false, given) => match given.timeout(Timeout::Try)? {
+            Timeout::For(_) => return Err(PyValueError::new_err("a non-blocking acquire takes no timeout")),
+            Timeout::Try | Timeout::Forever => Timeout::Try,
+        },
+    };
+    in_time(object.py(), guard.enter(object.py(), timeout))
+}
+
+/// An awaitable of the guard.
+#[pyfunction]
+pub(crate) fn guard_acquiring<'py>(object: &Bound<'py, PyAny>, timeout: Given<'_>) -> PyResult<Bound<'py, PyAny>> {
+    let guard = object::of(object)?;
+    begin_async(object, guard, timeout.timeout(guard.timeout)?)
+}
+
+#[pyfunction]
+pub(crate) fn guard_release(object: &Bound<'_, PyAny>) -> PyResult<()> {
+    object::of(object)?.release(object.py())
+}
+
+#[pyfunction]
+pub(crate) fn guard_locked(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(object::of(object)?.is_held())
+}
+
+#[pyfunction]
+pub(crate) fn guard_tokens(object: &Bound<'_, PyAny>) -> PyResult<Vec<u64>> {
+    object::of(object)?.with_held(|held| Ok(held.hold.guards().iter().map(|guard| guard.token()).collect()))
+}
+
+/// Seconds that the longest wait of its requests took.
+#[pyfunction]
+pub(crate) fn guard_waited(object: &Bound<'_, PyAny>) -> PyResult<f64> {
+    object::of(object)?.with_held(|held| {
+        let waits = held.hold.guards().iter().map(|guard| guard.waited());
+        Ok(waits.max().unwrap_or_default().as_secs_f64())
+    })
+}
+
+/// Seconds since all of it is held.
+#[pyfunction]
+pub(crate) fn guard_held_for(object: &Bound<'_, PyAny>) -> PyResult<f64> {
+    object::of(object)?.with_held(|held| {
+        let holds = held.hold.guards().iter().map(|guard| guard.held_for());
+        Ok(holds.min().unwrap_or_default().as_secs_f64())
+    })
+}
+
+/// `read` or `write`: how it is held, else how it is asked for.
+#[pyfunction]
+pub(crate) fn guard_mode(object: &Bound<'_, PyAny>) -> PyResult<Option<&'static str>> {
+    let guard = object::of(object)?;
+    let Target::One { mode, .. } = &guard.target else { return Ok(None) };
+    let held = guard.with_held(|held| Ok(held.hold.guards().first().map(|guard| guard.mode())));
+    Ok(Some(held.ok().flatten().unwrap_or(*mode).as_str()))
+}
+
+/// What it is for: names and modes.
+#[pyfunction]
+pub(crate) fn guard_target(object: &Bound<'_, PyAny>) -> PyResult<Vec<(String, &'static str)>> {
+    Ok(match &object::of(object)?.target {
+        Target::One { name, mode } => vec![(name.bind(object.py()).to_str()?.to_owned(), mode.as_str())],
+        Target::All(wanted) => wanted.iter().map(|(name, mode)| (name.clone(), mode.as_str())).collect(),
+    })
+}
+
+/// The label of who holds it, else of who would, if that was said.
+#[pyfunction]
+pub(crate) fn guard_owner(object: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    let guard = object::of(object)?;
+    let holder = guard.with_held(|held| Ok(held.owner.as_ref().map(|owner| owner.label().to_owned())));
+    Ok(holder.unwrap_or_else(|_| guard.asker.label().map(str::to_owned)))
+}
+
+#[pyfunction]
+pub(crate) fn guard_upgrade(object: &Bound<'_, PyAny>, timeout: Given<'_>) -> PyResult<()> {
+    let guard = object::of(object)?;
+    guard.upgrade(object.py(), timeout.timeout(guard.timeout)?)
+}
+
+/// An awaitable, `None` if it is done already.
+#[pyfunction]
+pub(crate) fn guard_upgrading<'py>(
+    object: &Bound<'py, PyAny>,
+    timeout: Given<'_>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let guard = object::of(object)?;
+    let waiter = guard.begin_upgrade(object.py(), timeout.timeout(guard.timeout)?)?;
+    waiter.map(|waiter| wait(object, guard, waiter, Context::current(object.py())?)).transpose()
+}
+
+#[pyfunction]
+pub(crate) fn guard_downgrade(object: &Bound<'_, PyAny>) -> PyResult<()> {
+    object::of(object)?.downgrade(object.py())
+}
+
+/// Takes it, waiting on this thread whatever runs on it.
+#[pyfunction]
+pub(crate) fn guard_enter_here(object: &Bound<'_, PyAny>) -> PyResult<()> {
+    let guard = object::of(object)?;
+    guard.enter_here(object.py(), guard.timeout, &Context::current(object.py())?)
+}
+
+/// Whether an event loop that we know runs on this thread.
+#[pyfunction]
+pub(crate) fn in_event_loop(py: Python<'_>) -> PyResult<bool> {
+    Ok(!matches!(Context::current(py)?, Context::Thread))
+}

@@ -1,0 +1,427 @@
+//! What a Python guard is: a request that can be entered, and what it holds while it is entered.
+//!
+//! ```text
+//!   Idle --begin--> Held --release--> Idle          the lock was free
+//!   Idle --begin--> Waiting --poll--> Held          it was busy
+//!                   Waiting --left--> Idle          timed out, cancelled, interrupted
+//!   Held --begin_upgrade--> Upgrading --> Held      upgraded or not
+//! ```
+
+pub(crate) mod methods;
+pub(crate) mod object;
+
+use std::{
+    cell::RefCell,
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll, Waker, ready},
+    time::Duration,
+};
+
+use concurrent_locks::{Begun, Error, LockManager, Mode, Owner, Request, RequestAll};
+use pyo3::{
+    exceptions::{PyResourceWarning, PyRuntimeError, PyTimeoutError},
+    prelude::*,
+    types::PyString,
+};
+
+use crate::{
+    blocking,
+    context::Context,
+    error::OrRaise,
+    fork, log,
+    manager::Manager,
+    owner::Asker,
+    pending::{Hold, Pending, Waiter},
+    timeout::Timeout,
+    waking,
+};
+
+/// What a guard is for.
+pub(crate) enum Target {
+    One { name: Py<PyString>, mode: Mode },
+    All(Vec<(String, Mode)>),
+}
+
+/// A request that can be entered, left, and entered again.
+pub(crate) struct Guard {
+    pub(crate) manager: Py<Manager>,
+    pub(crate) target: Target,
+    pub(crate) asker: Asker,
+    pub(crate) timeout: Timeout,
+    pub(crate) priority: i8,
+    pub(crate) note: Option<Py<PyString>>,
+    pub(crate) phase: RefCell<Phase>,
+}
+
+pub(crate) enum Phase {
+    Idle,
+    Waiting,
+    Held(Held),
+    /// `None`: the hold is with the thread that waits.
+    Upgrading(Option<Held>),
+}
+
+/// What is held, by whom, and in which process.
+pub(crate) struct Held {
+    pub(crate) hold: Hold,
+    pub(crate) owner: Option<Arc<Owner>>,
+    epoch: u64,
+}
+
+impl Held {
+    fn new(hold: Hold, owner: Option<Arc<Owner>>) -> Held {
+        Held { hold, owner, epoch: fork::epoch() }
+    }
+
+    /// In a forked child, copies of the parent's guards hold nothing.
+    fn is_ours(&self) -> bool {
+        self.epoch == fork::epoch()
+    }
+}
+
+impl Guard {
+    /// Takes the lock (`None`) or joins the queue. Does not wait.
+    #[inline]
+    pub(crate) fn begin(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<Option<Waiter>> {
+        self.must_be_idle()?;
+        let locks = self.manager.get().locks();
+        let owner = self.asker.owner(py, locks, context)?;
+        let begun = match &self.target {
+            Target::One { name, mode } => {
+                let request = self.request(py, locks, name.bind(py).to_str()?, *mode, owner.as_deref())?;
+                begin_one(request, timeout)
+            }
+            Target::All(wanted) => begin_all(self.request_all(py, locks, wanted, owner.as_deref())?, timeout),
+        };
+        match begun.or_raise(py)? {
+            Ok(hold) => {
+                self.hold(Held::new(hold, owner));
+                Ok(None)
+            }
+            Err(pending) => {
+                self.phase.replace(Phase::Waiting);
+                log::debug(py, || format!("waiting for {self}"))?;
+                Ok(Some(Waiter { pending, owner }))
+            }
+        }
+    }
+
+    fn request<'a>(
+        &'a self,
+        py: Python<'a>,
+        locks: &LockManager,
+        name: &'a str,
+        mode: Mode,
+        owner: Option<&'a Owner>,
+    ) -> PyResult<Request<'a>> {
+        let mut request = locks.request(name, mode);
+        if self.priority != 0 {
+            request = request.priority(self.priority);
+        }
+        if let Some(note) = &self.note {
+            request = request.note(note.bind(py).to_str()?);
+        }
+        Ok(match owner {
+            Some(owner) => request.owner(owner),
+            None => request,
+        })
+    }
+
+    fn request_all(
+        &self,
+        py: Python<'_>,
+        locks: &LockManager,
+        wanted: &[(String, Mode)],
+        owner: Option<&Owner>,
+    ) -> PyResult<RequestAll> {
+        let wanted = wanted.iter().map(|(name, mode)| (name.as_str(), *mode));
+        let mut request = locks.lock_all(wanted).priority(self.priority);
+        if let Some(note) = &self.note {
+            request = request.note(note.bind(py).to_str()?);
+        }
+        Ok(match owner {
+            Some(owner) => request.owner(owner),
+            None => request,
+        })
+    }
+
+    /// Takes the lock, waiting on this thread. In an event loop it takes it only if it is free.
+    pub(crate) fn enter(&self, py: Python<'_>, timeout: Timeout) -> PyResult<()> {
+        let context = Context::current(py)?;
+        match context {
+            Context::Thread => self.enter_here(py, timeout, &context),
+            _ => self.enter_at_once(py, timeout, &context),
+        }
+    }
+
+    /// Takes the lock, waiting on this thread, whatever runs on it.
+    pub(crate) fn enter_here(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<()> {
+        if let (Target::All(wanted), Timeout::For(_) | Timeout::Forever) = (&self.target, timeout) {
+            return self.enter_all(py, wanted, timeout, context);
+        }
+        let Some(Waiter { pending: Pending::One(queued), owner }) = self.begin(py, timeout, context)? else {
+            return Ok(());
+        };
+        let won = blocking::wait(py, |go_on| queued.blocking_while(go_on));
+        self.phase.replace(Phase::Idle);
+        self.hold(Held::new(Hold::One(won?), owner));
+        Ok(())
+    }
+
+    fn enter_all(
+        &self,
+        py: Python<'_>,
+        wanted: &[(String, Mode)],
+        timeout: Timeout,
+        context: &Context<'_>,
+    ) -> PyResult<()> {
+        self.must_be_idle()?;
+        let locks = self.manager.get().locks();
+        let owner = self.asker.owner(py, locks, context)?;
+        let request = self.request_all(py, locks, wanted, owner.as_deref())?.timeout(time_of(timeout));
+        self.phase.replace(Phase::Waiting);
+        let won = blocking::wait(py, |go_on| request.blocking_while(go_on));
+        self.phase.replace(Phase::Idle);
+        self.hold(Held::new(Hold::All(won?), owner));
+        Ok(())
+    }
+
+    /// Nothing may wait here: it would stop the event loop, perhaps for ever if the holder runs on it.
+    fn enter_at_once(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<()> {
+        match self.begin(py, Timeout::Try, context) {
+            Err(error) if timeout != Timeout::Try && error.is_instance_of::<PyTimeoutError>(py) => {
+                Err(would_block_the_loop(py, error, self))
+            }
+            result => result.map(drop),
+        }
+    }
+
+    /// Looks whether the pending request is granted.
+    pub(crate) fn poll(
+        &self,
+        py: Python<'_>,
+        waiter: &mut Waiter,
+        context: &mut task::Context<'_>,
+    ) -> Poll<PyResult<()>> {
+        let result = waking::collect(py, || match &mut waiter.pending {
+            Pending::One(queued) => Pin::new(&mut **queued).poll(context).map_ok(Hold::One).map_ok(Some),
+            Pending::All(acquire) => Pin::new(&mut **acquire).poll(context).map_ok(Hold::All).map_ok(Some),
+            Pending::Upgrade(queued) => match &mut *self.phase.borrow_mut() {
+                Phase::Upgrading(Some(Held { hold: Hold::One(guard), .. })) => {
+                    queued.poll(guard, context).map_ok(|()| None)
+                }
+                _ => unreachable!("only what is held is upgraded"),
+            },
+        });
+        let result = ready!(result);
+        self.left(&waiter.pending);
+        Poll::Ready(result.or_raise(py).map(|won| {
+            if let Some(hold) = won {
+                self.hold(Held::new(hold, waiter.owner.take()));
+            }
+        }))
+    }
+
+    /// The pending request is over, one way or the other.
+    pub(crate) fn left(&self, pending: &Pending) {
+        let was = self.phase.replace(Phase::Idle);
+        if let (Pending::Upgrade(_), Phase::Upgrading(Some(held))) = (pending, was) {
+            self.hold(held);
+        }
+    }
+
+    /// Gives back what is held.
+    pub(crate) fn release(&self, py: Python<'_>) -> PyResult<()> {
+        let held = match self.phase.replace(Phase::Idle) {
+            Phase::Held(held) => held,
+            was => {
+                self.phase.replace(was);
+                return Err(PyRuntimeError::new_err(format!("{self} is not held")));
+            }
+        };
+        if !held.is_ours() {
+            return Ok(());
+        }
+        waking::collect(py, || match held.hold {
+            Hold::One(guard) => guard.release(),
+            Hold::All(guards) => guards.release(),
+        })
+        .or_raise(py)
+    }
+
+    /// The end of a `with` block: a lock that was lost is an error, unless the block raised another.
+    pub(crate) fn exit(&self, py: Python<'_>, raised: bool) -> PyResult<()> {
+        match self.release(py) {
+            Err(error) if raised => log::warning(py, || error.value(py).to_string()),
+            result => result,
+        }
+    }
+
+    /// Turns the read hold into a write hold, waiting on this thread.
+    pub(crate) fn upgrade(&self, py: Python<'_>, timeout: Timeout) -> PyResult<()> {
+        let context = Context::current(py)?;
+        if !matches!(context, Context::Thread) {
+            return match self.begin_upgrade(py, Timeout::Try) {
+                Err(error) if timeout != Timeout::Try && error.is_instance_of::<PyTimeoutError>(py) => {
+                    Err(would_block_the_loop(py, error, self))
+                }
+                result => result.map(drop),
+            };
+        }
+        let Some(Waiter { pending: Pending::Upgrade(queued), .. }) = self.begin_upgrade(py, timeout)? else {
+            return Ok(());
+        };
+        let Phase::Upgrading(Some(mut held)) = self.phase.replace(Phase::Upgrading(None)) else {
+            unreachable!("begin_upgrade queued it");
+        };
+        let result = match &mut held.hold {
+            Hold::One(guard) => {
+                blocking::wait(py, |go_on| queued.blocking_while(guard, go_on).map(|upgraded| upgraded.then_some(())))
+            }
+            Hold::All(_) => unreachable!("begin_upgrade refuses them"),
+        };
+        self.hold(held);
+        result
+    }
+
+    /// Upgrades (`None`) or joins the queue. Does not wait.
+    pub(crate) fn begin_upgrade(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Option<Waiter>> {
+        let mut held = match self.phase.replace(Phase::Idle) {
+            Phase::Held(held) if held.is_ours() => held,
+            was => {
+                self.phase.replace(was);
+                return Err(PyRuntimeError::new_err(format!("{self} is not held")));
+            }
+        };
+        let Hold::One(guard) = &mut held.hold else {
+            self.hold(held);
+            return Err(PyRuntimeError::new_err("several locks cannot be upgraded together"));
+        };
+        let begun = waking::collect(py, || match timeout {
+            Timeout::Try => guard.upgrade().try_now().map(|()| None),
+            Timeout::For(_) | Timeout::Forever => guard.upgrade().timeout(time_of(timeout)).begin(),
+        });
+        match begun {
+            Ok(Some(queued)) => {
+                self.phase.replace(Phase::Upgrading(Some(held)));
+                log::debug(py, || format!("waiting to upgrade {self}"))?;
+                Ok(Some(Waiter { pending: Pending::Upgrade(queued), owner: None }))
+            }
+            result => {
+                self.hold(held);
+                result.or_raise(py).map(|_| None)
+            }
+        }
+    }
+
+    /// Turns the write hold into a read hold.
+    pub(crate) fn downgrade(&self, py: Python<'_>) -> PyResult<()> {
+        match &mut *self.phase.borrow_mut() {
+            Phase::Held(Held { hold: Hold::One(guard), .. }) => Ok(waking::collect(py, || guard.downgrade())),
+            _ => Err(PyRuntimeError::new_err(format!("{self} is not held"))),
+        }?
+        .or_raise(py)
+    }
+
+    /// Looks at what is held.
+    pub(crate) fn with_held<T>(&self, look: impl FnOnce(&Held) -> PyResult<T>) -> PyResult<T> {
+        match &*self.phase.borrow() {
+            Phase::Held(held) | Phase::Upgrading(Some(held)) if held.is_ours() => look(held),
+            _ => Err(PyRuntimeError::new_err(format!("{self} is not held"))),
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        match &*self.phase.borrow() {
+            Phase::Held(held) | Phase::Upgrading(Some(held)) => held.is_ours(),
+            Phase::Upgrading(None) => true,
+            Phase::Idle | Phase::Waiting => false,
+        }
+    }
+
+    fn hold(&self, held: Held) {
+        self.phase.replace(Phase::Held(held));
+    }
+
+    fn must_be_idle(&self) -> PyResult<()> {
+        let why = match &*self.phase.borrow() {
+            Phase::Idle => return Ok(()),
+            // A forked child's copy of what its parent holds or waits for.
+            Phase::Held(held) if !held.is_ours() => return Ok(()),
+            Phase::Held(_) | Phase::Upgrading(_) => "held already: release it first, or take another guard",
+            Phase::Waiting => "being waited for already: take another guard for every task and thread",
+        };
+        Err(PyRuntimeError::new_err(format!("{self} is {why}")))
+    }
+
+    /// The guard is gone. What it held goes back, and its owner is told of the mistake.
+    pub(crate) fn abandoned(&self, py: Python<'_>) {
+        if !self.is_held() {
+            return;
+        }
+        let text = format!("{self} was still held when its guard was dropped, and is released now; use `with`");
+        let warned = std::ffi::CString::new(text)
+            .map_err(PyErr::from)
+            .and_then(|text| PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &text, 1));
+        if let Err(error) = warned.and_then(|()| self.release(py)) {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+impl std::fmt::Display for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.target {
+            Target::One { name, mode } => {
+                Python::attach(|py| write!(f, "the {mode} lock {:?}", name.bind(py).to_string_lossy()))
+            }
+            Target::All(wanted) => {
+                let names: Vec<_> = wanted.iter().map(|(name, mode)| format!("{name:?} ({mode})")).collect();
+                write!(f, "the locks {}", names.join(", "))
+            }
+        }
+    }
+}
+
+#[inline]
+fn begin_one(request: Request<'_>, timeout: Timeout) -> Result<Result<Hold, Pending>, Error> {
+    let begun = match timeout {
+        Timeout::Try => return request.try_now().map(|guard| Ok(Hold::One(guard))),
+        Timeout::For(_) | Timeout::Forever => request.timeout(time_of(timeout)).begin()?,
+    };
+    Ok(match begun {
+        Begun::Granted(guard) => Ok(Hold::One(guard)),
+        Begun::Queued(queued) => Err(Pending::One(Box::new(queued))),
+    })
+}
+
+fn begin_all(request: RequestAll, timeout: Timeout) -> Result<Result<Hold, Pending>, Error> {
+    if timeout == Timeout::Try {
+        return request.try_now().map(|guards| Ok(Hold::All(guards)));
+    }
+    let mut acquire = request.timeout(time_of(timeout)).into_future();
+    // Its wait polls it again, with a waker.
+    match Pin::new(&mut acquire).poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result.map(|guards| Ok(Hold::All(guards))),
+        Poll::Pending => Ok(Err(Pending::All(Box::new(acquire)))),
+    }
+}
+
+fn time_of(timeout: Timeout) -> Option<Duration> {
+    match timeout {
+        Timeout::Try => Some(Duration::ZERO),
+        Timeout::For(time) => Some(time),
+        Timeout::Forever => None,
+    }
+}
+
+fn would_block_the_loop(py: Python<'_>, busy: PyErr, guard: &Guard) -> PyErr {
+    let error = PyRuntimeError::new_err(format!(
+        "waiting for {guard} here would block the running event loop: use `async with`, or another thread ({})",
+        busy.value(py)
+    ));
+    error.set_cause(py, Some(busy));
+    error
+}

@@ -1,0 +1,294 @@
+//! The guard as a Python object: a type made by hand, because its slots are the hot path.
+//!
+//! PyO3 has no `am_send`, and its trampolines cost more than the lock. Only what `with`, `async with`
+//! and `await` call is here; `concurrent_locks/guard.py` adds the rest of a guard's methods, which call
+//! [`methods`](super::methods). It adds them to these very types: a Python subclass would take part in
+//! garbage collection, which costs more than the lock too.
+//!
+//! - **R1** Every function here is called by the interpreter with the GIL held, as its slot demands.
+//! - **R2** An object of this type is made by [`new`] only, which fills in its [`Guard`] before anybody
+//!   else sees it; `tp_new` is switched off. So every `self` is an [`Object`] with a valid guard, until
+//!   [`dealloc`] takes the guard out, once.
+//! - **R3** A panic does not leave a function: it becomes a Python exception.
+
+#![expect(unsafe_code, reason = "a type made with the C API")]
+
+use std::{
+    ffi::{CStr, c_int, c_uint, c_void},
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+};
+
+use pyo3::{
+    exceptions::PyTypeError,
+    ffi::{self, PyObject},
+    panic::PanicException,
+    prelude::*,
+    sync::PyOnceLock,
+    types::PyType,
+};
+
+use super::{Guard, Target, methods};
+
+/// A guard object.
+#[repr(C)]
+struct Object {
+    base: PyObject,
+    guard: Guard,
+}
+
+/// The types of guards: of one lock, and of several.
+struct Types {
+    one: Py<PyType>,
+    all: Py<PyType>,
+}
+
+static TYPES: PyOnceLock<Types> = PyOnceLock::new();
+/// What `__aexit__` returns: an awaitable that is done.
+static DONE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Makes the types and adds them to the module.
+pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let types = TYPES.get_or_try_init(py, || {
+        let one = guard_type(py, c"concurrent_locks._core.Guard")?.unbind();
+        let all = guard_type(py, c"concurrent_locks._core.GuardAll")?.unbind();
+        Ok::<_, PyErr>(Types { one, all })
+    })?;
+    module.add("Guard", &types.one)?;
+    module.add("GuardAll", &types.all)?;
+    let done = done_type(py)?;
+    // SAFETY: the type is `done`'s, whose objects are plain `PyObject`s; a new reference or null.
+    let done = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(done.as_type_ptr(), 0)) }?;
+    DONE.set(py, done.unbind()).ok();
+    Ok(())
+}
+
+/// A guard as a Python object.
+#[inline]
+pub(crate) fn new(py: Python<'_>, guard: Guard) -> PyResult<Bound<'_, PyAny>> {
+    let Some(types) = TYPES.get(py) else { return Err(PyTypeError::new_err("the module is not initialised")) };
+    let class = if matches!(guard.target, Target::One { .. }) { &types.one } else { &types.all };
+    // SAFETY: one of our types, so there is room for an `Object`; a new reference or null.
+    let object = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(class.as_ptr().cast(), 0)) }?;
+    // SAFETY: the object is new and nobody else has seen it (R2); its memory is ours to initialise.
+    unsafe { ptr::addr_of_mut!((*object.as_ptr().cast::<Object>()).guard).write(guard) };
+    Ok(object)
+}
+
+/// The guard inside a Python object.
+#[inline]
+pub(crate) fn of<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<&'a Guard> {
+    let class = object.get_type_ptr();
+    // They have no subclasses: they are made without `Py_TPFLAGS_BASETYPE`.
+    let known = TYPES
+        .get(object.py())
+        .is_some_and(|types| [&types.one, &types.all].iter().any(|one| one.as_ptr().cast() == class));
+    if !known {
+        return Err(PyTypeError::new_err("a guard is needed, made by a lock manager"));
+    }
+    // SAFETY: an instance of our type has a valid guard (R2), which lives as long as the object.
+    Ok(unsafe { &(*object.as_ptr().cast::<Object>()).guard })
+}
+
+/// Runs the body of a slot or method (R1, R3).
+///
+/// # Safety
+/// `object` must be an [`Object`], borrowed for the time of the call, and the GIL held.
+#[inline]
+unsafe fn with_guard<T>(
+    object: *mut PyObject,
+    failed: T,
+    body: impl FnOnce(&Bound<'_, PyAny>, &Guard) -> PyResult<T>,
+) -> T {
+    Python::attach(|py| {
+        // SAFETY: the caller's promise.
+        let (borrowed, guard) = unsafe { (Borrowed::from_ptr(py, object), &(*object.cast::<Object>()).guard) };
+        match catch_unwind(AssertUnwindSafe(|| body(&borrowed, guard))) {
+            Ok(Ok(value)) => return value,
+            Ok(Err(error)) => error.restore(py),
+            Err(_) => PanicException::new_err("a guard panicked").restore(py),
+        }
+        failed
+    })
+}
+
+unsafe extern "C" fn dealloc(object: *mut PyObject) {
+    Python::attach(|py| {
+        let raised = PyErr::take(py);
+        // SAFETY: the last reference is gone; the guard is valid (R2) and is dropped once, here.
+        let guard = unsafe { &mut (*object.cast::<Object>()).guard };
+        if catch_unwind(AssertUnwindSafe(|| guard.abandoned(py))).is_err() {
+            PanicException::new_err("a guard panicked when it was dropped").write_unraisable(py, None);
+        }
+        // SAFETY: as above.
+        unsafe { ptr::drop_in_place(guard) };
+        free(object);
+        if let Some(raised) = raised {
+            raised.restore(py);
+        }
+    });
+}
+
+/// Frees an object of a heap type, and its reference to the type.
+fn free(object: *mut PyObject) {
+    // SAFETY: called by a `tp_dealloc` for its object, whose type was made with `PyType_FromSpec` and
+    // does not take part in garbage collection: `tp_free` is `PyObject_Free`.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        ffi::PyObject_Free(object.cast());
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+/// `await guard`: takes the lock, here and now if it is free; else answers with the wait for it.
+unsafe extern "C" fn am_await(object: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a slot of our type (R1, R2).
+    unsafe {
+        with_guard(object, ptr::null_mut(), |object, guard| {
+            methods::enter_async(object, guard).map(|awaitable| awaitable.into_ptr())
+        })
+    }
+}
+
+/// What follows on [`am_await`] when the lock was free: the guard is the result.
+unsafe extern "C" fn am_send(object: *mut PyObject, _value: *mut PyObject, result: *mut *mut PyObject) -> c_int {
+    // SAFETY: a slot; `result` is the caller's to fill with a new reference.
+    unsafe { *result = ffi::Py_NewRef(object) };
+    ffi::PySendResult::PYGEN_RETURN as c_int
+}
+
+/// The same, where the interpreter does not know `am_send`.
+unsafe extern "C" fn next(object: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the GIL is held (R1), `object` is a valid object.
+    unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, object) };
+    ptr::null_mut()
+}
+
+unsafe extern "C" fn same(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a valid object (R1).
+    unsafe { ffi::Py_NewRef(object) }
+}
+
+unsafe extern "C" fn iter(object: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a valid object (R1).
+    unsafe { ffi::Py_NewRef(object) }
+}
+
+unsafe extern "C" fn enter(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method of our type (R1, R2).
+    unsafe {
+        with_guard(object, ptr::null_mut(), |object, guard| {
+            guard.enter(object.py(), guard.timeout).map(|()| object.clone().into_ptr())
+        })
+    }
+}
+
+/// Releases; says whether the block raised nothing.
+unsafe fn leave(object: *mut PyObject, arguments: *mut *mut PyObject, count: ffi::Py_ssize_t) -> bool {
+    // SAFETY: a method of our type (R1, R2), called with `count` arguments.
+    unsafe {
+        let raised = count > 0 && *arguments != ffi::Py_None();
+        with_guard(object, false, |object, guard| guard.exit(object.py(), raised).map(|()| true))
+    }
+}
+
+unsafe extern "C" fn exit(
+    object: *mut PyObject,
+    arguments: *mut *mut PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut PyObject {
+    // SAFETY: as for `leave`; `None` is a valid object.
+    unsafe { if leave(object, arguments, count) { ffi::Py_NewRef(ffi::Py_None()) } else { ptr::null_mut() } }
+}
+
+/// Releases at once, so that there is nothing to cancel; its result is done already.
+unsafe extern "C" fn async_exit(
+    object: *mut PyObject,
+    arguments: *mut *mut PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut PyObject {
+    // SAFETY: as for `leave`.
+    if !unsafe { leave(object, arguments, count) } {
+        return ptr::null_mut();
+    }
+    Python::attach(|py| DONE.get(py).map_or(ptr::null_mut(), |done| done.clone_ref(py).into_ptr()))
+}
+
+unsafe extern "C" fn done_send(_object: *mut PyObject, _value: *mut PyObject, result: *mut *mut PyObject) -> c_int {
+    // SAFETY: a slot; `result` is the caller's to fill with a new reference.
+    unsafe { *result = ffi::Py_NewRef(ffi::Py_None()) };
+    ffi::PySendResult::PYGEN_RETURN as c_int
+}
+
+/// Ends the iteration. No exception is set: that means `None`, and costs nothing.
+unsafe extern "C" fn done_next(_object: *mut PyObject) -> *mut PyObject {
+    ptr::null_mut()
+}
+
+unsafe extern "C" fn done_dealloc(object: *mut PyObject) {
+    free(object);
+}
+
+fn slot(slot: c_int, function: *mut c_void) -> ffi::PyType_Slot {
+    ffi::PyType_Slot { slot, pfunc: function }
+}
+
+const END: ffi::PyMethodDef = ffi::PyMethodDef::zeroed();
+
+fn method(name: &'static CStr, flags: c_int, function: ffi::PyMethodDefPointer) -> ffi::PyMethodDef {
+    ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function, ml_flags: flags, ml_doc: ptr::null() }
+}
+
+fn guard_type<'py>(py: Python<'py>, name: &'static CStr) -> PyResult<Bound<'py, PyType>> {
+    use ffi::PyMethodDefPointer as Function;
+    // The type keeps pointers to its methods for ever.
+    let methods = Box::leak(Box::new([
+        method(c"__enter__", ffi::METH_NOARGS, Function { PyCFunction: enter }),
+        method(c"__exit__", ffi::METH_FASTCALL, Function { PyCFunctionFast: exit }),
+        method(c"__aenter__", ffi::METH_NOARGS, Function { PyCFunction: same }),
+        method(c"__aexit__", ffi::METH_FASTCALL, Function { PyCFunctionFast: async_exit }),
+        END,
+    ]));
+    let slots = [
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_am_await, am_await as *mut c_void),
+        slot(ffi::Py_am_send, am_send as *mut c_void),
+        slot(ffi::Py_tp_iter, iter as *mut c_void),
+        slot(ffi::Py_tp_iternext, next as *mut c_void),
+        slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
+        ffi::PyType_Slot::default(),
+    ];
+    make_type(py, name, size_of::<Object>(), slots)
+}
+
+fn done_type(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    let slots = [
+        slot(ffi::Py_tp_dealloc, done_dealloc as *mut c_void),
+        slot(ffi::Py_am_await, iter as *mut c_void),
+        slot(ffi::Py_am_send, done_send as *mut c_void),
+        slot(ffi::Py_tp_iter, iter as *mut c_void),
+        slot(ffi::Py_tp_iternext, done_next as *mut c_void),
+        ffi::PyType_Slot::default(),
+    ];
+    make_type(py, c"concurrent_locks._core.Done", size_of::<PyObject>(), slots)
+}
+
+fn make_type<'py, const N: usize>(
+    py: Python<'py>,
+    name: &'static CStr,
+    size: usize,
+    mut slots: [ffi::PyType_Slot; N],
+) -> PyResult<Bound<'py, PyType>> {
+    let mut spec = ffi::PyType_Spec {
+        name: name.as_ptr(),
+        basicsize: size as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as c_uint,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the specification is complete and ends with an empty slot; what it points to and what
+    // the type keeps (name, methods) lives for ever. A new reference or null.
+    let class = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec)) }?;
+    Ok(class.cast_into()?)
+}

@@ -1,0 +1,220 @@
+//! A loop's mailbox: how wakers reach an asyncio loop from any thread, without the GIL.
+//!
+//! A letter says which wait to look after. The first letter of an empty mailbox also writes one byte
+//! into a pipe that the loop watches (`add_reader`); those behind it cost nothing. The loop owns the
+//! [`Reader`]: when it closes, the reader goes, and with it the waits of that loop leave their queues.
+
+use std::{
+    collections::HashMap,
+    io::{PipeReader, PipeWriter, Read, Write},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use pyo3::{
+    PyTraverseError, PyVisit, intern,
+    prelude::*,
+    types::{PyWeakrefMethods, PyWeakrefReference},
+};
+
+use crate::pending::Slot;
+
+/// One loop's mailbox.
+pub(crate) struct Mailbox {
+    /// The thread on which the loop ran last: see [`this_thread`].
+    thread: AtomicUsize,
+    letters: Mutex<Letters>,
+    bell: PipeWriter,
+    /// Who waits. Used with the GIL only.
+    waits: Mutex<HashMap<u64, Wait>>,
+}
+
+#[derive(Default)]
+struct Letters {
+    /// Not empty: a byte is in the pipe.
+    waits: Vec<u64>,
+    closed: bool,
+}
+
+struct Wait {
+    future: Py<PyAny>,
+    slot: Arc<Slot>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number that no other living thread has.
+fn this_thread() -> usize {
+    thread_local!(static HERE: u8 = const { 0 });
+    HERE.with(|here| std::ptr::from_ref(here) as usize)
+}
+
+/// A number for a wait that no other wait of this process has.
+pub(crate) fn next_wait() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A loop, to tell it from another one at its address, and its mailbox.
+type Known = (Py<PyWeakrefReference>, Weak<Mailbox>);
+
+static MAILBOXES: LazyLock<Mutex<HashMap<usize, Known>>> = LazyLock::new(Mutex::default);
+
+impl Mailbox {
+    /// The mailbox of the loop that runs on this thread.
+    pub(crate) fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
+        let py = event_loop.py();
+        let address = event_loop.as_ptr() as usize;
+        let known = lock(&MAILBOXES).get(&address).and_then(|(watch, mailbox)| {
+            Some((watch.clone_ref(py), mailbox.upgrade().filter(|mailbox| !mailbox.is_closed())?))
+        });
+        if let Some((watch, mailbox)) = known
+            && watch.bind(py).upgrade().is_some_and(|of| of.is(event_loop))
+        {
+            // A loop may run on another thread than last time.
+            mailbox.thread.store(this_thread(), Ordering::Relaxed);
+            return Ok(mailbox);
+        }
+        let mailbox = Mailbox::install(event_loop)?;
+        let watch = PyWeakrefReference::new(event_loop)?.unbind();
+        let mut mailboxes = lock(&MAILBOXES);
+        let gone: Vec<Known> =
+            mailboxes.extract_if(|_, (_, mailbox)| mailbox.strong_count() == 0).map(|(_, known)| known).collect();
+        let old = mailboxes.insert(address, (watch, Arc::downgrade(&mailbox)));
+        drop(mailboxes);
+        // Weak references go when nothing is locked (G2).
+        drop((gone, old));
+        Ok(mailbox)
+    }
+
+    fn install(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
+        let (pipe, bell) = std::io::pipe()?;
+        let descriptor = descriptor(&pipe)?;
+        let mailbox = Arc::new(Mailbox {
+            thread: AtomicUsize::new(this_thread()),
+            letters: Mutex::default(),
+            bell,
+            waits: Mutex::default(),
+        });
+        let reader = Py::new(event_loop.py(), Reader { mailbox: Arc::clone(&mailbox), pipe })?;
+        event_loop.call_method1(intern!(event_loop.py(), "add_reader"), (descriptor, reader))?;
+        Ok(mailbox)
+    }
+
+    pub(crate) fn is_of_this_thread(&self) -> bool {
+        self.thread.load(Ordering::Relaxed) == this_thread()
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.letters).closed
+    }
+
+    /// Tells the loop to look after a wait. Called on any thread, with the GIL or without.
+    pub(crate) fn post(&self, wait: u64) {
+        let mut letters = lock(&self.letters);
+        if letters.closed {
+            return;
+        }
+        if letters.waits.is_empty() {
+            // One byte in an empty pipe never blocks. It fails only if the reader is gone, and then
+            // the mailbox is about to be closed.
+            let _ = (&self.bell).write_all(&[1]);
+        }
+        letters.waits.push(wait);
+    }
+
+    /// From now on the loop's `future` stands for this wait.
+    pub(crate) fn expect(&self, wait: u64, future: Py<PyAny>, slot: Arc<Slot>) {
+        let old = lock(&self.waits).insert(wait, Wait { future, slot });
+        drop(old);
+    }
+
+    /// The wait is over.
+    pub(crate) fn forget(&self, wait: u64) {
+        let old = lock(&self.waits).remove(&wait);
+        drop(old);
+    }
+
+    /// Wakes the task that waits.
+    pub(crate) fn deliver(&self, py: Python<'_>, wait: u64) -> PyResult<()> {
+        let future = lock(&self.waits).get(&wait).map(|wait| wait.future.clone_ref(py));
+        let Some(future) = future else { return Ok(()) };
+        let future = future.bind(py);
+        if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+            future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+        }
+        Ok(())
+    }
+
+    /// The loop is closed: nobody will be told of a grant any more, so nobody may wait for one.
+    fn close(&self) {
+        lock(&self.letters).closed = true;
+        let waits = std::mem::take(&mut *lock(&self.waits));
+        if !waits.is_empty() {
+            Python::attach(|py| waits.values().for_each(|wait| wait.slot.leave(py)));
+        }
+    }
+}
+
+/// What the loop calls when the pipe can be read. Owned by the loop.
+#[pyclass(frozen, module = "concurrent_locks._core")]
+struct Reader {
+    mailbox: Arc<Mailbox>,
+    pipe: PipeReader,
+}
+
+#[pymethods]
+impl Reader {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        for wait in self.take_letters()? {
+            self.mailbox.deliver(py, wait)?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "PyO3's signature")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Taken: then this thread is in the middle of a change, and keeps all alive.
+        if let Ok(waits) = self.mailbox.waits.try_lock() {
+            for wait in waits.values() {
+                visit.call(&wait.future)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        self.mailbox.close();
+    }
+}
+
+impl Reader {
+    fn take_letters(&self) -> PyResult<Vec<u64>> {
+        let mut letters = lock(&self.mailbox.letters);
+        if !letters.waits.is_empty() {
+            (&self.pipe).read_exact(&mut [0])?;
+        }
+        Ok(std::mem::take(&mut letters.waits))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.mailbox.close();
+    }
+}
+
+#[cfg(unix)]
+pub(crate) fn descriptor(pipe: &PipeReader) -> PyResult<std::ffi::c_int> {
+    use std::os::fd::AsRawFd;
+    Ok(pipe.as_raw_fd())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn descriptor(_pipe: &PipeReader) -> PyResult<std::ffi::c_int> {
+    Err(pyo3::exceptions::PyNotImplementedError::new_err("waiting in an asyncio loop needs a Unix system"))
+}

@@ -1,0 +1,200 @@
+//! `LockManager`: the native half. Makes guards, and looks at the locks.
+//!
+//! What is looked at goes to Python as JSON text, in the shapes of `docs/json.md`.
+
+use std::{cell::RefCell, time::Duration};
+
+use concurrent_locks::{LockManager, Mode};
+use pyo3::{prelude::*, types::PyString};
+
+use crate::{
+    error::{self, OrRaise},
+    guard::{Guard, Phase, Target, object},
+    owner::{self, Asker},
+    timeout::{Given, Timeout},
+};
+
+/// The locks one URL names.
+#[pyclass(frozen, subclass, module = "concurrent_locks._core")]
+pub(crate) struct Manager {
+    locks: LockManager,
+}
+
+impl Manager {
+    pub(crate) fn locks(&self) -> &LockManager {
+        &self.locks
+    }
+}
+
+/// The defaults of the package: `DEFAULT_READ_TIMEOUT` and `DEFAULT_WRITE_TIMEOUT`.
+const READ_TIMEOUT: Timeout = Timeout::For(Duration::from_secs(10));
+const WRITE_TIMEOUT: Timeout = Timeout::For(Duration::from_secs(30));
+
+impl Manager {
+    /// Who asks: the name given, else who will enter the guard.
+    fn asker(&self, py: Python<'_>, owner: Option<&str>) -> PyResult<Asker> {
+        owner.map_or(Ok(Asker::Current), |label| owner::named(py, &self.locks, label).map(Asker::Named))
+    }
+}
+
+fn guard<'py>(
+    manager: Bound<'py, Manager>,
+    target: Target,
+    asker: Asker,
+    timeout: Timeout,
+    priority: i8,
+    note: Option<Bound<'py, PyString>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = manager.py();
+    let guard = Guard {
+        manager: manager.unbind(),
+        target,
+        asker,
+        timeout,
+        priority,
+        note: note.map(Bound::unbind),
+        phase: RefCell::new(Phase::Idle),
+    };
+    object::new(py, guard)
+}
+
+#[pymethods]
+impl Manager {
+    #[new]
+    fn new(py: Python<'_>, url: &str) -> PyResult<Manager> {
+        Ok(Manager { locks: LockManager::connect(url).or_raise(py)? })
+    }
+
+    /// The engine's URL, in full.
+    #[getter]
+    fn url(&self) -> &str {
+        self.locks.url()
+    }
+
+    /// Whether other processes meet these locks.
+    #[getter]
+    fn across_processes(&self) -> bool {
+        self.locks.capabilities().across_processes
+    }
+
+    /// A guard that holds `resource_name` together with other readers while it is entered.
+    #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = 0, owner = None, note = None))]
+    fn read_lock<'py>(
+        slf: Bound<'py, Self>,
+        resource_name: Bound<'py, PyString>,
+        timeout: Given<'py>,
+        priority: i8,
+        owner: Option<&str>,
+        note: Option<Bound<'py, PyString>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let target = Target::One { name: resource_name.unbind(), mode: Mode::Read };
+        let asker = slf.get().asker(slf.py(), owner)?;
+        guard(slf, target, asker, timeout.timeout(READ_TIMEOUT)?, priority, note)
+    }
+
+    /// A guard that holds `resource_name` alone while it is entered.
+    #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = 0, owner = None, note = None))]
+    fn write_lock<'py>(
+        slf: Bound<'py, Self>,
+        resource_name: Bound<'py, PyString>,
+        timeout: Given<'py>,
+        priority: i8,
+        owner: Option<&str>,
+        note: Option<Bound<'py, PyString>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let target = Target::One { name: resource_name.unbind(), mode: Mode::Write };
+        let asker = slf.get().asker(slf.py(), owner)?;
+        guard(slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority, note)
+    }
+
+    /// A guard that is shown under the requester's name, but belongs to whoever enters it.
+    fn lock_shown_as<'py>(
+        slf: Bound<'py, Self>,
+        resource_name: Bound<'py, PyString>,
+        write: bool,
+        timeout: Given<'py>,
+        requester: String,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mode = if write { Mode::Write } else { Mode::Read };
+        let target = Target::One { name: resource_name.unbind(), mode };
+        let timeout = timeout.timeout(if write { WRITE_TIMEOUT } else { READ_TIMEOUT })?;
+        guard(slf, target, Asker::Requester(requester), timeout, 0, None)
+    }
+
+    /// A guard for writing that re-enters nothing, because it is an owner of its own.
+    fn lock_alone<'py>(
+        slf: Bound<'py, Self>,
+        resource_name: Bound<'py, PyString>,
+        timeout: Given<'py>,
+        priority: i8,
+        note: Option<Bound<'py, PyString>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let target = Target::One { name: resource_name.unbind(), mode: Mode::Write };
+        guard(slf, target, Asker::Nobody, timeout.timeout(WRITE_TIMEOUT)?, priority, note)
+    }
+
+    /// A guard over several locks: names, and whether to write.
+    fn lock_several<'py>(
+        slf: Bound<'py, Self>,
+        wanted: Vec<(String, bool)>,
+        timeout: Given<'py>,
+        priority: i8,
+        owner: Option<&str>,
+        note: Option<Bound<'py, PyString>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mode = |write| if write { Mode::Write } else { Mode::Read };
+        let target = Target::All(wanted.into_iter().map(|(name, write)| (name, mode(write))).collect());
+        let asker = slf.get().asker(slf.py(), owner)?;
+        guard(slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority, note)
+    }
+
+    /// `locks status --json`.
+    fn status_json(&self, py: Python<'_>, name: Option<&str>) -> PyResult<String> {
+        let all = match name {
+            None => self.locks.status_all().or_raise(py)?,
+            Some(name) => self.locks.status(name).or_raise(py)?.map(|one| (name.to_owned(), one)).into_iter().collect(),
+        };
+        error::json(&all)
+    }
+
+    /// `locks stats --json`; with a name, its statistics by mode.
+    fn statistics_json(&self, py: Python<'_>, name: Option<&str>) -> PyResult<String> {
+        match name {
+            None => error::json(&self.locks.statistics_all().or_raise(py)?),
+            Some(name) => error::json(&self.locks.statistics(name).or_raise(py)?),
+        }
+    }
+
+    /// Forgets counters.
+    fn forget_statistics(&self, py: Python<'_>, name: Option<&str>) -> PyResult<()> {
+        self.locks.reset_statistics(name).or_raise(py)
+    }
+
+    /// `locks deadlocks --json`, suspecting waits longer than so many seconds.
+    fn deadlocks_json(&self, py: Python<'_>, suspect_after: f64) -> PyResult<String> {
+        let mut settings = *self.locks.settings();
+        settings.suspect_after = match Timeout::seconds(suspect_after)? {
+            Timeout::Try => Duration::ZERO,
+            Timeout::For(time) => time,
+            Timeout::Forever => Duration::MAX,
+        };
+        error::json(&self.locks.clone().with_settings(settings).deadlocks().or_raise(py)?)
+    }
+
+    /// `locks watch --json`: events from a cursor on, and the next cursor. Waits without the GIL.
+    fn events_json(&self, py: Python<'_>, cursor: Option<u64>, wait: f64) -> PyResult<(String, u64)> {
+        let wait = Duration::try_from_secs_f64(wait).unwrap_or_default();
+        let (events, next) = py.detach(|| self.locks.events(cursor, wait)).or_raise(py)?;
+        Ok((error::json(&events)?, next))
+    }
+
+    /// `locks break --json`: who held it.
+    fn break_lock_json(&self, py: Python<'_>, name: &str, token: u64) -> PyResult<String> {
+        error::json(&self.locks.break_lock(name, token).or_raise(py)?)
+    }
+
+    /// `locks doctor --json`.
+    fn health_json(&self, py: Python<'_>) -> PyResult<String> {
+        error::json(&self.locks.health().or_raise(py)?)
+    }
+}

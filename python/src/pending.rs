@@ -1,0 +1,84 @@
+//! A request in the queue, whatever it is for, and the slot in which a wait keeps it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use concurrent_locks::{AcquireAll, Guard, GuardAll, Owner, Queued, QueuedUpgrade};
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
+
+use crate::{guard::object, waking};
+
+/// What a guard holds.
+pub(crate) enum Hold {
+    One(Guard),
+    All(GuardAll),
+}
+
+impl Hold {
+    /// The single guards.
+    pub(crate) fn guards(&self) -> &[Guard] {
+        match self {
+            Hold::One(guard) => std::slice::from_ref(guard),
+            Hold::All(guards) => guards,
+        }
+    }
+}
+
+/// A request in the queue. Dropping it leaves the queue.
+pub(crate) enum Pending {
+    One(Box<Queued>),
+    All(Box<AcquireAll>),
+    Upgrade(QueuedUpgrade),
+}
+
+/// A request that joined the queue, and whose it is.
+pub(crate) struct Waiter {
+    pub(crate) pending: Pending,
+    pub(crate) owner: Option<Arc<Owner>>,
+}
+
+/// The wait of one guard, kept where both the awaitable and the loop's mailbox can end it.
+pub(crate) struct Slot {
+    guard: Py<PyAny>,
+    waiter: Mutex<Option<Waiter>>,
+}
+
+impl Slot {
+    pub(crate) fn new(guard: &Bound<'_, PyAny>, waiter: Waiter) -> Slot {
+        Slot { guard: guard.clone().unbind(), waiter: Mutex::new(Some(waiter)) }
+    }
+
+    pub(crate) fn guard(&self) -> &Py<PyAny> {
+        &self.guard
+    }
+
+    /// Looks whether the guard holds by now; else the waker will be woken.
+    pub(crate) fn poll(&self, py: Python<'_>, waker: &Waker) -> PyResult<bool> {
+        let mut waiter = self.lock();
+        let Some(waiting) = &mut *waiter else {
+            return Err(PyRuntimeError::new_err("this wait for a lock is over"));
+        };
+        match object::of(self.guard.bind(py))?.poll(py, waiting, &mut Context::from_waker(waker)) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(result) => {
+                *waiter = None;
+                result.map(|()| true)
+            }
+        }
+    }
+
+    /// Leaves the queue, if it is still there.
+    pub(crate) fn leave(&self, py: Python<'_>) {
+        let waiter = self.lock().take();
+        if let (Some(waiter), Ok(guard)) = (waiter, object::of(self.guard.bind(py))) {
+            guard.left(&waiter.pending);
+            waking::collect(py, || drop(waiter));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waiter>> {
+        self.waiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,72 @@
+//! Waiting where there is no asyncio: a file descriptor becomes readable when there is something to see.
+
+use std::{
+    io::{PipeReader, PipeWriter, Read, Write},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Wake, Waker},
+};
+
+use pyo3::prelude::*;
+
+use crate::{
+    mailbox::descriptor,
+    pending::{Slot, Waiter},
+};
+
+/// The wait of one task of a library other than asyncio.
+#[pyclass(frozen, module = "concurrent_locks._core")]
+pub(crate) struct Readiness {
+    slot: Slot,
+    pipe: PipeReader,
+    knock: Arc<Knock>,
+    waker: Waker,
+}
+
+/// A waker that writes one byte, once per look.
+struct Knock {
+    knocked: AtomicBool,
+    pipe: Mutex<PipeWriter>,
+}
+
+impl Wake for Knock {
+    fn wake(self: Arc<Self>) {
+        if !self.knocked.swap(true, Ordering::AcqRel) {
+            // One byte in an empty pipe never blocks; it fails only if nobody waits any more.
+            let _ = self.pipe.lock().unwrap_or_else(PoisonError::into_inner).write_all(&[1]);
+        }
+    }
+}
+
+impl Readiness {
+    pub(crate) fn new(guard: &Bound<'_, PyAny>, waiter: Waiter) -> PyResult<Readiness> {
+        let slot = Slot::new(guard, waiter);
+        let (pipe, bell) = std::io::pipe().inspect_err(|_| slot.leave(guard.py()))?;
+        let knock = Arc::new(Knock { knocked: AtomicBool::new(false), pipe: Mutex::new(bell) });
+        let waker = Waker::from(Arc::clone(&knock));
+        Ok(Readiness { slot, pipe, knock, waker })
+    }
+}
+
+#[pymethods]
+impl Readiness {
+    /// What becomes readable when it is time to `poll`.
+    fn fileno(&self) -> PyResult<std::ffi::c_int> {
+        descriptor(&self.pipe)
+    }
+
+    /// Whether the wait is over: the guard holds. Raises if it ended otherwise.
+    fn poll(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.knock.knocked.swap(false, Ordering::AcqRel) {
+            (&self.pipe).read_exact(&mut [0])?;
+        }
+        self.slot.poll(py, &self.waker)
+    }
+
+    /// Leaves the queue, if it is still in it.
+    fn leave(&self, py: Python<'_>) {
+        self.slot.leave(py);
+    }
+}
