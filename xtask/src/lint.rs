@@ -1,7 +1,7 @@
 //! `cargo xtask lint`: what must hold of the source before anything runs.
 
 use crate::{
-    layers,
+    layers, python,
     step::{self, Outcome, cargo},
     tools,
 };
@@ -15,7 +15,8 @@ pub(crate) fn run() -> Outcome {
     layers::run()?;
     step::run("clippy", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step::run("documentation", cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    dependencies()
+    dependencies()?;
+    python::lint()
 }
 
 /// Licences, sources and duplicates by `deny.toml`. Known vulnerabilities need the advisory

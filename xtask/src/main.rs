@@ -4,6 +4,7 @@ mod arrows;
 mod death;
 mod layers;
 mod lint;
+mod python;
 mod step;
 mod test;
 mod tools;
@@ -14,13 +15,18 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask TASK [ARGS]
 
-  test [ARGS]    install what the tests need, run all tests and doctests; ARGS go to nextest
-  lint           formatting, clippy, documentation, layers, and dependencies (cargo-deny, if installed)
+  test [ARGS]    install what the tests need, run all tests, doctests and Python tests; ARGS go to nextest,
+                 and then only its tests run
+  test-python    the tests of the Python package alone, in an environment of its own under target/
+  lint           formatting, clippy, documentation, layers, dependencies (cargo-deny, if installed), and the
+                 Python package's ruff, mypy, stubtest and pyright
   loom           the lock-free protocols in every schedule
   portable       the engines of systems other than Linux, run on this one
-  ci             lint, test, loom: what .ci/run does
+  ci             lint, test, loom, portable: what .ci/run does
+  wheels         the Python wheel and source distribution, into target/wheels
   layers         check which module of the library may use which
   bench [ARGS]   the benchmarks; ARGS go to locks-bench (--quick, --only GROUP, --json)
+  bench-python   the Python package's benchmarks [--quick]
   death [ARGS]   kill a process at every instruction of the lock paths (long); ARGS go to the stepper
                  (--stride N, --points N, names of scenarios)";
 
@@ -38,6 +44,9 @@ fn main() -> ExitCode {
             .and_then(|()| variants::loom())
             .and_then(|()| variants::portable()),
         ("layers", []) => layers::run(),
+        ("test-python", []) => python::test(),
+        ("wheels", []) => python::wheels(),
+        ("bench-python", rest) => python::bench(rest),
         ("loom", []) => variants::loom(),
         ("portable", []) => variants::portable(),
         ("bench", rest) => {

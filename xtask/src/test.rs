@@ -1,13 +1,14 @@
 //! `cargo xtask test`: everything a newcomer needs to see the tests pass.
 
 use crate::{
+    python,
     step::{self, Outcome, cargo},
     tools,
 };
 
 /// Installs what the tests need, then runs all of them; `arguments` go to nextest.
 ///
-/// The doctests run even if a test failed: one run should tell everything.
+/// All of them run even if a test failed: one run should tell everything.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     tools::program("git", "--version", "git")?;
     tools::nextest()?;
@@ -23,9 +24,6 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
     // nextest does not run doctests; these include the Rust examples of README.md and docs/.
     let doctests = step::run("doctests", &mut cargo(["test", "--doc", "--workspace"]));
-    match (tests, doctests) {
-        (Ok(()), Ok(())) => Ok(()),
-        (Err(one), Ok(())) | (Ok(()), Err(one)) => Err(one),
-        (Err(one), Err(other)) => Err(format!("{one}\n{other}")),
-    }
+    let problems: Vec<_> = [tests, doctests, python::test()].into_iter().filter_map(Result::err).collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }

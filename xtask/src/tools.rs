@@ -45,8 +45,13 @@ pub(crate) fn program(name: &str, probe: &str, package: &str) -> Outcome {
     }
     let missing =
         format!("the tests need `{name}`: install it with your package manager (Debian: apt-get install {package})");
+    install_package(package).map_err(|problem| format!("{problem}\n{missing}"))
+}
+
+/// A Debian package, if this is such a system and we may.
+pub(crate) fn install_package(package: &str) -> Outcome {
     if !step::works(Command::new("apt-get").arg("--version")) || !root_user() {
-        return Err(missing);
+        return Err(format!("cannot install {package}: that takes apt-get and root"));
     }
     let apt = |arguments: &[&str]| {
         step::run(
@@ -54,9 +59,8 @@ pub(crate) fn program(name: &str, probe: &str, package: &str) -> Outcome {
             Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments),
         )
     };
-    apt(&["update", "--quiet"])
-        .and_then(|()| apt(&["install", "--yes", "--quiet", "--no-install-recommends", package]))
-        .map_err(|problem| format!("{problem}\n{missing}"))
+    apt(&["update", "--quiet"])?;
+    apt(&["install", "--yes", "--quiet", "--no-install-recommends", package])
 }
 
 fn install(package: &str, version: &str) -> Outcome {

@@ -1,0 +1,89 @@
+//! The Python package: an environment of its own under `target/`, what is checked and built there.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    step::{self, Outcome},
+    tools,
+};
+
+/// The oldest Python the package supports, as `python -c` checks it.
+const OLD_ENOUGH: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))";
+
+/// Installs the package as a user does (`pip install .`) with what its tests need, and runs them.
+pub(crate) fn test() -> Outcome {
+    let python = installed("test")?;
+    step::run("Python tests", run(&python).args(["-m", "pytest", "--quiet"]))
+}
+
+/// Formatting, style, types, and the stubs against the module itself.
+pub(crate) fn lint() -> Outcome {
+    let python = installed("test")?;
+    let check = |title: &str, arguments: &[&str]| step::run(title, run(&python).arg("-m").args(arguments));
+    let folders = ["python", "examples/python", "bench/python", "docs/python"];
+    check("ruff format", &[&["ruff", "format", "--check"], &folders[..]].concat())?;
+    check("ruff", &[&["ruff", "check"], &folders[..]].concat())?;
+    check("mypy", &["mypy"])?;
+    check("stubtest", &["mypy.stubtest", "concurrent_locks._core", "--allowlist", "python/stubtest-allow.txt"])?;
+    check("pyright", &["pyright"])
+}
+
+/// `cargo xtask wheels`: what is uploaded to a package index, in `target/wheels`.
+pub(crate) fn wheels() -> Outcome {
+    let python = environment()?;
+    pip(&python, &["maturin>=1.9,<2"])?;
+    let arguments = ["-m", "maturin", "build", "--release", "--locked", "--out", "target/wheels"];
+    step::run("wheel", run(&python).args(arguments))?;
+    step::run("source distribution", run(&python).args(["-m", "maturin", "sdist", "--out", "target/wheels"]))
+}
+
+/// `cargo xtask bench-python`: the package against its peers.
+pub(crate) fn bench(arguments: &[String]) -> Outcome {
+    let python = installed("bench")?;
+    step::run("Python benchmarks", run(&python).arg("bench/python/bench.py").args(arguments))
+}
+
+/// The environment's Python, with the package and an extra of it installed.
+fn installed(extra: &str) -> Result<PathBuf, String> {
+    let python = environment()?;
+    pip(&python, &[&format!(".[{extra}]")])?;
+    Ok(python)
+}
+
+fn pip(python: &Path, what: &[&str]) -> Outcome {
+    let arguments = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    step::run("Python packages", run(python).args(arguments).args(what))
+}
+
+/// A virtual environment, made if it is not there. Answers its Python.
+fn environment() -> Result<PathBuf, String> {
+    let folder = step::root().join("target").join("python");
+    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    if !step::works(Command::new(&python).args(["-c", OLD_ENOUGH])) {
+        let base = interpreter()?;
+        step::run("Python environment", Command::new(base).args(["-m", "venv", "--clear"]).arg(folder))?;
+    }
+    Ok(python)
+}
+
+/// A Python that is new enough and can make environments.
+fn interpreter() -> Result<&'static str, String> {
+    let fits = |name: &&str| step::works(Command::new(name).args(["-c", OLD_ENOUGH]));
+    let names = ["python3", "python3.13", "python3.12", "python3.11"];
+    if let Some(name) = names.iter().find(|name| fits(name)) {
+        return Ok(name);
+    }
+    tools::install_package("python3-venv")
+        .map_err(|problem| format!("{problem}\nthe Python package needs Python 3.11 or newer with venv"))?;
+    names.iter().find(|name| fits(name)).copied().ok_or_else(|| "no Python 3.11 or newer was found".to_owned())
+}
+
+/// The environment's Python, run in the workspace's root.
+fn run(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.current_dir(step::root());
+    command
+}
