@@ -72,9 +72,6 @@ pub(crate) enum Verb {
     /// One agent of the demo (used by `locks demo`)
     #[command(hide = true)]
     DemoAgent(AgentArgs),
-    /// Becomes CMD, which ends when the process that started it dies (used by `locks run`)
-    #[command(hide = true)]
-    BoundExec(BoundExecArgs),
 }
 
 #[derive(Args, Debug)]
@@ -189,18 +186,4 @@ pub(crate) struct BreakArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct BoundExecArgs {
-    /// The process whose death ends the command
-    #[arg(long)]
-    pub(crate) parent: i32,
-
-    /// Number of the signal that ends it
-    #[arg(long)]
-    pub(crate) signal: i32,
-
-    #[arg(required = true, last = true)]
-    pub(crate) command: Vec<OsString>,
 }

@@ -29,6 +29,10 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    // Before anything else is set up: somebody's command waits for this.
+    if let Some(bound) = run::bound::Bound::asked(std::env::args_os()) {
+        return bound.exec();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -59,6 +63,5 @@ fn dispatch(cli: &Cli, output: &Output) -> anyhow::Result<ExitCode> {
         Verb::Doctor => doctor::run(&space::open(global)?, output),
         Verb::Demo(args) => demo::run(args, global, output),
         Verb::DemoAgent(args) => demo::run_agent(args),
-        Verb::BoundExec(args) => run::bound::exec(args),
     }
 }
