@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use concurrent_locks::{Error, LockManager, Mode};
+use concurrent_locks::{Error, ErrorKind, LockManager, Mode};
 
 use crate::{
     child::{Child, Talk},
-    image::Image,
+    image::{Image, KNOWN, PLACES_KNOWN},
     patience::until,
     space::Space,
 };
@@ -59,6 +59,31 @@ fn random_bytes_in_the_table_crash_and_hang_nobody() {
         let kind = answer.trim_start_matches("error ").split(':').next().unwrap();
         assert!(answer.starts_with("granted") || ALLOWED.contains(&kind), "seed {seed:#x}: {answer}");
     }
+}
+
+#[test]
+fn what_a_bucket_remembers_is_never_trusted() {
+    let space = Space::new();
+    let locks = space.connect();
+    drop(locks.write("a").try_now().unwrap());
+    let other = locks.write("b").try_now().unwrap();
+    let image = space.image();
+    let known = |name: &str| image.bucket_of(name) + KNOWN;
+    assert_ne!(known("a"), known("b"));
+    let (of_a, of_b) = (image.long(known("a")), image.long(known("b")));
+    assert_ne!(of_a as u32, 0, "the bucket remembers its name");
+    // "a" is where "b" is; beyond the end; nowhere.
+    for place in [of_b as u32, u32::MAX, 0] {
+        for entry in 0..PLACES_KNOWN {
+            image.write_long(known("a") + 8 * entry, of_a >> 32 << 32 | u64::from(place));
+        }
+        let own = locks.write("a").try_now().unwrap();
+        assert_eq!(own.name().unwrap(), "a");
+        assert_eq!(locks.write("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    assert_eq!(locks.status_all().unwrap().len(), 2, "no second resource of one name");
+    assert_eq!(locks.health().unwrap().corrupt, 0);
+    other.release().unwrap();
 }
 
 /// Random words at random places: half of them small numbers, which look like indices and states;

@@ -28,6 +28,10 @@ pub(crate) const GRANTED: u32 = 4;
 pub(crate) const WAIT_WORD: u64 = 8;
 pub(crate) const TOKEN: u64 = 40;
 
+/// Places in a bucket: what it remembers of its names, five entries of hash and resource.
+pub(crate) const KNOWN: u64 = 24;
+pub(crate) const PLACES_KNOWN: u64 = 5;
+
 const SLOT: u64 = 512;
 const BUCKET: u64 = 64;
 const RESOURCE: u64 = 512;
