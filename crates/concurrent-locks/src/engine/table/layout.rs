@@ -97,9 +97,9 @@ mod text_tests {
         let bytes = "abcdefghijklmnopqrstuvwxyzABCDEF";
         for len in 0..=32 {
             text.store(&bytes[..len]);
-            assert!(text.is(bytes[..len].as_bytes()), "{len}");
+            assert!(text.is(&bytes.as_bytes()[..len]), "{len}");
             for changed in 0..len {
-                let mut other = bytes[..len].as_bytes().to_vec();
+                let mut other = bytes.as_bytes()[..len].to_vec();
                 other[changed] = b'!';
                 assert!(!text.is(&other), "{len}, byte {changed}");
             }
@@ -401,7 +401,24 @@ impl Layout {
     /// `None` if the mapping has not the size the geometry asks for.
     pub(super) fn new(mapping: Mapping, geometry: Geometry) -> Option<Layout> {
         let offsets = Offsets::of(geometry);
-        (geometry.is_sound() && mapping.len() == offsets.end).then_some(Layout { mapping, geometry, offsets })
+        let layout =
+            (geometry.is_sound() && mapping.len() == offsets.end).then_some(Layout { mapping, geometry, offsets })?;
+        layout.prefer_large_pages();
+        Some(layout)
+    }
+
+    /// What many names take, a page each, is spread over more pages than a processor remembers the
+    /// addresses of. These regions are filled from their start, so that large pages behind the first
+    /// few megabytes cost a small table nothing and a large one little.
+    fn prefer_large_pages(&self) {
+        const SMALL: usize = 2 << 20;
+        for (start, end) in
+            [(self.offsets.resources, self.offsets.records), (self.offsets.details, self.offsets.events)]
+        {
+            if end - start > SMALL {
+                self.mapping.prefer_large(start + SMALL, end - start - SMALL);
+            }
+        }
     }
 
     pub(super) fn geometry(&self) -> Geometry {

@@ -30,6 +30,11 @@ impl Mapping {
         self.0.blank_in_child();
     }
 
+    /// Asks for large pages behind the range, if there are any.
+    pub(super) fn prefer_large(&self, offset: usize, len: usize) {
+        self.0.prefer_large(offset, len);
+    }
+
     /// Makes sure that the range has memory behind it, so that a full file system is an error here
     /// and not a SIGBUS later.
     pub(super) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {

@@ -61,6 +61,11 @@ impl Pages {
         if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
+    /// Asks for large pages behind the range, which the system may refuse: nothing but time depends on it.
+    pub(super) fn prefer_large(&self, offset: usize, len: usize) {
+        let _ = self.advise(offset, len, libc::MADV_HUGEPAGE);
+    }
+
     /// Makes sure that the range has memory behind it, so that a full file system is an error here
     /// and not a SIGBUS later. Kernels before 5.14 cannot; there it does nothing.
     pub(super) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {

@@ -78,6 +78,9 @@ impl Pages {
         self.len
     }
 
+    /// Nothing to ask for: the allocator chose.
+    pub(super) fn prefer_large(&self, _offset: usize, _len: usize) {}
+
     /// Nothing to do: private memory takes no room in a file system.
     pub(super) fn populate(&self, _offset: usize, _len: usize) -> io::Result<()> {
         Ok(())
