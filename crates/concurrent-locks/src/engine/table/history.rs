@@ -117,7 +117,10 @@ impl Table {
             let count = &detail.waits[mode as usize][histogram::bucket_of(wait)];
             count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
             // The release will write here: a section of any length hides the load.
-            super::memory::prefetch(&detail.kept[(detail.written.load(Relaxed) % OPERATIONS_KEPT) as usize]);
+            let kept = &detail.kept[(detail.written.load(Relaxed) % OPERATIONS_KEPT) as usize];
+            super::memory::prefetch(&kept.at);
+            super::memory::prefetch(&kept.tag);
+            super::memory::prefetch(&detail.holds[mode as usize]);
         }
     }
 
