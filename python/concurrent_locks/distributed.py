@@ -163,14 +163,14 @@ class DistributedGuard:
     def release(self) -> None:
         """Give it back. Any task or thread may do so. Raises :class:`RuntimeError` if it is not held."""
         guard = self._held()
-        held_for = guard.held_for()
+        held_for, owner = guard.held_for(), guard.owner
         self._unmark()
         try:
             guard.release()
         finally:
             self._guard = None
             self._unclaim()
-            statistics.released(self.resource_name, held_for, guard.owner)
+            statistics.released(self.resource_name, held_for, owner)
 
     def __enter__(self) -> DistributedGuard:
         self._enter(self._timeout)
@@ -212,8 +212,8 @@ class DistributedGuard:
         with self._counted():
             guard = self._begin(timeout)
             try:
-                if _core.in_event_loop() and not guard.acquire(blocking=False):
-                    self._must_not_block_its_holder(guard)
+                if timeout != 0 and _core.in_event_loop() and not guard.acquire(blocking=False):
+                    self._must_not_block_its_holder()
                 if not guard.locked():
                     _core.guard_enter_here(guard)
             except BaseException:
@@ -254,7 +254,7 @@ class DistributedGuard:
             return manager.write_lock(name, timeout, priority=self._priority, owner=self._owner, note=self._note)
         return manager.lock_alone(name, timeout, self._priority, self._note)
 
-    def _must_not_block_its_holder(self, guard: Guard) -> None:
+    def _must_not_block_its_holder(self) -> None:
         """Waiting here stops this thread's event loop: only for other processes, as it always was."""
         status = self._lock.manager.status(self.resource_name).get(self.resource_name)
         if status is None:

@@ -196,4 +196,5 @@ def _with_distributed(resource_name: str, locks: dict[str, Any]) -> dict[str, An
 
 def _entry(suspect: dict[str, Any], request_id: str, cycle: list[dict[str, Any]]) -> dict[str, Any]:
     """An entry of :meth:`LockManager.detect_deadlocks`."""
-    return {**suspect, "request_id": request_id, "timeout": None, "cycle": cycle}
+    timeout = _core.waiting_timeout(request_id, suspect["resource"])
+    return {**suspect, "request_id": request_id, "timeout": timeout, "cycle": cycle}

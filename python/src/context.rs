@@ -1,10 +1,8 @@
 //! Where a call comes from: an asyncio task, a callback of a loop, a trio task, or a plain thread.
 
-use std::cell::RefCell;
-
 use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyDict};
 
-use crate::fork;
+use crate::{fork, gil::GilCell};
 
 /// Where a call comes from.
 pub(crate) enum Context<'py> {
@@ -77,7 +75,7 @@ impl Asyncio {
     }
 }
 
-/// What [`running_loop_before_312`] was told last on this thread.
+/// What [`running_loop_before_312`] was told of one holder.
 struct Told {
     /// Kept alive, so that no other object gets its address.
     holder: Py<PyAny>,
@@ -85,29 +83,27 @@ struct Told {
     event_loop: Option<Py<PyAny>>,
 }
 
-thread_local! {
-    static TOLD: RefCell<Option<Told>> = const { RefCell::new(None) };
-}
+/// For a few threads with loops at a time; more of them only ask more often.
+const PLACES: usize = 8;
+static TOLD: GilCell<[Option<Told>; PLACES]> = GilCell::new([const { None }; PLACES]);
 
 /// CPython 3.11 keeps, in the thread's dictionary, a holder object made anew whenever a loop starts or
 /// stops to run: as long as it is the same holder, in the same process, it is the same loop.
+#[inline]
 fn running_loop_before_312<'py>(py: Python<'py>, asyncio: &Asyncio) -> PyResult<Option<Bound<'py, PyAny>>> {
     let Some(thread) = thread_dictionary(py) else { return asyncio.ask(py) };
     let Some(holder) = thread.get_item(intern!(py, "__asyncio_running_event_loop__"))? else { return Ok(None) };
-    let epoch = fork::epoch();
-    let known = TOLD.with_borrow(|told| match told {
-        Some(told) if told.holder.is(&holder) && told.epoch == epoch => {
-            Some(told.event_loop.as_ref().map(|event_loop| event_loop.bind(py).clone()))
-        }
-        _ => None,
-    });
-    if let Some(known) = known {
-        return Ok(known);
+    let place = holder.as_ptr() as usize / 64 % PLACES;
+    if let Some(told) = &TOLD.open(py)[place]
+        && told.holder.is(&holder)
+        && told.epoch == fork::epoch()
+    {
+        return Ok(told.event_loop.as_ref().map(|event_loop| event_loop.bind(py).clone()));
     }
     let event_loop = asyncio.ask(py)?;
-    let told = Told { holder: holder.unbind(), epoch, event_loop: event_loop.clone().map(Bound::unbind) };
-    // The old one is dropped after the cell is given back: that may run Python code (G2).
-    let old = TOLD.replace(Some(told));
+    let told = Told { holder: holder.unbind(), epoch: fork::epoch(), event_loop: event_loop.clone().map(Bound::unbind) };
+    let old = TOLD.open(py)[place].replace(told);
+    // Dropped when the cell is closed: that may run Python code (G2).
     drop(old);
     Ok(event_loop)
 }

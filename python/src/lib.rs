@@ -15,6 +15,7 @@ mod blocking;
 mod context;
 mod error;
 mod fork;
+mod gil;
 mod guard;
 mod log;
 mod mailbox;
@@ -23,6 +24,7 @@ mod owner;
 mod pending;
 mod readiness;
 mod timeout;
+mod told;
 mod waiting;
 mod waking;
 
@@ -43,6 +45,7 @@ mod _core {
         manager::Manager,
         owner::current_owner,
         readiness::Readiness,
+        told::waiting_timeout,
     };
 
     #[pymodule_init]

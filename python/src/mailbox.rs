@@ -47,8 +47,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A number that no other living thread has.
-fn this_thread() -> usize {
+/// A number that no other living thread has, and that is not 0.
+#[cfg(unix)]
+#[inline]
+#[expect(unsafe_code, reason = "std's thread ids are slower than the lock")]
+pub(crate) fn this_thread() -> usize {
+    // SAFETY: the function has no preconditions.
+    unsafe { libc::pthread_self() as usize }
+}
+
+/// A number that no other living thread has, and that is not 0.
+#[cfg(not(unix))]
+pub(crate) fn this_thread() -> usize {
     thread_local!(static HERE: u8 = const { 0 });
     HERE.with(|here| std::ptr::from_ref(here) as usize)
 }
@@ -105,8 +115,8 @@ impl Mailbox {
         Ok(mailbox)
     }
 
-    pub(crate) fn is_of_this_thread(&self) -> bool {
-        self.thread.load(Ordering::Relaxed) == this_thread()
+    pub(crate) fn thread(&self) -> usize {
+        self.thread.load(Ordering::Relaxed)
     }
 
     fn is_closed(&self) -> bool {

@@ -32,8 +32,10 @@ const WRITE_TIMEOUT: Timeout = Timeout::For(Duration::from_secs(30));
 
 impl Manager {
     /// Who asks: the name given, else who will enter the guard.
-    fn asker(&self, py: Python<'_>, owner: Option<&str>) -> PyResult<Asker> {
-        owner.map_or(Ok(Asker::Current), |label| owner::named(py, &self.locks, label).map(Asker::Named))
+    fn asker(&self, owner: Option<Bound<'_, PyString>>) -> PyResult<Asker> {
+        let Some(label) = owner else { return Ok(Asker::Current) };
+        owner::check_label(label.py(), &self.locks, &label)?;
+        Ok(Asker::Named(label.unbind()))
     }
 }
 
@@ -84,11 +86,11 @@ impl Manager {
         resource_name: Bound<'py, PyString>,
         timeout: Given<'py>,
         priority: i8,
-        owner: Option<&str>,
+        owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let target = Target::One { name: resource_name.unbind(), mode: Mode::Read };
-        let asker = slf.get().asker(slf.py(), owner)?;
+        let asker = slf.get().asker(owner)?;
         guard(slf, target, asker, timeout.timeout(READ_TIMEOUT)?, priority, note)
     }
 
@@ -99,11 +101,11 @@ impl Manager {
         resource_name: Bound<'py, PyString>,
         timeout: Given<'py>,
         priority: i8,
-        owner: Option<&str>,
+        owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let target = Target::One { name: resource_name.unbind(), mode: Mode::Write };
-        let asker = slf.get().asker(slf.py(), owner)?;
+        let asker = slf.get().asker(owner)?;
         guard(slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority, note)
     }
 
@@ -118,7 +120,7 @@ impl Manager {
         let mode = if write { Mode::Write } else { Mode::Read };
         let target = Target::One { name: resource_name.unbind(), mode };
         let timeout = timeout.timeout(if write { WRITE_TIMEOUT } else { READ_TIMEOUT })?;
-        guard(slf, target, Asker::Requester(requester), timeout, 0, None)
+        guard(slf, target, Asker::Requester(requester.into()), timeout, 0, None)
     }
 
     /// A guard for writing that re-enters nothing, because it is an owner of its own.
@@ -139,12 +141,12 @@ impl Manager {
         wanted: Vec<(String, bool)>,
         timeout: Given<'py>,
         priority: i8,
-        owner: Option<&str>,
+        owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mode = |write| if write { Mode::Write } else { Mode::Read };
         let target = Target::All(wanted.into_iter().map(|(name, write)| (name, mode(write))).collect());
-        let asker = slf.get().asker(slf.py(), owner)?;
+        let asker = slf.get().asker(owner)?;
         guard(slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority, note)
     }
 

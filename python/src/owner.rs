@@ -8,84 +8,149 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    hash::{BuildHasherDefault, Hasher},
 };
 
 use concurrent_locks::{LockManager, MAX_LABEL_BYTES, Owner};
 use pyo3::{
-    intern,
     prelude::*,
     types::{PyString, PyWeakrefReference},
 };
 
-use crate::{context::Context, error::OrRaise, fork, manager::Manager};
+use crate::{context::Context, error::OrRaise, fork, gil::GilCell, manager::Manager};
+
+/// An owner as a Python object, because Python counts references without atomic instructions.
+#[pyclass(frozen, name = "Owner", module = "concurrent_locks._core")]
+pub(crate) struct OwnerObject {
+    owner: Owner,
+    epoch: u64,
+}
+
+impl OwnerObject {
+    fn make(py: Python<'_>, locks: &LockManager, label: &str) -> PyResult<Py<OwnerObject>> {
+        let label: String = cut(label).chars().filter(|c| *c != '\0').collect();
+        let label = if label.is_empty() { "unnamed" } else { &label };
+        OwnerObject::of(py, locks.owner(label).or_raise(py)?)
+    }
+
+    fn of(py: Python<'_>, owner: Owner) -> PyResult<Py<OwnerObject>> {
+        Py::new(py, OwnerObject { owner, epoch: fork::epoch() })
+    }
+
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// Whether this process made it (O2).
+    fn is_ours(&self) -> bool {
+        self.epoch == fork::epoch()
+    }
+}
 
 /// Who a guard asks for.
 pub(crate) enum Asker {
     /// Whoever enters the guard.
     Current,
     /// Whoever enters the guard, shown under another name.
-    Requester(String),
+    Requester(Box<str>),
     /// All who give this name together.
-    Named(Arc<Owner>),
+    Named(Py<PyString>),
     /// Nobody else: an owner of its own per request.
     Nobody,
 }
 
 impl Asker {
     /// The label, where it was given.
-    pub(crate) fn label(&self) -> Option<&str> {
-        match self {
-            Asker::Requester(label) => Some(label),
-            Asker::Named(owner) => Some(owner.label()),
+    pub(crate) fn label(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(match self {
+            Asker::Requester(label) => Some(label.to_string()),
+            Asker::Named(label) => Some(label.bind(py).to_str()?.to_owned()),
             Asker::Current | Asker::Nobody => None,
-        }
+        })
     }
 
     /// The owner; `None` for a request that is an owner of its own.
+    #[inline]
     pub(crate) fn owner(
         &self,
         py: Python<'_>,
         locks: &LockManager,
         context: &Context<'_>,
-    ) -> PyResult<Option<Arc<Owner>>> {
+    ) -> PyResult<Option<Py<OwnerObject>>> {
+        match (self, context) {
+            (Asker::Current, Context::Task { task, .. }) => of_task(task, locks, None, "get_name").map(Some),
+            (Asker::Current, Context::Thread) => of_thread(py, locks, None).map(Some),
+            _ => self.rare_owner(py, locks, context),
+        }
+    }
+
+    #[cold]
+    fn rare_owner(
+        &self,
+        py: Python<'_>,
+        locks: &LockManager,
+        context: &Context<'_>,
+    ) -> PyResult<Option<Py<OwnerObject>>> {
         let shown_as = match self {
-            Asker::Named(owner) => return Ok(Some(Arc::clone(owner))),
+            Asker::Named(label) => return named(py, locks, label.bind(py).to_str()?).map(Some),
             Asker::Nobody => return Ok(None),
             Asker::Current => None,
-            Asker::Requester(label) => Some(label.as_str()),
+            Asker::Requester(label) => Some(&**label),
         };
         match context {
-            Context::Task { task, .. } => of_task(task, intern!(py, "get_name"), locks, shown_as).map(Some),
-            Context::Trio { task } => of_task(task, intern!(py, "name"), locks, shown_as).map(Some),
+            Context::Task { task, .. } => of_task(task, locks, shown_as, "get_name").map(Some),
+            Context::Trio { task } => of_task(task, locks, shown_as, "name").map(Some),
             Context::Thread => of_thread(py, locks, shown_as).map(Some),
-            Context::Callback { .. } => shown_as.map(|label| make(py, locks, label)).transpose(),
+            Context::Callback { .. } => shown_as.map(|label| OwnerObject::make(py, locks, label)).transpose(),
         }
     }
 }
 
 /// The owners of one task or thread: its own, and those it is shown as.
-#[derive(Clone)]
 struct Owners {
-    epoch: u64,
-    own: Arc<Owner>,
-    shown_as: Vec<Arc<Owner>>,
+    own: Py<OwnerObject>,
+    shown_as: Vec<Py<OwnerObject>>,
 }
 
 impl Owners {
-    fn new(own: Arc<Owner>) -> Owners {
-        Owners { epoch: fork::epoch(), own, shown_as: Vec::new() }
-    }
-
-    fn find(&self, shown_as: Option<&str>) -> Option<Arc<Owner>> {
-        if self.epoch != fork::epoch() {
+    /// An owner of this process (O2).
+    #[inline]
+    fn find(&self, py: Python<'_>, shown_as: Option<&str>) -> Option<Py<OwnerObject>> {
+        if !self.own.get().is_ours() {
             return None;
         }
         match shown_as {
-            None => Some(&self.own),
-            Some(label) => self.shown_as.iter().find(|owner| owner.label() == cut(label)),
+            None => Some(self.own.clone_ref(py)),
+            Some(label) => self.find_shown_as(py, label),
         }
-        .map(Arc::clone)
+    }
+
+    fn find_shown_as(&self, py: Python<'_>, label: &str) -> Option<Py<OwnerObject>> {
+        let owner = self.shown_as.iter().find(|owner| owner.get().owner.label() == cut(label))?;
+        Some(owner.clone_ref(py))
+    }
+
+    /// These, or new ones if they are another process's, and with them the owner that `find` did not find.
+    fn with_new(
+        known: Option<Owners>,
+        py: Python<'_>,
+        locks: &LockManager,
+        shown_as: Option<&str>,
+        name: impl FnOnce() -> PyResult<String>,
+    ) -> PyResult<(Py<OwnerObject>, Owners)> {
+        let mut owners = match known.filter(|owners| owners.own.get().is_ours()) {
+            Some(owners) => owners,
+            None => Owners { own: OwnerObject::make(py, locks, &name()?)?, shown_as: Vec::new() },
+        };
+        let owner = match shown_as {
+            None => owners.own.clone_ref(py),
+            Some(label) => {
+                let owner = OwnerObject::make(py, locks, label)?;
+                owners.shown_as.push(owner.clone_ref(py));
+                owner
+            }
+        };
+        Ok((owner, owners))
     }
 }
 
@@ -95,78 +160,81 @@ struct Entry {
     _watch: Py<PyAny>,
 }
 
-type Tasks = Mutex<HashMap<usize, Entry>>;
+/// Addresses of objects are multiples of 16, and as good as random above that.
+#[derive(Default)]
+struct AddressHasher(u64);
 
-static TASKS: LazyLock<Tasks> = LazyLock::new(Mutex::default);
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("an address is a usize");
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // The map looks at the highest and the lowest bits.
+        self.0 = (address as u64 >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type Tasks = HashMap<usize, Entry, BuildHasherDefault<AddressHasher>>;
+
+static TASKS: GilCell<Tasks> = GilCell::new(HashMap::with_hasher(BuildHasherDefault::new()));
 
 thread_local! {
     static THREAD: RefCell<Option<Owners>> = const { RefCell::new(None) };
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
+#[inline]
 fn of_task(
     task: &Bound<'_, PyAny>,
-    name: &Bound<'_, PyString>,
     locks: &LockManager,
     shown_as: Option<&str>,
-) -> PyResult<Arc<Owner>> {
-    let address = task.as_ptr() as usize;
-    if let Some(owner) = lock(&TASKS).get(&address).and_then(|entry| entry.owners.find(shown_as)) {
-        return Ok(owner);
-    }
+    name: &'static str,
+) -> PyResult<Py<OwnerObject>> {
     let py = task.py();
-    let known = lock(&TASKS).get(&address).map(|entry| entry.owners.clone());
-    let (owner, owners) = with_new(py, locks, known, shown_as, || {
+    let address = task.as_ptr() as usize;
+    let known = TASKS.open(py).get(&address).and_then(|entry| entry.owners.find(py, shown_as));
+    known.map_or_else(|| of_new_task(task, locks, shown_as, name), Ok)
+}
+
+#[cold]
+fn of_new_task(
+    task: &Bound<'_, PyAny>,
+    locks: &LockManager,
+    shown_as: Option<&str>,
+    name: &'static str,
+) -> PyResult<Py<OwnerObject>> {
+    let py = task.py();
+    let address = task.as_ptr() as usize;
+    // Its weak reference goes with the old entry: the new one has its own.
+    let known = TASKS.open(py).remove(&address);
+    let (owner, owners) = Owners::with_new(known.map(|entry| entry.owners), py, locks, shown_as, || {
         let name = task.getattr(name)?;
         Ok(if name.is_callable() { name.call0()? } else { name }.str()?.to_string())
     })?;
     let watch = PyWeakrefReference::new_with(task, Py::new(py, Forget { address })?)?;
     let entry = Entry { owners, _watch: watch.into_any().unbind() };
-    let old = lock(&TASKS).insert(address, entry);
-    // The old weak reference goes here, when nothing is locked (G2); its callback goes with it.
+    let old = TASKS.open(py).insert(address, entry);
     drop(old);
     Ok(owner)
 }
 
-fn of_thread(py: Python<'_>, locks: &LockManager, shown_as: Option<&str>) -> PyResult<Arc<Owner>> {
-    let known = THREAD.with_borrow(|owners| owners.as_ref().map(|owners| (owners.find(shown_as), owners.clone())));
-    let known = match known {
-        Some((Some(owner), _)) => return Ok(owner),
-        Some((None, owners)) => Some(owners),
-        None => None,
-    };
-    let (owner, owners) = with_new(py, locks, known, shown_as, || {
+fn of_thread(py: Python<'_>, locks: &LockManager, shown_as: Option<&str>) -> PyResult<Py<OwnerObject>> {
+    let known = THREAD.with_borrow(|owners| owners.as_ref().and_then(|owners| owners.find(py, shown_as)));
+    known.map_or_else(|| of_new_thread(py, locks, shown_as), Ok)
+}
+
+#[cold]
+fn of_new_thread(py: Python<'_>, locks: &LockManager, shown_as: Option<&str>) -> PyResult<Py<OwnerObject>> {
+    let (owner, owners) = Owners::with_new(THREAD.take(), py, locks, shown_as, || {
         let thread = py.import("threading")?.call_method0("current_thread")?;
         Ok(thread.getattr("name")?.str()?.to_string())
     })?;
     THREAD.set(Some(owners));
     Ok(owner)
-}
-
-/// The owners that are known (of this process, O2), and the one that was looked for and is not among them.
-fn with_new(
-    py: Python<'_>,
-    locks: &LockManager,
-    known: Option<Owners>,
-    shown_as: Option<&str>,
-    name: impl FnOnce() -> PyResult<String>,
-) -> PyResult<(Arc<Owner>, Owners)> {
-    let mut owners = match known.filter(|owners| owners.epoch == fork::epoch()) {
-        Some(owners) => owners,
-        None => Owners::new(make(py, locks, &name()?)?),
-    };
-    let owner = match shown_as {
-        None => Arc::clone(&owners.own),
-        Some(label) => {
-            let owner = make(py, locks, label)?;
-            owners.shown_as.push(Arc::clone(&owner));
-            owner
-        }
-    };
-    Ok((owner, owners))
 }
 
 /// The callback of a task's weak reference.
@@ -177,38 +245,45 @@ struct Forget {
 
 #[pymethods]
 impl Forget {
-    fn __call__(&self, _reference: &Bound<'_, PyAny>) {
-        let entry = lock(&TASKS).remove(&self.address);
-        // Dropped when nothing is locked (G2).
+    fn __call__(&self, py: Python<'_>, _reference: &Bound<'_, PyAny>) {
+        let entry = TASKS.open(py).remove(&self.address);
+        // Dropped when the cell is closed (G2).
         drop(entry);
     }
 }
 
 /// The owner of all who give this name; kept as long as somebody may hold a lock under it.
-pub(crate) fn named(py: Python<'_>, locks: &LockManager, label: &str) -> PyResult<Arc<Owner>> {
+fn named(py: Python<'_>, locks: &LockManager, label: &str) -> PyResult<Py<OwnerObject>> {
     /// Beyond this many, names that nobody uses are forgotten.
     const KEPT: usize = 1024;
-    static NAMED: LazyLock<Mutex<HashMap<String, (u64, Arc<Owner>)>>> = LazyLock::new(Mutex::default);
-    let epoch = fork::epoch();
-    if let Some((made_in, owner)) = lock(&NAMED).get(label)
-        && *made_in == epoch
-    {
-        return Ok(Arc::clone(owner));
+    static NAMED: GilCell<Option<HashMap<String, Py<OwnerObject>>>> = GilCell::new(None);
+    let known = NAMED.open(py).get_or_insert_default().get(label).map(|owner| owner.clone_ref(py));
+    if let Some(owner) = known.filter(|owner| owner.get().is_ours()) {
+        return Ok(owner);
     }
-    let owner = locks.owner(label).or_raise(py)?;
-    let owner = Arc::new(owner);
-    let mut named = lock(&NAMED);
-    if named.len() >= KEPT {
-        named.retain(|_, (_, owner)| Arc::strong_count(owner) > 1);
-    }
-    named.insert(label.to_owned(), (epoch, Arc::clone(&owner)));
+    let owner = OwnerObject::of(py, locks.owner(label).or_raise(py)?)?;
+    let mut cell = NAMED.open(py);
+    let named = cell.get_or_insert_default();
+    let unused: Vec<_> = match named.len() {
+        KEPT.. => named.extract_if(|_, owner| is_unused(owner)).collect(),
+        _ => Vec::new(),
+    };
+    let old = named.insert(label.to_owned(), owner.clone_ref(py));
+    drop(cell);
+    drop((unused, old));
     Ok(owner)
 }
 
-fn make(py: Python<'_>, locks: &LockManager, label: &str) -> PyResult<Arc<Owner>> {
-    let label: String = cut(label).chars().filter(|c| *c != '\0').collect();
-    let label = if label.is_empty() { "unnamed" } else { &label };
-    locks.owner(label).or_raise(py).map(Arc::new)
+/// Whether only the map of names knows it: nobody holds or waits under it.
+#[expect(unsafe_code, reason = "PyO3 leaves reference counts to the C API")]
+fn is_unused(owner: &Py<OwnerObject>) -> bool {
+    // SAFETY: a valid object, and the GIL is held (G1).
+    unsafe { pyo3::ffi::Py_REFCNT(owner.as_ptr()) == 1 }
+}
+
+/// Refuses a name that cannot be an owner's.
+pub(crate) fn check_label(py: Python<'_>, locks: &LockManager, label: &Bound<'_, PyString>) -> PyResult<()> {
+    named(py, locks, label.to_str()?).map(drop)
 }
 
 /// As much of a name as a label can be.
@@ -219,11 +294,12 @@ fn cut(name: &str) -> &str {
 /// The id of the owner that a request would have now, `None` if it would be an owner of its own.
 #[pyfunction]
 #[pyo3(signature = (manager, label, /))]
-pub(crate) fn current_owner(py: Python<'_>, manager: &Manager, label: Option<&str>) -> PyResult<Option<String>> {
-    let asker = match label {
-        Some(label) => Asker::Named(named(py, manager.locks(), label)?),
-        None => Asker::Current,
-    };
+pub(crate) fn current_owner(
+    py: Python<'_>,
+    manager: &Manager,
+    label: Option<Bound<'_, PyString>>,
+) -> PyResult<Option<String>> {
+    let asker = label.map_or(Asker::Current, |label| Asker::Named(label.unbind()));
     let owner = asker.owner(py, manager.locks(), &Context::current(py)?)?;
-    Ok(owner.map(|owner| owner.id()))
+    Ok(owner.map(|owner| owner.get().owner.id()))
 }

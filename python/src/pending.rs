@@ -1,14 +1,14 @@
 //! A request in the queue, whatever it is for, and the slot in which a wait keeps it.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
-use concurrent_locks::{AcquireAll, Guard, GuardAll, Owner, Queued, QueuedUpgrade};
+use concurrent_locks::{AcquireAll, Guard, GuardAll, Queued, QueuedUpgrade};
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::{guard::object, waking};
+use crate::{guard::object, owner::OwnerObject, told::Told, waking};
 
 /// What a guard holds.
 pub(crate) enum Hold {
@@ -36,7 +36,8 @@ pub(crate) enum Pending {
 /// A request that joined the queue, and whose it is.
 pub(crate) struct Waiter {
     pub(crate) pending: Pending,
-    pub(crate) owner: Option<Arc<Owner>>,
+    pub(crate) owner: Option<Py<OwnerObject>>,
+    pub(crate) _told: Vec<Told>,
 }
 
 /// The wait of one guard, kept where both the awaitable and the loop's mailbox can end it.

@@ -6,17 +6,24 @@
 //! call into the crate is over, without the way through the mailbox.
 
 use std::{
-    cell::{Cell, RefCell},
-    sync::Arc,
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     task::{Wake, Waker},
 };
 
 use pyo3::prelude::*;
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, this_thread as thread};
+
+/// The thread that is inside [`collect`], and so holds the GIL; 0 if none is.
+static COLLECTING: AtomicUsize = AtomicUsize::new(0);
+/// Whether it has woken somebody.
+static WOKE: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    static COLLECTING: Cell<bool> = const { Cell::new(false) };
     static WOKEN: RefCell<Vec<Arc<Bell>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -34,8 +41,10 @@ impl Bell {
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        if COLLECTING.get() && self.mailbox.is_of_this_thread() {
+        let here = thread();
+        if COLLECTING.load(Ordering::Relaxed) == here && self.mailbox.thread() == here {
             WOKEN.with_borrow_mut(|woken| woken.push(self));
+            WOKE.store(true, Ordering::Relaxed);
         } else {
             self.mailbox.post(self.wait);
         }
@@ -45,10 +54,11 @@ impl Wake for Bell {
 /// Runs a call into the crate that may grant to others, then wakes those of this thread's loop.
 #[inline]
 pub(crate) fn collect<T>(py: Python<'_>, call: impl FnOnce() -> T) -> T {
-    COLLECTING.set(true);
+    // Relaxed: other threads only compare it with themselves. No two are in here at a time (G1).
+    COLLECTING.store(thread(), Ordering::Relaxed);
     let result = call();
-    COLLECTING.set(false);
-    if WOKEN.with_borrow(|woken| !woken.is_empty()) {
+    COLLECTING.store(0, Ordering::Relaxed);
+    if WOKE.load(Ordering::Relaxed) {
         deliver(py);
     }
     result
@@ -56,6 +66,7 @@ pub(crate) fn collect<T>(py: Python<'_>, call: impl FnOnce() -> T) -> T {
 
 #[cold]
 fn deliver(py: Python<'_>) {
+    WOKE.store(false, Ordering::Relaxed);
     for bell in WOKEN.take() {
         if let Err(error) = bell.mailbox.deliver(py, bell.wait) {
             // What was called released its lock; that a loop would not be told is no error of its caller's.

@@ -143,8 +143,8 @@ pub(crate) fn guard_target(object: &Bound<'_, PyAny>) -> PyResult<Vec<(String, &
 #[pyfunction]
 pub(crate) fn guard_owner(object: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     let guard = object::of(object)?;
-    let holder = guard.with_held(|held| Ok(held.owner.as_ref().map(|owner| owner.label().to_owned())));
-    Ok(holder.unwrap_or_else(|_| guard.asker.label().map(str::to_owned)))
+    let holder = guard.with_held(|held| Ok(held.owner.as_ref().map(|owner| owner.get().owner().label().to_owned())));
+    holder.or_else(|_| guard.asker.label(object.py()))
 }
 
 #[pyfunction]

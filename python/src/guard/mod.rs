@@ -14,7 +14,6 @@ use std::{
     cell::RefCell,
     future::{Future, IntoFuture},
     pin::Pin,
-    sync::Arc,
     task::{self, Poll, Waker, ready},
     time::Duration,
 };
@@ -32,9 +31,10 @@ use crate::{
     error::OrRaise,
     fork, log,
     manager::Manager,
-    owner::Asker,
+    owner::{Asker, OwnerObject},
     pending::{Hold, Pending, Waiter},
     timeout::Timeout,
+    told::Told,
     waking,
 };
 
@@ -66,12 +66,12 @@ pub(crate) enum Phase {
 /// What is held, by whom, and in which process.
 pub(crate) struct Held {
     pub(crate) hold: Hold,
-    pub(crate) owner: Option<Arc<Owner>>,
+    pub(crate) owner: Option<Py<OwnerObject>>,
     epoch: u64,
 }
 
 impl Held {
-    fn new(hold: Hold, owner: Option<Arc<Owner>>) -> Held {
+    fn new(hold: Hold, owner: Option<Py<OwnerObject>>) -> Held {
         Held { hold, owner, epoch: fork::epoch() }
     }
 
@@ -90,10 +90,10 @@ impl Guard {
         let owner = self.asker.owner(py, locks, context)?;
         let begun = match &self.target {
             Target::One { name, mode } => {
-                let request = self.request(py, locks, name.bind(py).to_str()?, *mode, owner.as_deref())?;
+                let request = self.request(py, locks, name.bind(py).to_str()?, *mode, of(owner.as_ref()))?;
                 begin_one(request, timeout)
             }
-            Target::All(wanted) => begin_all(self.request_all(py, locks, wanted, owner.as_deref())?, timeout),
+            Target::All(wanted) => begin_all(self.request_all(py, locks, wanted, of(owner.as_ref()))?, timeout),
         };
         match begun.or_raise(py)? {
             Ok(hold) => {
@@ -103,7 +103,8 @@ impl Guard {
             Err(pending) => {
                 self.phase.replace(Phase::Waiting);
                 log::debug(py, || format!("waiting for {self}"))?;
-                Ok(Some(Waiter { pending, owner }))
+                let told = self.tell(py, owner.as_ref(), timeout)?;
+                Ok(Some(Waiter { pending, owner, _told: told }))
             }
         }
     }
@@ -161,7 +162,7 @@ impl Guard {
         if let (Target::All(wanted), Timeout::For(_) | Timeout::Forever) = (&self.target, timeout) {
             return self.enter_all(py, wanted, timeout, context);
         }
-        let Some(Waiter { pending: Pending::One(queued), owner }) = self.begin(py, timeout, context)? else {
+        let Some(Waiter { pending: Pending::One(queued), owner, _told }) = self.begin(py, timeout, context)? else {
             return Ok(());
         };
         let won = blocking::wait(py, |go_on| queued.blocking_while(go_on));
@@ -180,7 +181,8 @@ impl Guard {
         self.must_be_idle()?;
         let locks = self.manager.get().locks();
         let owner = self.asker.owner(py, locks, context)?;
-        let request = self.request_all(py, locks, wanted, owner.as_deref())?.timeout(time_of(timeout));
+        let _told = self.tell(py, owner.as_ref(), timeout)?;
+        let request = self.request_all(py, locks, wanted, of(owner.as_ref()))?.timeout(time_of(timeout));
         self.phase.replace(Phase::Waiting);
         let won = blocking::wait(py, |go_on| request.blocking_while(go_on));
         self.phase.replace(Phase::Idle);
@@ -232,19 +234,30 @@ impl Guard {
         }
     }
 
+    /// Tells how long the request will wait.
+    fn tell(&self, py: Python<'_>, owner: Option<&Py<OwnerObject>>, timeout: Timeout) -> PyResult<Vec<Told>> {
+        let Some(owner) = owner else { return Ok(Vec::new()) };
+        let names = match &self.target {
+            Target::One { name, .. } => vec![name.bind(py).to_str()?.to_owned()],
+            Target::All(wanted) => wanted.iter().map(|(name, _)| name.clone()).collect(),
+        };
+        Ok(names.into_iter().map(|name| Told::new(owner.get().owner().id(), name, timeout)).collect())
+    }
+
     /// Gives back what is held.
     pub(crate) fn release(&self, py: Python<'_>) -> PyResult<()> {
         let held = match self.phase.replace(Phase::Idle) {
-            Phase::Held(held) => held,
+            Phase::Held(held) if held.is_ours() => held,
             was => {
                 self.phase.replace(was);
                 return Err(PyRuntimeError::new_err(format!("{self} is not held")));
             }
         };
-        if !held.is_ours() {
-            return Ok(());
+        let Held { hold, owner, epoch: _ } = held;
+        if let Some(owner) = owner {
+            owner.drop_ref(py);
         }
-        waking::collect(py, || match held.hold {
+        waking::collect(py, || match hold {
             Hold::One(guard) => guard.release(),
             Hold::All(guards) => guards.release(),
         })
@@ -253,6 +266,10 @@ impl Guard {
 
     /// The end of a `with` block: a lock that was lost is an error, unless the block raised another.
     pub(crate) fn exit(&self, py: Python<'_>, raised: bool) -> PyResult<()> {
+        if matches!(&*self.phase.borrow(), Phase::Held(held) if !held.is_ours()) {
+            // A forked child leaves its copy of its parent's block.
+            return Ok(());
+        }
         match self.release(py) {
             Err(error) if raised => log::warning(py, || error.value(py).to_string()),
             result => result,
@@ -307,7 +324,7 @@ impl Guard {
             Ok(Some(queued)) => {
                 self.phase.replace(Phase::Upgrading(Some(held)));
                 log::debug(py, || format!("waiting to upgrade {self}"))?;
-                Ok(Some(Waiter { pending: Pending::Upgrade(queued), owner: None }))
+                Ok(Some(Waiter { pending: Pending::Upgrade(queued), owner: None, _told: Vec::new() }))
             }
             result => {
                 self.hold(held);
@@ -343,6 +360,25 @@ impl Guard {
 
     fn hold(&self, held: Held) {
         self.phase.replace(Phase::Held(held));
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Idle)
+    }
+
+    /// Drops a guard that holds nothing, where PyO3 does not know that the GIL is held.
+    pub(crate) fn dispose(self, py: Python<'_>) {
+        let Guard { manager, target, asker, note, phase: _, timeout: _, priority: _ } = self;
+        manager.drop_ref(py);
+        if let Target::One { name, .. } = target {
+            name.drop_ref(py);
+        }
+        if let Asker::Named(label) = asker {
+            label.drop_ref(py);
+        }
+        if let Some(note) = note {
+            note.drop_ref(py);
+        }
     }
 
     fn must_be_idle(&self) -> PyResult<()> {
@@ -407,6 +443,10 @@ fn begin_all(request: RequestAll, timeout: Timeout) -> Result<Result<Hold, Pendi
         Poll::Ready(result) => result.map(|guards| Ok(Hold::All(guards))),
         Poll::Pending => Ok(Err(Pending::All(Box::new(acquire)))),
     }
+}
+
+fn of(owner: Option<&Py<OwnerObject>>) -> Option<&Owner> {
+    owner.map(|owner| owner.get().owner())
 }
 
 fn time_of(timeout: Timeout) -> Option<Duration> {

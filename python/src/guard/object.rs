@@ -93,6 +93,10 @@ pub(crate) fn of<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<&'a Guard> {
 
 /// Runs the body of a slot or method (R1, R3).
 ///
+/// PyO3 does not know that the thread is attached (only [`Python::attach`] tells it, at a cost): a
+/// `Py` dropped in the body would be put aside, for the next time it knows. So the body of what is hot
+/// drops no `Py`, or with [`Py::drop_ref`].
+///
 /// # Safety
 /// `object` must be an [`Object`], borrowed for the time of the call, and the GIL held.
 #[inline]
@@ -101,33 +105,48 @@ unsafe fn with_guard<T>(
     failed: T,
     body: impl FnOnce(&Bound<'_, PyAny>, &Guard) -> PyResult<T>,
 ) -> T {
-    Python::attach(|py| {
-        // SAFETY: the caller's promise.
-        let (borrowed, guard) = unsafe { (Borrowed::from_ptr(py, object), &(*object.cast::<Object>()).guard) };
-        match catch_unwind(AssertUnwindSafe(|| body(&borrowed, guard))) {
-            Ok(Ok(value)) => return value,
-            Ok(Err(error)) => error.restore(py),
-            Err(_) => PanicException::new_err("a guard panicked").restore(py),
-        }
-        failed
-    })
+    // SAFETY: the caller's promise.
+    let (py, guard) = unsafe { (Python::assume_attached(), &(*object.cast::<Object>()).guard) };
+    // SAFETY: the caller's promise.
+    let borrowed = unsafe { Borrowed::from_ptr(py, object) };
+    match catch_unwind(AssertUnwindSafe(|| body(&borrowed, guard))) {
+        Ok(Ok(value)) => return value,
+        Ok(Err(error)) => error.restore(py),
+        Err(_) => PanicException::new_err("a guard panicked").restore(py),
+    }
+    failed
 }
 
 unsafe extern "C" fn dealloc(object: *mut PyObject) {
-    Python::attach(|py| {
+    // SAFETY: the last reference is gone; the guard is valid (R2) and is taken out once, here.
+    let guard = unsafe { ptr::read(&raw const (*object.cast::<Object>()).guard) };
+    // SAFETY: the GIL is held (R1).
+    let py = unsafe { Python::assume_attached() };
+    if guard.is_idle() {
+        guard.dispose(py);
+    } else {
+        // A panic has nowhere to go; what it says is on stderr already.
+        let _ = catch_unwind(AssertUnwindSafe(|| abandon(guard)));
+    }
+    free(object);
+}
+
+/// A guard that still holds is gone: its owner is told, unless the interpreter is, too.
+#[cold]
+fn abandon(guard: Guard) {
+    let guard = std::mem::ManuallyDrop::new(guard);
+    let abandoned = Python::try_attach(|py| {
         let raised = PyErr::take(py);
-        // SAFETY: the last reference is gone; the guard is valid (R2) and is dropped once, here.
-        let guard = unsafe { &mut (*object.cast::<Object>()).guard };
-        if catch_unwind(AssertUnwindSafe(|| guard.abandoned(py))).is_err() {
-            PanicException::new_err("a guard panicked when it was dropped").write_unraisable(py, None);
-        }
-        // SAFETY: as above.
-        unsafe { ptr::drop_in_place(guard) };
-        free(object);
+        guard.abandoned(py);
         if let Some(raised) = raised {
             raised.restore(py);
         }
     });
+    match abandoned {
+        Some(()) => drop(std::mem::ManuallyDrop::into_inner(guard)),
+        // Too late for Python: only the lock goes back.
+        None => drop(guard.phase.replace(super::Phase::Idle)),
+    }
 }
 
 /// Frees an object of a heap type, and its reference to the type.
@@ -212,7 +231,9 @@ unsafe extern "C" fn async_exit(
     if !unsafe { leave(object, arguments, count) } {
         return ptr::null_mut();
     }
-    Python::attach(|py| DONE.get(py).map_or(ptr::null_mut(), |done| done.clone_ref(py).into_ptr()))
+    // SAFETY: the GIL is held (R1).
+    let py = unsafe { Python::assume_attached() };
+    DONE.get(py).map_or(ptr::null_mut(), |done| done.clone_ref(py).into_ptr())
 }
 
 unsafe extern "C" fn done_send(_object: *mut PyObject, _value: *mut PyObject, result: *mut *mut PyObject) -> c_int {
