@@ -29,6 +29,20 @@ impl<'py> Context<'py> {
     }
 }
 
+/// The address of the current asyncio task, as fast as it can be had; `None`: use [`Context::current`].
+#[inline]
+pub(crate) fn current_task_address(py: Python<'_>) -> Option<usize> {
+    let asyncio = ASYNCIO.get(py)?;
+    match &asyncio.tasks {
+        Tasks::Dictionary(tasks) => task_address_before_312(py, tasks),
+        // Without a running loop it raises, and the rare way finds out why.
+        Tasks::Function(current_task) => {
+            let task = current_task.bind(py).call0().ok()?;
+            (!task.is_none()).then(|| task.as_ptr() as usize)
+        }
+    }
+}
+
 /// What `_asyncio` offers in this version of Python.
 struct Asyncio {
     get_running_loop: Py<PyAny>,
@@ -43,8 +57,9 @@ enum Tasks {
     Function(Py<PyAny>),
 }
 
+static ASYNCIO: PyOnceLock<Asyncio> = PyOnceLock::new();
+
 fn asyncio(py: Python<'_>) -> PyResult<&Asyncio> {
-    static ASYNCIO: PyOnceLock<Asyncio> = PyOnceLock::new();
     ASYNCIO.get_or_try_init(py, || {
         let events = py.import("asyncio.events")?;
         let tasks = py.import("asyncio.tasks")?;
@@ -93,7 +108,7 @@ static TOLD: GilCell<[Option<Told>; PLACES]> = GilCell::new([const { None }; PLA
 fn running_loop_before_312<'py>(py: Python<'py>, asyncio: &Asyncio) -> PyResult<Option<Bound<'py, PyAny>>> {
     let Some(thread) = thread_dictionary(py) else { return asyncio.ask(py) };
     let Some(holder) = thread.get_item(intern!(py, "__asyncio_running_event_loop__"))? else { return Ok(None) };
-    let place = holder.as_ptr() as usize / 64 % PLACES;
+    let place = place_of(holder.as_ptr());
     if let Some(told) = &TOLD.open(py)[place]
         && told.holder.is(&holder)
         && told.epoch == fork::epoch()
@@ -106,6 +121,37 @@ fn running_loop_before_312<'py>(py: Python<'py>, asyncio: &Asyncio) -> PyResult<
     // Dropped when the cell is closed: that may run Python code (G2).
     drop(old);
     Ok(event_loop)
+}
+
+/// [`current_task_address`] for a loop that [`running_loop_before_312`] knows.
+#[inline]
+#[expect(unsafe_code, reason = "counting references would cost as much as the look-ups")]
+fn task_address_before_312(py: Python<'_>, tasks: &Py<PyDict>) -> Option<usize> {
+    use pyo3::ffi;
+    let key = intern!(py, "__asyncio_running_event_loop__");
+    // SAFETY: the GIL is held (G1). All references are borrowed from dictionaries, and used before
+    // anything could change them: looking up a string, or a loop (whose hash is its address), runs no
+    // Python code. A missing key sets no exception; an unhashable loop does, and is none.
+    unsafe {
+        let thread = ffi::PyThreadState_GetDict();
+        if thread.is_null() {
+            return None;
+        }
+        let holder = ffi::PyDict_GetItemWithError(thread, key.as_ptr());
+        let told = &TOLD.open(py)[place_of(holder)];
+        let told = told.as_ref().filter(|told| told.holder.as_ptr() == holder && told.epoch == fork::epoch())?;
+        let event_loop = told.event_loop.as_ref()?;
+        let task = ffi::PyDict_GetItemWithError(tasks.as_ptr(), event_loop.as_ptr());
+        if task.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        Some(task as usize)
+    }
+}
+
+fn place_of(holder: *mut pyo3::ffi::PyObject) -> usize {
+    holder as usize / 64 % PLACES
 }
 
 #[expect(unsafe_code, reason = "PyO3 does not wrap the thread's dictionary")]

@@ -17,7 +17,8 @@ use pyo3::{
     types::{PyString, PyWeakrefReference},
 };
 
-use crate::{context::Context, error::OrRaise, fork, gil::GilCell, manager::Manager};
+use crate::{
+    context::{self, Context}, error::OrRaise, fork, gil::GilCell, manager::Manager};
 
 /// An owner as a Python object, because Python counts references without atomic instructions.
 #[pyclass(frozen, name = "Owner", module = "concurrent_locks._core")]
@@ -185,6 +186,13 @@ static TASKS: GilCell<Tasks> = GilCell::new(HashMap::with_hasher(BuildHasherDefa
 
 thread_local! {
     static THREAD: RefCell<Option<Owners>> = const { RefCell::new(None) };
+}
+
+/// The owner of the current asyncio task, if it has taken a lock before; `None`: use [`Asker::owner`].
+#[inline]
+pub(crate) fn of_known_task(py: Python<'_>) -> Option<Py<OwnerObject>> {
+    let address = context::current_task_address(py)?;
+    TASKS.open(py).get(&address)?.owners.find(py, None)
 }
 
 #[inline]

@@ -18,8 +18,33 @@ use crate::{
 /// What `await guard` iterates: the guard, if the lock was free and is taken, else the wait for it.
 #[inline]
 pub(crate) fn enter_async<'py>(object: &Bound<'py, PyAny>, guard: &Guard) -> PyResult<Bound<'py, PyAny>> {
-    let awaitable = begin_async(object, guard, guard.timeout)?;
-    if awaitable.is(object) { Ok(awaitable) } else { awaitable.call_method0(intern!(object.py(), "__await__")) }
+    match guard.begin_as_known_task(object.py(), guard.timeout) {
+        Some(Ok(None)) => Ok(object.clone()),
+        begun => enter_async_slowly(object, guard, begun),
+    }
+}
+
+/// The task is not known yet, or has to wait, or is refused.
+#[cold]
+fn enter_async_slowly<'py>(
+    object: &Bound<'py, PyAny>,
+    guard: &Guard,
+    begun: Option<PyResult<Option<Waiter>>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // So that PyO3 knows that the GIL is held.
+    Python::attach(|_| {
+        let awaitable = match begun.transpose()?.flatten() {
+            Some(waiter) => {
+                let context = Context::current(object.py()).inspect_err(|_| guard.left(&waiter.pending))?;
+                wait(object, guard, waiter, context)?
+            }
+            None => begin_async(object, guard, guard.timeout)?,
+        };
+        if awaitable.is(object) {
+            return Ok(awaitable);
+        }
+        awaitable.call_method0(intern!(object.py(), "__await__"))
+    })
 }
 
 /// Takes the lock and answers with the guard, if it is free; else with an awaitable.

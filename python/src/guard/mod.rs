@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use concurrent_locks::{Begun, Error, LockManager, Mode, Owner, Request, RequestAll};
+use concurrent_locks::{AcquireAll, Begun, Error, GuardAll, LockManager, Mode, Owner, Request, RequestAll};
 use pyo3::{
     exceptions::{PyResourceWarning, PyRuntimeError, PyTimeoutError},
     prelude::*,
@@ -28,10 +28,10 @@ use pyo3::{
 use crate::{
     blocking,
     context::Context,
-    error::OrRaise,
+    error::{self, OrRaise},
     fork, log,
     manager::Manager,
-    owner::{Asker, OwnerObject},
+    owner::{self, Asker, OwnerObject},
     pending::{Hold, Pending, Waiter},
     timeout::Timeout,
     told::Told,
@@ -82,31 +82,71 @@ impl Held {
 }
 
 impl Guard {
-    /// Takes the lock (`None`) or joins the queue. Does not wait.
-    #[inline]
+    /// Takes the lock (`None`) or joins the queue, for whoever asks in this context. Does not wait.
     pub(crate) fn begin(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<Option<Waiter>> {
         self.must_be_idle()?;
+        let owner = self.asker.owner(py, self.manager.get().locks(), context)?;
+        self.begin_as(py, timeout, owner)
+    }
+
+    /// [`Guard::begin`] for the current task, if that is who asks and it is known already.
+    #[inline]
+    pub(crate) fn begin_as_known_task(&self, py: Python<'_>, timeout: Timeout) -> Option<PyResult<Option<Waiter>>> {
+        if !matches!((&self.asker, &*self.phase.borrow()), (Asker::Current, Phase::Idle)) {
+            return None;
+        }
+        let owner = owner::of_known_task(py)?;
+        Some(self.begin_as(py, timeout, Some(owner)))
+    }
+
+    /// The guard must be idle.
+    #[inline]
+    fn begin_as(&self, py: Python<'_>, timeout: Timeout, owner: Option<Py<OwnerObject>>) -> PyResult<Option<Waiter>> {
         let locks = self.manager.get().locks();
-        let owner = self.asker.owner(py, locks, context)?;
-        let begun = match &self.target {
+        let pending = match &self.target {
             Target::One { name, mode } => {
                 let request = self.request(py, locks, name.bind(py).to_str()?, *mode, of(owner.as_ref()))?;
-                begin_one(request, timeout)
+                let begun = match timeout {
+                    Timeout::Try => request.try_now().map(Begun::Granted),
+                    Timeout::For(_) | Timeout::Forever => request.timeout(time_of(timeout)).begin(),
+                };
+                match begun {
+                    Ok(Begun::Granted(guard)) => {
+                        // Written where it stays: moving a guard costs as much as a third of the lock.
+                        *self.phase.borrow_mut() =
+                            Phase::Held(Held { hold: Hold::One(guard), owner, epoch: fork::epoch() });
+                        return Ok(None);
+                    }
+                    Ok(Begun::Queued(queued)) => Pending::One(Box::new(queued)),
+                    Err(error) => return Err(error::raise(py, &error)),
+                }
             }
-            Target::All(wanted) => begin_all(self.request_all(py, locks, wanted, of(owner.as_ref()))?, timeout),
+            Target::All(wanted) => {
+                match begin_all(self.request_all(py, locks, wanted, of(owner.as_ref()))?, timeout).or_raise(py)? {
+                    Ok(guards) => {
+                        self.hold(Held::new(Hold::All(guards), owner));
+                        return Ok(None);
+                    }
+                    Err(acquire) => Pending::All(acquire),
+                }
+            }
         };
-        match begun.or_raise(py)? {
-            Ok(hold) => {
-                self.hold(Held::new(hold, owner));
-                Ok(None)
-            }
-            Err(pending) => {
-                self.phase.replace(Phase::Waiting);
-                log::debug(py, || format!("waiting for {self}"))?;
-                let told = self.tell(py, owner.as_ref(), timeout)?;
-                Ok(Some(Waiter { pending, owner, _told: told }))
-            }
-        }
+        self.join(py, pending, owner, timeout).map(Some)
+    }
+
+    /// The request is in the queue.
+    #[cold]
+    fn join(
+        &self,
+        py: Python<'_>,
+        pending: Pending,
+        owner: Option<Py<OwnerObject>>,
+        timeout: Timeout,
+    ) -> PyResult<Waiter> {
+        log::debug(py, || format!("waiting for {self}"))?;
+        let told = self.tell(py, owner.as_ref(), timeout)?;
+        self.phase.replace(Phase::Waiting);
+        Ok(Waiter { pending, owner, _told: told })
     }
 
     fn request<'a>(
@@ -421,27 +461,15 @@ impl std::fmt::Display for Guard {
     }
 }
 
-#[inline]
-fn begin_one(request: Request<'_>, timeout: Timeout) -> Result<Result<Hold, Pending>, Error> {
-    let begun = match timeout {
-        Timeout::Try => return request.try_now().map(|guard| Ok(Hold::One(guard))),
-        Timeout::For(_) | Timeout::Forever => request.timeout(time_of(timeout)).begin()?,
-    };
-    Ok(match begun {
-        Begun::Granted(guard) => Ok(Hold::One(guard)),
-        Begun::Queued(queued) => Err(Pending::One(Box::new(queued))),
-    })
-}
-
-fn begin_all(request: RequestAll, timeout: Timeout) -> Result<Result<Hold, Pending>, Error> {
+fn begin_all(request: RequestAll, timeout: Timeout) -> Result<Result<GuardAll, Box<AcquireAll>>, Error> {
     if timeout == Timeout::Try {
-        return request.try_now().map(|guards| Ok(Hold::All(guards)));
+        return request.try_now().map(Ok);
     }
     let mut acquire = request.timeout(time_of(timeout)).into_future();
     // Its wait polls it again, with a waker.
     match Pin::new(&mut acquire).poll(&mut task::Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result.map(|guards| Ok(Hold::All(guards))),
-        Poll::Pending => Ok(Err(Pending::All(Box::new(acquire)))),
+        Poll::Ready(result) => result.map(Ok),
+        Poll::Pending => Ok(Err(Box::new(acquire))),
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::PyTypeError,
+    exceptions::{PyMemoryError, PyTypeError},
     ffi::{self, PyObject},
     panic::PanicException,
     prelude::*,
@@ -29,6 +29,7 @@ use pyo3::{
 };
 
 use super::{Guard, Target, methods};
+use crate::gil::GilCell;
 
 /// A guard object.
 #[repr(C)]
@@ -64,13 +65,31 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
+/// Memory of guards that are gone, for the next ones: a lock is taken as often as a guard is made.
+static SPARE: GilCell<Vec<Memory>> = GilCell::new(Vec::new());
+
+/// How much of it is kept.
+const SPARE_GUARDS: usize = 64;
+
+/// Memory from `PyObject_Malloc` with room for an [`Object`].
+struct Memory(*mut PyObject);
+
+// SAFETY: it is memory and nothing else; Python's allocator is used with the GIL held (R1).
+unsafe impl Send for Memory {}
+
 /// A guard as a Python object.
 #[inline]
 pub(crate) fn new(py: Python<'_>, guard: Guard) -> PyResult<Bound<'_, PyAny>> {
     let Some(types) = TYPES.get(py) else { return Err(PyTypeError::new_err("the module is not initialised")) };
     let class = if matches!(guard.target, Target::One { .. }) { &types.one } else { &types.all };
-    // SAFETY: one of our types, so there is room for an `Object`; a new reference or null.
-    let object = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(class.as_ptr().cast(), 0)) }?;
+    let spare = SPARE.open(py).pop();
+    // SAFETY: room for an `Object`, from Python's allocator or from an object of ours that is gone; or null.
+    let memory = spare.map_or_else(|| unsafe { ffi::PyObject_Malloc(size_of::<Object>()).cast() }, |spare| spare.0);
+    if memory.is_null() {
+        return Err(PyMemoryError::new_err(()));
+    }
+    // SAFETY: one of our types, and memory of its size; the result is the object with one reference.
+    let object = unsafe { Bound::from_owned_ptr(py, ffi::PyObject_Init(memory, class.as_ptr().cast())) };
     // SAFETY: the object is new and nobody else has seen it (R2); its memory is ours to initialise.
     unsafe { ptr::addr_of_mut!((*object.as_ptr().cast::<Object>()).guard).write(guard) };
     Ok(object)
@@ -128,7 +147,18 @@ unsafe extern "C" fn dealloc(object: *mut PyObject) {
         // A panic has nowhere to go; what it says is on stderr already.
         let _ = catch_unwind(AssertUnwindSafe(|| abandon(guard)));
     }
-    free(object);
+    // SAFETY: the GIL is held (R1), and the object is done with.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        let mut spare = SPARE.open(py);
+        if spare.len() < SPARE_GUARDS {
+            spare.push(Memory(object));
+        } else {
+            ffi::PyObject_Free(object.cast());
+        }
+        drop(spare);
+        ffi::Py_DECREF(class.cast());
+    }
 }
 
 /// A guard that still holds is gone: its owner is told, unless the interpreter is, too.
@@ -146,17 +176,6 @@ fn abandon(guard: Guard) {
         Some(()) => drop(std::mem::ManuallyDrop::into_inner(guard)),
         // Too late for Python: only the lock goes back.
         None => drop(guard.phase.replace(super::Phase::Idle)),
-    }
-}
-
-/// Frees an object of a heap type, and its reference to the type.
-fn free(object: *mut PyObject) {
-    // SAFETY: called by a `tp_dealloc` for its object, whose type was made with `PyType_FromSpec` and
-    // does not take part in garbage collection: `tp_free` is `PyObject_Free`.
-    unsafe {
-        let class = ffi::Py_TYPE(object);
-        ffi::PyObject_Free(object.cast());
-        ffi::Py_DECREF(class.cast());
     }
 }
 
@@ -247,8 +266,15 @@ unsafe extern "C" fn done_next(_object: *mut PyObject) -> *mut PyObject {
     ptr::null_mut()
 }
 
+/// There is one, for ever; but an interpreter that ends may drop it.
 unsafe extern "C" fn done_dealloc(object: *mut PyObject) {
-    free(object);
+    // SAFETY: the last reference is gone, to an object that `PyType_GenericAlloc` made for a type of the
+    // heap without garbage collection.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        ffi::PyObject_Free(object.cast());
+        ffi::Py_DECREF(class.cast());
+    }
 }
 
 fn slot(slot: c_int, function: *mut c_void) -> ffi::PyType_Slot {
