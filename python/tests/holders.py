@@ -65,6 +65,22 @@ def held_by_thread(lock: Any) -> Iterator[threading.Thread]:
         raise errors.pop()
 
 
+def gets(lock: Any, *arguments: Any) -> bool:
+    """Whether `acquire` takes the lock, which is given back at once."""
+    got = lock.acquire(*arguments)
+    if got:
+        lock.release()
+    return bool(got)
+
+
+async def gets_async(lock: Any, **arguments: Any) -> bool:
+    """The same in a task."""
+    got = await lock.acquire_async(**arguments)
+    if got:
+        lock.release()
+    return bool(got)
+
+
 class Caller(threading.Thread):
     """Calls a function in a thread of its own; `result()` gives what it returned, or raises what it raised."""
 

@@ -46,7 +46,7 @@ def test_what_documents_name_exists(document: Path) -> None:
     text = document.read_text()
     for holder, owner in (("locks", concurrent_locks.LockManager), ("guard", concurrent_locks.Guard)):
         for name in re.findall(rf"\b{holder}\.([a-z_]+)", text):
-            assert hasattr(owner, name) or name in ("table", "local"), f"{holder}.{name}"
+            assert hasattr(owner, name) or name in ("table", "local", "items"), f"{holder}.{name}"
     for name in re.findall(r"`([A-Z][A-Za-z]+Error)`", text):
         assert hasattr(concurrent_locks, name) or name in dir(__builtins__) or eval(name), name
 

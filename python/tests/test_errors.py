@@ -8,7 +8,7 @@ import concurrent_locks
 import pytest
 from concurrent_locks import InvalidNameError, LockError, LockManager, LockTimeoutError
 from facts import SHORT, until, waiters
-from holders import Caller, held_by_thread
+from holders import Caller, gets, held_by_thread
 
 FAMILY = {
     "LockTimeoutError": TimeoutError,
@@ -31,7 +31,7 @@ def test_each_is_a_lock_error_and_what_one_would_expect(name: str) -> None:
 
 def timed_out(manager: LockManager, name: str) -> LockTimeoutError:
     with held_by_thread(manager.write_lock(name, owner="agent-7", note="logging in")):
-        waiting = Caller(manager.write_lock(name).acquire)
+        waiting = Caller(gets, manager.write_lock(name))
         until(lambda: waiters(manager, name) == 1)
         with pytest.raises(LockTimeoutError) as caught, manager.read_lock(name, timeout=SHORT):
             pytest.fail("entered beside a writer")

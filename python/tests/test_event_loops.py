@@ -12,7 +12,7 @@ import pytest
 import uvloop
 from concurrent_locks import LockManager, get_lock_manager
 from facts import SHORT, is_free, until, waiters
-from holders import Caller, held_by_task, held_by_thread
+from holders import Caller, gets, held_by_task, held_by_thread
 
 MAKERS = [asyncio.new_event_loop, uvloop.new_event_loop]
 Maker = Callable[[], asyncio.AbstractEventLoop]
@@ -146,7 +146,7 @@ def test_a_grant_to_a_closed_loop_is_handed_on(make_loop: Maker, manager: LockMa
         loop.set_exception_handler(lambda *_: None)
         del task, loop
         gc.collect()
-    assert Caller(manager.write_lock(name).acquire).result() is True
+    assert Caller(gets, manager.write_lock(name)).result() is True
 
 
 def test_a_loop_in_a_thread_and_threads_without(make_loop: Maker, manager: LockManager, name: str) -> None:

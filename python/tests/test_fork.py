@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from concurrent_locks import LockManager
 from facts import SHORT, is_free, waiters
-from holders import Caller, held_by_task, held_by_thread
+from holders import Caller, gets, held_by_task, held_by_thread
 
 
 def in_a_fork(check: Callable[[], Any]) -> None:
@@ -39,7 +39,7 @@ def test_a_child_holds_nothing_of_its_parents(name: str) -> None:
 
         def check() -> None:
             assert is_free(manager, name)
-            assert manager.write_lock(name).acquire(timeout=0)
+            assert gets(manager.write_lock(name, timeout=0))
 
         in_a_fork(check)
         assert guard.locked() and not is_free(manager, name)

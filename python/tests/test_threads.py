@@ -10,7 +10,7 @@ import threading
 import pytest
 from concurrent_locks import LockManager
 from facts import SHORT, is_free, until, waiters
-from holders import Caller, held_by_thread
+from holders import Caller, gets, held_by_thread
 
 
 def test_readers_enter_together(manager: LockManager, name: str) -> None:
@@ -63,7 +63,7 @@ def test_a_guard_may_be_released_by_another_thread(manager: LockManager, name: s
 def test_a_thread_that_waits_lets_the_others_run(manager: LockManager, name: str) -> None:
     """The wait gives the interpreter away: else the holder could never release."""
     with held_by_thread(manager.write_lock(name)):
-        waiting = Caller(manager.write_lock(name).acquire)
+        waiting = Caller(gets, manager.write_lock(name))
         until(lambda: waiters(manager, name) == 1)
         assert sum(range(1000)) == 499500
     assert waiting.result() is True

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from concurrent_locks import DistributedLock, LockManager, LockTimeoutError
 from facts import SHORT, until, until_true, waiters
-from holders import Caller, held_by_task, held_by_thread
+from holders import Caller, gets, held_by_task, held_by_thread
 
 FOR_EVER = [None, -1, -0.5, math.inf, 1e300]
 
@@ -30,7 +30,7 @@ async def test_for_ever_in_a_task(manager: LockManager, name: str, timeout: floa
 @pytest.mark.parametrize("timeout", FOR_EVER)
 def test_for_ever_in_a_thread(manager: LockManager, name: str, timeout: float | None) -> None:
     with held_by_thread(manager.write_lock(name)):
-        waiting = Caller(manager.write_lock(name).acquire, True, timeout)
+        waiting = Caller(gets, manager.write_lock(name), True, timeout)
         until(lambda: waiters(manager, name) == 1)
     assert waiting.result() is True
 
