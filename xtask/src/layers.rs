@@ -52,7 +52,7 @@ const LAYERS: &[Layer] = &[
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("engine", "manager", "Fairness is a setting of the manager that requests carry into the engine"),
     ("engine", "request", "the longest note is a promise of the API and a field of the table's records"),
-    ("engine", "owner", "a forked child draws new anonymous owner ids when the table notices the fork"),
+    ("engine", "owner", "engines draw the ids of owners without a name, from a new start in a forked child"),
 ];
 
 /// The folder whose layout nobody else knows, and who may open it.
