@@ -116,7 +116,8 @@ fn running_loop_before_312<'py>(py: Python<'py>, asyncio: &Asyncio) -> PyResult<
         return Ok(told.event_loop.as_ref().map(|event_loop| event_loop.bind(py).clone()));
     }
     let event_loop = asyncio.ask(py)?;
-    let told = Told { holder: holder.unbind(), epoch: fork::epoch(), event_loop: event_loop.clone().map(Bound::unbind) };
+    let told =
+        Told { holder: holder.unbind(), epoch: fork::epoch(), event_loop: event_loop.clone().map(Bound::unbind) };
     let old = TOLD.open(py)[place].replace(told);
     // Dropped when the cell is closed: that may run Python code (G2).
     drop(old);

@@ -18,7 +18,12 @@ use pyo3::{
 };
 
 use crate::{
-    context::{self, Context}, error::OrRaise, fork, gil::GilCell, manager::Manager};
+    context::{self, Context},
+    error::OrRaise,
+    fork,
+    gil::GilCell,
+    manager::Manager,
+};
 
 /// An owner as a Python object, because Python counts references without atomic instructions.
 #[pyclass(frozen, name = "Owner", module = "concurrent_locks._core")]

@@ -38,6 +38,7 @@ const LAYERS: &[Layer] = &[
             "request",
             "request_all",
             "queued",
+            "holdings",
             "waiting",
             "guard",
             "upgrade",

@@ -6,10 +6,11 @@ use crate::{
     deadlock::DeadlockPolicy,
     engine::{self, Ask, Ending, Engine, Grant, Progress, Wait},
     error::Error,
+    holdings::Held,
     manager::Fairness,
     mode::Mode,
     name::Name,
-    owner::{Held, Identity},
+    owner::Identity,
     upgrade::Upgrade,
 };
 
@@ -49,14 +50,13 @@ impl Guard {
     }
 
     fn belong_to(&mut self, identity: &Arc<Identity>) -> Result<(), Error> {
-        identity.begun();
         self.identity = Some(Arc::clone(identity));
-        let earlier = identity.took(self.as_held());
+        let earlier = identity.holdings.took(self.as_held());
         if earlier.is_empty() { Ok(()) } else { self.record_order(&earlier, &identity.label) }
     }
 
     fn as_held(&self) -> Held {
-        Held { engine: self.terms.engine, grant: self.grant }
+        Held { engine: self.terms.engine, handle: self.grant.handle }
     }
 
     /// Notes that the owner took this resource while it held the earlier ones.
@@ -65,7 +65,7 @@ impl Guard {
         let name = self.name()?;
         for held in earlier {
             // What was broken by an operator meanwhile has no name and no order.
-            let Ok(other) = held.engine.name_of(&held.grant) else { continue };
+            let Some(other) = held.name() else { continue };
             if other != name {
                 self.terms.engine.record_order(Name::new(&other)?, Name::new(&name)?, label)?;
             }
@@ -161,7 +161,8 @@ impl Guard {
     pub(crate) fn upgraded(&mut self, grant: Grant) -> Result<(), Error> {
         let read = std::mem::replace(&mut self.grant, grant);
         if let Some(identity) = &self.identity {
-            identity.replaced(&Held { engine: self.terms.engine, grant: read }, &self.as_held());
+            let read = Held { engine: self.terms.engine, handle: read.handle };
+            identity.holdings.replaced(&read, &self.as_held());
         }
         self.terms.engine.release(&read, Ending::Normal, self.terms.fairness)
     }
@@ -180,8 +181,7 @@ impl Guard {
             return Ok(());
         }
         if let Some(identity) = &self.identity {
-            identity.gave(&self.as_held());
-            identity.ended();
+            identity.holdings.gave(&self.as_held());
         }
         self.terms.engine.release(&self.grant, ending, self.terms.fairness)
     }

@@ -32,6 +32,7 @@ mod grant;
 mod grant_model;
 mod guard;
 mod histogram;
+mod holdings;
 mod manager;
 mod mode;
 mod name;

@@ -130,6 +130,11 @@ impl LockManager {
             .map_err(Clone::clone)
     }
 
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> &'static dyn Engine {
+        self.engine
+    }
+
     /// See [`Engine::enter`].
     pub(crate) fn enter(&self) -> Result<(), Error> {
         self.engine.enter()

@@ -2,17 +2,13 @@
 
 use std::{
     cell::Cell,
-    fmt,
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
 };
 
 use crate::{
-    engine::{Engine, Grant},
     error::{Error, ErrorKind},
+    holdings::Holdings,
     manager::LockManager,
     mode::Mode,
     request::Request,
@@ -59,25 +55,6 @@ pub(crate) fn forget_anonymous() {
     LAST_ANONYMOUS.with(|last| last.set(random()));
 }
 
-/// One grant of an owner: names cost memory, so it is asked for its name only when that matters.
-#[derive(Clone, Copy)]
-pub(crate) struct Held {
-    pub(crate) engine: &'static dyn Engine,
-    pub(crate) grant: Grant,
-}
-
-impl Held {
-    fn is(&self, other: &Held) -> bool {
-        self.grant.handle == other.grant.handle && std::ptr::addr_eq(self.engine, other.engine)
-    }
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("engine", &self.engine.url()).field("grant", &self.grant).finish()
-    }
-}
-
 /// A labelled owner as all of its handles and guards share it.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -86,10 +63,7 @@ pub(crate) struct Identity {
     /// The owners this one inherits from, the outermost first. They wait for this process to end, so
     /// what they hold is re-entered; what their other children hold is not.
     pub(crate) ancestors: Vec<u64>,
-    /// Requests of this owner that are held or waiting in this process.
-    requests: AtomicU32,
-    /// What is held in this process, in the order it was taken.
-    held: Mutex<Vec<Held>>,
+    pub(crate) holdings: Holdings,
 }
 
 impl Identity {
@@ -101,47 +75,12 @@ impl Identity {
             ));
         }
         let id = anonymous() & !(1 << 63);
-        Ok(Identity { id, label: label.to_owned(), ancestors, requests: AtomicU32::new(0), held: Mutex::default() })
+        Ok(Identity { id, label: label.to_owned(), ancestors, holdings: Holdings::default() })
     }
 
     /// Whether a wait of this owner could close a cycle, or a request of it re-enter.
     pub(crate) fn may_hold(&self) -> bool {
-        !self.ancestors.is_empty() || self.requests.load(Ordering::Relaxed) > 0
-    }
-
-    pub(crate) fn begun(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn ended(&self) {
-        self.requests.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Records the grant; returns what was held before it.
-    pub(crate) fn took(&self, taken: Held) -> Vec<Held> {
-        let mut held = self.held();
-        let before = held.clone();
-        held.push(taken);
-        before
-    }
-
-    pub(crate) fn gave(&self, given: &Held) {
-        let mut held = self.held();
-        // The last one taken is mostly the first one given back.
-        if let Some(place) = held.iter().rposition(|held| held.is(given)) {
-            held.remove(place);
-        }
-    }
-
-    /// An upgrade put one grant in the place of another.
-    pub(crate) fn replaced(&self, old: &Held, new: &Held) {
-        if let Some(entry) = self.held().iter_mut().find(|held| held.is(old)) {
-            *entry = *new;
-        }
-    }
-
-    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        !self.ancestors.is_empty() || self.holdings.any()
     }
 }
 

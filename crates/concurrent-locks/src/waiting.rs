@@ -30,7 +30,7 @@ impl Waiting {
     /// may close a cycle.
     pub(crate) fn queued(engine: &'static dyn Engine, ticket: Ticket, identity: Option<&Arc<Identity>>) -> Waiting {
         if let Some(identity) = identity {
-            identity.begun();
+            identity.holdings.begun();
         }
         Waiting { queued: Some(Queued { engine, ticket, identity: identity.cloned() }) }
     }
@@ -61,7 +61,7 @@ impl Waiting {
     fn finish(&mut self) -> Option<Queued> {
         let queued = self.queued.take()?;
         if let Some(identity) = &queued.identity {
-            identity.ended();
+            identity.holdings.ended();
         }
         Some(queued)
     }
