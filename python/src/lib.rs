@@ -17,6 +17,7 @@ mod error;
 mod fork;
 mod gil;
 mod guard;
+mod lock_methods;
 mod log;
 mod mailbox;
 mod manager;
@@ -48,9 +49,23 @@ mod _core {
         told::waiting_timeout,
     };
 
+    /// The GIL, the classes and the caches of this module belong to one interpreter.
+    #[expect(unsafe_code, reason = "PyO3 does not tell interpreters apart under abi3")]
+    fn refuse_subinterpreters() -> PyResult<()> {
+        // SAFETY: the GIL is held while a module is initialised.
+        match unsafe { pyo3::ffi::PyInterpreterState_GetID(pyo3::ffi::PyInterpreterState_Get()) } {
+            0 => Ok(()),
+            _ => Err(pyo3::exceptions::PyImportError::new_err(
+                "concurrent_locks works in the main interpreter only: use threads or processes instead",
+            )),
+        }
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        refuse_subinterpreters()?;
         crate::fork::watch()?;
+        crate::lock_methods::add_to(&module.py().get_type::<Manager>())?;
         crate::guard::object::add_to(module)
     }
 }

@@ -5,7 +5,7 @@
 use std::{cell::RefCell, time::Duration};
 
 use concurrent_locks::{LockManager, Mode};
-use pyo3::{prelude::*, types::PyString};
+use pyo3::{exceptions::PyValueError, prelude::*, types::PyString};
 
 use crate::{
     error::{self, OrRaise},
@@ -29,6 +29,39 @@ impl Manager {
 /// The defaults of the package: `DEFAULT_READ_TIMEOUT` and `DEFAULT_WRITE_TIMEOUT`.
 const READ_TIMEOUT: Timeout = Timeout::For(Duration::from_secs(10));
 const WRITE_TIMEOUT: Timeout = Timeout::For(Duration::from_secs(30));
+
+#[inline]
+pub(crate) fn default_timeout(mode: Mode) -> Timeout {
+    match mode {
+        Mode::Read => READ_TIMEOUT,
+        Mode::Write => WRITE_TIMEOUT,
+    }
+}
+
+/// A guard for one lock, by whoever enters it.
+#[inline]
+pub(crate) fn simple_guard<'py>(
+    manager: Bound<'py, Manager>,
+    name: Bound<'py, PyString>,
+    mode: Mode,
+    timeout: Timeout,
+) -> PyResult<Bound<'py, PyAny>> {
+    guard(manager, Target::One { name: name.unbind(), mode }, Asker::Current, timeout, 0, None)
+}
+
+/// `priority=`: seconds.
+struct Priority(i8);
+
+impl<'py> FromPyObject<'_, 'py> for Priority {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let seconds: i64 = value.extract()?;
+        i8::try_from(seconds)
+            .map(Priority)
+            .map_err(|_| PyValueError::new_err(format!("priority must be -128 to 127 seconds, not {seconds}")))
+    }
+}
 
 impl Manager {
     /// Who asks: the name given, else who will enter the guard.
@@ -79,34 +112,34 @@ impl Manager {
         self.locks.capabilities().across_processes
     }
 
-    /// A guard that holds `resource_name` together with other readers while it is entered.
-    #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = 0, owner = None, note = None))]
-    fn read_lock<'py>(
+    /// `read_lock` with all arguments: see `lock_methods.rs`.
+    #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = Priority(0), owner = None, note = None))]
+    fn lock_for_reading<'py>(
         slf: Bound<'py, Self>,
         resource_name: Bound<'py, PyString>,
         timeout: Given<'py>,
-        priority: i8,
+        priority: Priority,
         owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let target = Target::One { name: resource_name.unbind(), mode: Mode::Read };
         let asker = slf.get().asker(owner)?;
-        guard(slf, target, asker, timeout.timeout(READ_TIMEOUT)?, priority, note)
+        guard(slf, target, asker, timeout.timeout(READ_TIMEOUT)?, priority.0, note)
     }
 
-    /// A guard that holds `resource_name` alone while it is entered.
-    #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = 0, owner = None, note = None))]
-    fn write_lock<'py>(
+    /// `write_lock` with all arguments: see `lock_methods.rs`.
+    #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = Priority(0), owner = None, note = None))]
+    fn lock_for_writing<'py>(
         slf: Bound<'py, Self>,
         resource_name: Bound<'py, PyString>,
         timeout: Given<'py>,
-        priority: i8,
+        priority: Priority,
         owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let target = Target::One { name: resource_name.unbind(), mode: Mode::Write };
         let asker = slf.get().asker(owner)?;
-        guard(slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority, note)
+        guard(slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
     }
 
     /// A guard that is shown under the requester's name, but belongs to whoever enters it.
@@ -128,11 +161,11 @@ impl Manager {
         slf: Bound<'py, Self>,
         resource_name: Bound<'py, PyString>,
         timeout: Given<'py>,
-        priority: i8,
+        priority: Priority,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let target = Target::One { name: resource_name.unbind(), mode: Mode::Write };
-        guard(slf, target, Asker::Nobody, timeout.timeout(WRITE_TIMEOUT)?, priority, note)
+        guard(slf, target, Asker::Nobody, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
     }
 
     /// A guard over several locks: names, and whether to write.
@@ -140,14 +173,14 @@ impl Manager {
         slf: Bound<'py, Self>,
         wanted: Vec<(String, bool)>,
         timeout: Given<'py>,
-        priority: i8,
+        priority: Priority,
         owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mode = |write| if write { Mode::Write } else { Mode::Read };
         let target = Target::All(wanted.into_iter().map(|(name, write)| (name, mode(write))).collect());
         let asker = slf.get().asker(owner)?;
-        guard(slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority, note)
+        guard(slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
     }
 
     /// `locks status --json`.

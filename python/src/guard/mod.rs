@@ -105,7 +105,9 @@ impl Guard {
         let locks = self.manager.get().locks();
         let pending = match &self.target {
             Target::One { name, mode } => {
-                let request = self.request(py, locks, name.bind(py).to_str()?, *mode, of(owner.as_ref()))?;
+                let name = name.bind(py);
+                let text = name.to_str().or_else(|_| Err(not_utf8(name)))?;
+                let request = self.request(py, locks, text, *mode, of(owner.as_ref()))?;
                 let begun = match timeout {
                     Timeout::Try => request.try_now().map(Begun::Granted),
                     Timeout::For(_) | Timeout::Forever => request.timeout(time_of(timeout)).begin(),
@@ -471,6 +473,15 @@ fn begin_all(request: RequestAll, timeout: Timeout) -> Result<Result<GuardAll, B
         Poll::Ready(result) => result.map(Ok),
         Poll::Pending => Ok(Err(Box::new(acquire))),
     }
+}
+
+/// The error of a name that has no UTF-8: it contains half of a surrogate pair.
+#[cold]
+fn not_utf8(name: &Bound<'_, PyString>) -> PyErr {
+    let py = name.py();
+    let class = py.import("concurrent_locks.errors").and_then(|errors| errors.getattr("InvalidNameError"));
+    let text = format!("the lock name {:?} has no UTF-8", name.to_string_lossy());
+    class.and_then(|class| class.call1((text,))).map_or_else(|broken| broken, PyErr::from_value)
 }
 
 fn of(owner: Option<&Py<OwnerObject>>) -> Option<&Owner> {
