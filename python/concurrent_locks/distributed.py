@@ -252,7 +252,7 @@ class DistributedGuard:
         name = self.resource_name
         if claim is not None:
             return manager.write_lock(name, timeout, priority=self._priority, owner=self._owner, note=self._note)
-        return manager.lock_alone(name, timeout, self._priority, self._note)
+        return manager._lock_alone(name, timeout, self._priority, self._note)
 
     def _must_not_block_its_holder(self) -> None:
         """Waiting here stops this thread's event loop: only for other processes, as it always was."""

@@ -82,14 +82,14 @@ class LockManager(_core.Manager):
             modes[name] = modes.get(name, False) or _writes(mode)
         if not modes:
             raise ValueError("lock_all needs at least one lock")
-        return self.lock_several(sorted(modes.items()), timeout, priority, owner, note)
+        return self._lock_several(sorted(modes.items()), timeout, priority, owner, note)
 
     def status(self, resource_name: str | None = None) -> dict[str, dict[str, Any]]:
         """Who holds and who waits: ``{name: status}`` as ``locks status --json`` prints it.
 
         Empty for a name that nobody holds or waits for and the engine does not remember.
         """
-        return cast("dict[str, dict[str, Any]]", json.loads(self.status_json(resource_name)))
+        return cast("dict[str, dict[str, Any]]", json.loads(self._status_json(resource_name)))
 
     def get_lock_status(self, resource_name: str | None = None) -> dict[str, Any]:
         """Who holds and how many wait: ``{name: status}``.
@@ -109,16 +109,16 @@ class LockManager(_core.Manager):
         unknown. Of all: ``{name: {"read": {...}, ...}}``. Only lock types that were used are there.
         """
         if resource_name is None:
-            every = cast("dict[str, dict[str, Any]]", json.loads(self.statistics_json(None)))
+            every = cast("dict[str, dict[str, Any]]", json.loads(self._statistics_json(None)))
             for name in distributed.statistics.names():
                 every.setdefault(name, {})
             return {name: _with_distributed(name, locks) for name, locks in sorted(every.items())}
-        locks = _with_distributed(resource_name, json.loads(self.statistics_json(resource_name)))
+        locks = _with_distributed(resource_name, json.loads(self._statistics_json(resource_name)))
         return {"resource_name": resource_name, "locks": locks} if locks else {}
 
     def reset_statistics(self, resource_name: str | None = None) -> None:
         """Forget the counters of one lock, or of all."""
-        self.forget_statistics(resource_name)
+        self._forget_statistics(resource_name)
         distributed.statistics.reset(resource_name)
 
     async def detect_deadlocks(self, threshold: float = DEADLOCK_TIMEOUT) -> list[dict[str, Any]]:
@@ -127,7 +127,7 @@ class LockManager(_core.Manager):
         A circle is broken when it closes, so entries with a ``cycle`` are rare: one member gets a
         :class:`DeadlockError`. Those that only wait long have an empty ``cycle``.
         """
-        report = json.loads(self.deadlocks_json(threshold))
+        report = json.loads(self._deadlocks_json(threshold))
         suspects = [_entry(suspect, suspect["request_id"], []) for suspect in report["suspects"]]
         return suspects + [
             _entry(self._suspect(link), link["owner"], cycle["links"])
@@ -154,18 +154,18 @@ class LockManager(_core.Manager):
         The holder is not stopped; it learns of its loss (:class:`LockLostError`) when it releases.
         Only for an operator who knows that the holder will do no harm.
         """
-        return cast("dict[str, Any]", json.loads(self.break_lock_json(resource_name, token)))
+        return cast("dict[str, Any]", json.loads(self._break_lock_json(resource_name, token)))
 
     def health(self) -> dict[str, Any]:
         """Tell how the engine is: capacity, processes, problems, as ``locks doctor --json``."""
-        return cast("dict[str, Any]", json.loads(self.health_json()))
+        return cast("dict[str, Any]", json.loads(self._health_json()))
 
     def events(self, cursor: int | None = None, wait: float = 0.0) -> tuple[list[dict[str, Any]], int]:
         """Events from ``cursor`` on (``None``: from now on) and the next cursor, as ``locks watch --json``.
 
         Waits at most so many seconds for the first event, on this thread.
         """
-        events, following = self.events_json(cursor, wait)
+        events, following = self._events_json(cursor, wait)
         return json.loads(events), following
 
 

@@ -31,13 +31,13 @@ class AsyncRWLock:
         """
         if requester is None:
             return self.manager.read_lock(self.resource_name, timeout)
-        return self.manager.lock_shown_as(self.resource_name, False, timeout, requester)
+        return self.manager._lock_shown_as(self.resource_name, False, timeout, requester)
 
     def write_lock(self, timeout: float | None = DEFAULT_WRITE_TIMEOUT, requester: str | None = None) -> Guard:
         """Make a guard that holds it alone; ``requester`` as for :meth:`read_lock`."""
         if requester is None:
             return self.manager.write_lock(self.resource_name, timeout)
-        return self.manager.lock_shown_as(self.resource_name, True, timeout, requester)
+        return self.manager._lock_shown_as(self.resource_name, True, timeout, requester)
 
     def get_status(self) -> dict[str, Any]:
         """Who holds it and how many wait."""

@@ -148,8 +148,8 @@ fn ordinary<'py>(
         keywords.set_item(name?, argument(count + place as isize))?;
     }
     let method = match mode {
-        Mode::Read => intern!(py, "lock_for_reading"),
-        Mode::Write => intern!(py, "lock_for_writing"),
+        Mode::Read => intern!(py, "_lock_for_reading"),
+        Mode::Write => intern!(py, "_lock_for_writing"),
     };
     manager.call_method(method, positional, Some(&keywords))
 }

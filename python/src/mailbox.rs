@@ -19,10 +19,14 @@ use pyo3::{
     types::{PyWeakrefMethods, PyWeakrefReference},
 };
 
-use crate::pending::Slot;
+use crate::{fork, pending::Slot};
 
 /// One loop's mailbox.
+///
+/// In a forked child it is dead: the mutex of its letters may be locked for ever by a thread that the
+/// child does not have, and its pipe is the parent's.
 pub(crate) struct Mailbox {
+    epoch: u64,
     /// The thread on which the loop ran last: see [`this_thread`].
     thread: AtomicUsize,
     letters: Mutex<Letters>,
@@ -80,7 +84,7 @@ impl Mailbox {
         let py = event_loop.py();
         let address = event_loop.as_ptr() as usize;
         let known = lock(&MAILBOXES).get(&address).and_then(|(watch, mailbox)| {
-            Some((watch.clone_ref(py), mailbox.upgrade().filter(|mailbox| !mailbox.is_closed())?))
+            Some((watch.clone_ref(py), mailbox.upgrade().filter(|mailbox| mailbox.is_open())?))
         });
         if let Some((watch, mailbox)) = known
             && watch.bind(py).upgrade().is_some_and(|of| of.is(event_loop))
@@ -105,6 +109,7 @@ impl Mailbox {
         let (pipe, bell) = std::io::pipe()?;
         let descriptor = descriptor(&pipe)?;
         let mailbox = Arc::new(Mailbox {
+            epoch: fork::epoch(),
             thread: AtomicUsize::new(this_thread()),
             letters: Mutex::default(),
             bell,
@@ -119,8 +124,12 @@ impl Mailbox {
         self.thread.load(Ordering::Relaxed)
     }
 
-    fn is_closed(&self) -> bool {
-        lock(&self.letters).closed
+    fn is_ours(&self) -> bool {
+        self.epoch == fork::epoch()
+    }
+
+    fn is_open(&self) -> bool {
+        self.is_ours() && !lock(&self.letters).closed
     }
 
     /// Tells the loop to look after a wait. Called on any thread, with the GIL or without.
@@ -162,6 +171,9 @@ impl Mailbox {
 
     /// The loop is closed: nobody will be told of a grant any more, so nobody may wait for one.
     fn close(&self) {
+        if !self.is_ours() {
+            return;
+        }
         lock(&self.letters).closed = true;
         let waits = std::mem::take(&mut *lock(&self.waits));
         if !waits.is_empty() {
@@ -186,7 +198,6 @@ impl Reader {
         Ok(())
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "PyO3's signature")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // Taken: then this thread is in the middle of a change, and keeps all alive.
         if let Ok(waits) = self.mailbox.waits.try_lock() {
@@ -204,6 +215,9 @@ impl Reader {
 
 impl Reader {
     fn take_letters(&self) -> PyResult<Vec<u64>> {
+        if !self.mailbox.is_ours() {
+            return Ok(Vec::new());
+        }
         let mut letters = lock(&self.mailbox.letters);
         if !letters.waits.is_empty() {
             (&self.pipe).read_exact(&mut [0])?;

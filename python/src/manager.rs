@@ -113,6 +113,7 @@ impl Manager {
     }
 
     /// `read_lock` with all arguments: see `lock_methods.rs`.
+    #[pyo3(name = "_lock_for_reading")]
     #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = Priority(0), owner = None, note = None))]
     fn lock_for_reading<'py>(
         slf: Bound<'py, Self>,
@@ -128,6 +129,7 @@ impl Manager {
     }
 
     /// `write_lock` with all arguments: see `lock_methods.rs`.
+    #[pyo3(name = "_lock_for_writing")]
     #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = Priority(0), owner = None, note = None))]
     fn lock_for_writing<'py>(
         slf: Bound<'py, Self>,
@@ -143,6 +145,7 @@ impl Manager {
     }
 
     /// A guard that is shown under the requester's name, but belongs to whoever enters it.
+    #[pyo3(name = "_lock_shown_as")]
     fn lock_shown_as<'py>(
         slf: Bound<'py, Self>,
         resource_name: Bound<'py, PyString>,
@@ -157,6 +160,7 @@ impl Manager {
     }
 
     /// A guard for writing that re-enters nothing, because it is an owner of its own.
+    #[pyo3(name = "_lock_alone")]
     fn lock_alone<'py>(
         slf: Bound<'py, Self>,
         resource_name: Bound<'py, PyString>,
@@ -169,6 +173,7 @@ impl Manager {
     }
 
     /// A guard over several locks: names, and whether to write.
+    #[pyo3(name = "_lock_several")]
     fn lock_several<'py>(
         slf: Bound<'py, Self>,
         wanted: Vec<(String, bool)>,
@@ -184,6 +189,7 @@ impl Manager {
     }
 
     /// `locks status --json`.
+    #[pyo3(name = "_status_json")]
     fn status_json(&self, py: Python<'_>, name: Option<&str>) -> PyResult<String> {
         let all = match name {
             None => self.locks.status_all().or_raise(py)?,
@@ -193,6 +199,7 @@ impl Manager {
     }
 
     /// `locks stats --json`; with a name, its statistics by mode.
+    #[pyo3(name = "_statistics_json")]
     fn statistics_json(&self, py: Python<'_>, name: Option<&str>) -> PyResult<String> {
         match name {
             None => error::json(&self.locks.statistics_all().or_raise(py)?),
@@ -201,11 +208,13 @@ impl Manager {
     }
 
     /// Forgets counters.
+    #[pyo3(name = "_forget_statistics")]
     fn forget_statistics(&self, py: Python<'_>, name: Option<&str>) -> PyResult<()> {
         self.locks.reset_statistics(name).or_raise(py)
     }
 
     /// `locks deadlocks --json`, suspecting waits longer than so many seconds.
+    #[pyo3(name = "_deadlocks_json")]
     fn deadlocks_json(&self, py: Python<'_>, suspect_after: f64) -> PyResult<String> {
         let mut settings = *self.locks.settings();
         settings.suspect_after = match Timeout::seconds(suspect_after)? {
@@ -217,6 +226,7 @@ impl Manager {
     }
 
     /// `locks watch --json`: events from a cursor on, and the next cursor. Waits without the GIL.
+    #[pyo3(name = "_events_json")]
     fn events_json(&self, py: Python<'_>, cursor: Option<u64>, wait: f64) -> PyResult<(String, u64)> {
         let wait = Duration::try_from_secs_f64(wait).unwrap_or_default();
         let (events, next) = py.detach(|| self.locks.events(cursor, wait)).or_raise(py)?;
@@ -224,11 +234,13 @@ impl Manager {
     }
 
     /// `locks break --json`: who held it.
+    #[pyo3(name = "_break_lock_json")]
     fn break_lock_json(&self, py: Python<'_>, name: &str, token: u64) -> PyResult<String> {
         error::json(&self.locks.break_lock(name, token).or_raise(py)?)
     }
 
     /// `locks doctor --json`.
+    #[pyo3(name = "_health_json")]
     fn health_json(&self, py: Python<'_>) -> PyResult<String> {
         error::json(&self.locks.health().or_raise(py)?)
     }

@@ -301,7 +301,8 @@ pub(crate) fn check_label(py: Python<'_>, locks: &LockManager, label: &Bound<'_,
 
 /// As much of a name as a label can be.
 fn cut(name: &str) -> &str {
-    &name[..name.floor_char_boundary(MAX_LABEL_BYTES)]
+    let end = (0..=MAX_LABEL_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end));
+    &name[..end.unwrap_or(0)]
 }
 
 /// The id of the owner that a request would have now, `None` if it would be an owner of its own.

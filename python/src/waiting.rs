@@ -99,7 +99,6 @@ impl Waiting {
         self.leave(py);
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "PyO3's signature")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)
     }

@@ -106,7 +106,7 @@ impl Guard {
         let pending = match &self.target {
             Target::One { name, mode } => {
                 let name = name.bind(py);
-                let text = name.to_str().or_else(|_| Err(not_utf8(name)))?;
+                let text = name.to_str().map_err(|_| not_utf8(name))?;
                 let request = self.request(py, locks, text, *mode, of(owner.as_ref()))?;
                 let begun = match timeout {
                     Timeout::Try => request.try_now().map(Begun::Granted),
