@@ -144,10 +144,10 @@ class DistributedGuard:
 
     def acquire(self, blocking: bool = True, timeout: Timeout = ...) -> bool:
         """Take it, waiting on this thread; see :meth:`Guard.acquire`."""
-        if not blocking and isinstance(timeout, (int, float)) and timeout > 0:
-            raise ValueError("a non-blocking acquire takes no timeout")
+        if not blocking:
+            return self._try(timeout)
         try:
-            self._enter(0.0 if not blocking else self._timeout if timeout is ... else timeout)
+            self._enter(self._timeout if timeout is ... else timeout)
         except LockTimeoutError:
             return False
         return True
@@ -207,6 +207,17 @@ class DistributedGuard:
         if self._guard is None or not self._guard.locked():
             raise RuntimeError(f"the distributed lock {self.resource_name!r} is not held")
         return self._guard
+
+    def _try(self, timeout: Timeout) -> bool:
+        guard = self._begin(0.0)
+        try:
+            held = guard.acquire(blocking=False, timeout=timeout)
+            if held:
+                self._entered(guard)
+            return held
+        finally:
+            if not self.locked():
+                self._unclaim()
 
     def _enter(self, timeout: float | None) -> None:
         with self._counted():

@@ -10,8 +10,9 @@ use pyo3::{
 /// How long a request is ready to wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Timeout {
-    /// `0`: one try.
+    /// Not at all: a try that nobody counts.
     Try,
+    /// `0` is one try.
     For(Duration),
     /// `None`, negative, or infinite.
     Forever,
@@ -26,10 +27,14 @@ impl Timeout {
             return Err(PyValueError::new_err("timeout is not a number (nan)"));
         }
         Ok(match seconds {
-            0.0 => Timeout::Try,
             _ if !(0.0..LONGEST).contains(&seconds) => Timeout::Forever,
             _ => Timeout::For(Duration::from_secs_f64(seconds)),
         })
+    }
+
+    /// Whether a request gives up at once.
+    pub(crate) fn is_over_at_once(self) -> bool {
+        matches!(self, Timeout::Try | Timeout::For(Duration::ZERO))
     }
 
     pub(crate) fn of(value: &Bound<'_, PyAny>) -> PyResult<Timeout> {

@@ -99,8 +99,10 @@ pub(crate) fn guard_acquire(object: &Bound<'_, PyAny>, blocking: bool, timeout: 
     let timeout = match (blocking, &timeout) {
         (true, given) => given.timeout(guard.timeout)?,
         (false, given) => match given.timeout(Timeout::Try)? {
-            Timeout::For(_) => return Err(PyValueError::new_err("a non-blocking acquire takes no timeout")),
-            Timeout::Try | Timeout::Forever => Timeout::Try,
+            Timeout::For(time) if !time.is_zero() => {
+                return Err(PyValueError::new_err("a non-blocking acquire takes no timeout"));
+            }
+            _ => Timeout::Try,
         },
     };
     in_time(object.py(), guard.enter(object.py(), timeout))

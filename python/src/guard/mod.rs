@@ -234,12 +234,11 @@ impl Guard {
 
     /// Nothing may wait here: it would stop the event loop, perhaps for ever if the holder runs on it.
     fn enter_at_once(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<()> {
-        match self.begin(py, Timeout::Try, context) {
-            Err(error) if timeout != Timeout::Try && error.is_instance_of::<PyTimeoutError>(py) => {
-                Err(would_block_the_loop(py, error, self))
-            }
-            result => result.map(drop),
+        if timeout.is_over_at_once() {
+            return self.enter_here(py, timeout, context);
         }
+        let result = self.begin(py, Timeout::Try, context).map(drop);
+        result.map_err(|error| self.or_would_block_the_loop(py, error))
     }
 
     /// Looks whether the pending request is granted.
@@ -321,13 +320,9 @@ impl Guard {
     /// Turns the read hold into a write hold, waiting on this thread.
     pub(crate) fn upgrade(&self, py: Python<'_>, timeout: Timeout) -> PyResult<()> {
         let context = Context::current(py)?;
-        if !matches!(context, Context::Thread) {
-            return match self.begin_upgrade(py, Timeout::Try) {
-                Err(error) if timeout != Timeout::Try && error.is_instance_of::<PyTimeoutError>(py) => {
-                    Err(would_block_the_loop(py, error, self))
-                }
-                result => result.map(drop),
-            };
+        if !matches!(context, Context::Thread) && !timeout.is_over_at_once() {
+            let result = self.begin_upgrade(py, Timeout::Try).map(drop);
+            return result.map_err(|error| self.or_would_block_the_loop(py, error));
         }
         let Some(Waiter { pending: Pending::Upgrade(queued), .. }) = self.begin_upgrade(py, timeout)? else {
             return Ok(());
@@ -382,6 +377,19 @@ impl Guard {
             _ => Err(PyRuntimeError::new_err(format!("{self} is not held"))),
         }?
         .or_raise(py)
+    }
+
+    /// The error of a lock that is busy where nothing may wait for it; any other error stays.
+    fn or_would_block_the_loop(&self, py: Python<'_>, busy: PyErr) -> PyErr {
+        if !busy.is_instance_of::<PyTimeoutError>(py) {
+            return busy;
+        }
+        let error = PyRuntimeError::new_err(format!(
+            "waiting for {self} here would block the running event loop: use `async with`, or another thread ({})",
+            busy.value(py)
+        ));
+        error.set_cause(py, Some(busy));
+        error
     }
 
     /// Looks at what is held.
@@ -494,13 +502,4 @@ fn time_of(timeout: Timeout) -> Option<Duration> {
         Timeout::For(time) => Some(time),
         Timeout::Forever => None,
     }
-}
-
-fn would_block_the_loop(py: Python<'_>, busy: PyErr, guard: &Guard) -> PyErr {
-    let error = PyRuntimeError::new_err(format!(
-        "waiting for {guard} here would block the running event loop: use `async with`, or another thread ({})",
-        busy.value(py)
-    ));
-    error.set_cause(py, Some(busy));
-    error
 }
