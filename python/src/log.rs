@@ -1,22 +1,29 @@
 //! The logger `concurrent_locks`: DEBUG when a request has to wait, WARNING when it fails. Nothing is
 //! logged where nothing waits.
 
-use pyo3::{intern, prelude::*, sync::PyOnceLock};
+use pyo3::{prelude::*, sync::PyOnceLock};
 
-static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+struct Logger {
+    is_enabled_for: Py<PyAny>,
+    log: Py<PyAny>,
+}
 
 const DEBUG: u8 = 10;
 const WARNING: u8 = 30;
 
-fn logger(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    let make = || py.import("logging")?.call_method1("getLogger", ("concurrent_locks",)).map(Bound::unbind);
-    LOGGER.get_or_try_init(py, make).map(|logger| logger.bind(py))
+fn logger(py: Python<'_>) -> PyResult<&Logger> {
+    static LOGGER: PyOnceLock<Logger> = PyOnceLock::new();
+    LOGGER.get_or_try_init(py, || {
+        let logger = py.import("logging")?.call_method1("getLogger", ("concurrent_locks",))?;
+        let is_enabled_for = logger.getattr("isEnabledFor")?.unbind();
+        Ok(Logger { is_enabled_for, log: logger.getattr("log")?.unbind() })
+    })
 }
 
 fn log(py: Python<'_>, level: u8, text: impl FnOnce() -> String) -> PyResult<()> {
     let logger = logger(py)?;
-    if logger.call_method1(intern!(py, "isEnabledFor"), (level,))?.is_truthy()? {
-        logger.call_method1(intern!(py, "log"), (level, "%s", text()))?;
+    if logger.is_enabled_for.bind(py).call1((level,))?.is_truthy()? {
+        logger.log.bind(py).call1((level, "%s", text()))?;
     }
     Ok(())
 }

@@ -5,7 +5,8 @@
 //! [`Reader`]: when it closes, the reader goes, and with it the waits of that loop leave their queues.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    hash::BuildHasherDefault,
     io::{PipeReader, PipeWriter, Read, Write},
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
@@ -19,7 +20,7 @@ use pyo3::{
     types::{PyWeakrefMethods, PyWeakrefReference},
 };
 
-use crate::{fork, pending::Slot};
+use crate::{fork, owner::AddressHasher, pending::Slot};
 
 /// One loop's mailbox.
 ///
@@ -32,7 +33,7 @@ pub(crate) struct Mailbox {
     letters: Mutex<Letters>,
     bell: PipeWriter,
     /// Who waits. Used with the GIL only.
-    waits: Mutex<HashMap<u64, Wait>>,
+    waits: Mutex<BTreeMap<u64, Wait>>,
 }
 
 #[derive(Default)]
@@ -76,7 +77,10 @@ pub(crate) fn next_wait() -> u64 {
 /// A loop, to tell it from another one at its address, and its mailbox.
 type Known = (Py<PyWeakrefReference>, Weak<Mailbox>);
 
-static MAILBOXES: LazyLock<Mutex<HashMap<usize, Known>>> = LazyLock::new(Mutex::default);
+/// By the address of their loop.
+type Mailboxes = HashMap<usize, Known, BuildHasherDefault<AddressHasher>>;
+
+static MAILBOXES: LazyLock<Mutex<Mailboxes>> = LazyLock::new(Mutex::default);
 
 impl Mailbox {
     /// The mailbox of the loop that runs on this thread.

@@ -168,7 +168,7 @@ struct Entry {
 
 /// Addresses of objects are multiples of 16, and as good as random above that.
 #[derive(Default)]
-struct AddressHasher(u64);
+pub(crate) struct AddressHasher(u64);
 
 impl Hasher for AddressHasher {
     fn finish(&self) -> u64 {

@@ -37,7 +37,7 @@ pub(crate) enum Pending {
 pub(crate) struct Waiter {
     pub(crate) pending: Pending,
     pub(crate) owner: Option<Py<OwnerObject>>,
-    pub(crate) _told: Vec<Told>,
+    pub(crate) _told: Option<Told>,
 }
 
 /// The wait of one guard, kept where both the awaitable and the loop's mailbox can end it.

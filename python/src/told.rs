@@ -2,45 +2,54 @@
 //! `LockManager.detect_deadlocks`: the engine knows deadlines, not time-outs.
 
 use std::{
-    collections::HashMap,
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use pyo3::prelude::*;
 
-use crate::timeout::Timeout;
+use crate::{guard::Target, owner::OwnerObject, timeout::Timeout};
 
-/// An owner's id and a lock's name.
-type Key = (String, String);
+/// What one request was told.
+struct Entry {
+    owner: Py<OwnerObject>,
+    names: Target,
+    timeout: Timeout,
+}
 
-static TOLD: LazyLock<Mutex<HashMap<Key, Timeout>>> = LazyLock::new(Mutex::default);
+static TOLD: Mutex<BTreeMap<u64, Entry>> = Mutex::new(BTreeMap::new());
 
-fn told() -> MutexGuard<'static, HashMap<Key, Timeout>> {
+fn told() -> MutexGuard<'static, BTreeMap<u64, Entry>> {
     TOLD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request that waits, as long as this lives.
-pub(crate) struct Told(Key);
+pub(crate) struct Told(u64);
 
 impl Told {
-    pub(crate) fn new(owner: String, name: String, timeout: Timeout) -> Told {
-        let key = (owner, name);
-        told().insert(key.clone(), timeout);
+    pub(crate) fn new(owner: Py<OwnerObject>, names: Target, timeout: Timeout) -> Told {
+        let mut told = told();
+        let key = told.last_key_value().map_or(0, |(last, _)| last + 1);
+        told.insert(key, Entry { owner, names, timeout });
         Told(key)
     }
 }
 
 impl Drop for Told {
     fn drop(&mut self) {
-        told().remove(&self.0);
+        let entry = told().remove(&self.0);
+        // Dropped when the map is free again (G2).
+        drop(entry);
     }
 }
 
 /// The timeout in seconds of a request of this process that waits; `None` for ever, or if it is another's.
 #[pyfunction]
 #[pyo3(signature = (owner, name, /))]
-pub(crate) fn waiting_timeout(owner: String, name: String) -> Option<f64> {
-    match told().get(&(owner, name))? {
+pub(crate) fn waiting_timeout(py: Python<'_>, owner: &str, name: &str) -> Option<f64> {
+    let told = told();
+    let entry = told.values().find(|entry| entry.names.has(py, name) && entry.owner.get().owner().id() == owner)?;
+    match entry.timeout {
         Timeout::For(time) => Some(time.as_secs_f64()),
         Timeout::Try | Timeout::Forever => None,
     }

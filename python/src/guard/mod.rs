@@ -44,6 +44,23 @@ pub(crate) enum Target {
     All(Vec<(String, Mode)>),
 }
 
+impl Target {
+    fn clone_ref(&self, py: Python<'_>) -> Target {
+        match self {
+            Target::One { name, mode } => Target::One { name: name.clone_ref(py), mode: *mode },
+            Target::All(wanted) => Target::All(wanted.clone()),
+        }
+    }
+
+    /// Whether the lock of this name is among them.
+    pub(crate) fn has(&self, py: Python<'_>, sought: &str) -> bool {
+        match self {
+            Target::One { name, .. } => name.bind(py).to_str().is_ok_and(|name| name == sought),
+            Target::All(wanted) => wanted.iter().any(|(name, _)| name == sought),
+        }
+    }
+}
+
 /// A request that can be entered, left, and entered again.
 pub(crate) struct Guard {
     pub(crate) manager: Py<Manager>,
@@ -146,7 +163,7 @@ impl Guard {
         timeout: Timeout,
     ) -> PyResult<Waiter> {
         log::debug(py, || format!("waiting for {self}"))?;
-        let told = self.tell(py, owner.as_ref(), timeout)?;
+        let told = self.tell(py, owner.as_ref(), timeout);
         self.phase.replace(Phase::Waiting);
         Ok(Waiter { pending, owner, _told: told })
     }
@@ -223,7 +240,7 @@ impl Guard {
         self.must_be_idle()?;
         let locks = self.manager.get().locks();
         let owner = self.asker.owner(py, locks, context)?;
-        let _told = self.tell(py, owner.as_ref(), timeout)?;
+        let _told = self.tell(py, owner.as_ref(), timeout);
         let request = self.request_all(py, locks, wanted, of(owner.as_ref()))?.timeout(time_of(timeout));
         self.phase.replace(Phase::Waiting);
         let won = blocking::wait(py, |go_on| request.blocking_while(go_on));
@@ -276,13 +293,8 @@ impl Guard {
     }
 
     /// Tells how long the request will wait.
-    fn tell(&self, py: Python<'_>, owner: Option<&Py<OwnerObject>>, timeout: Timeout) -> PyResult<Vec<Told>> {
-        let Some(owner) = owner else { return Ok(Vec::new()) };
-        let names = match &self.target {
-            Target::One { name, .. } => vec![name.bind(py).to_str()?.to_owned()],
-            Target::All(wanted) => wanted.iter().map(|(name, _)| name.clone()).collect(),
-        };
-        Ok(names.into_iter().map(|name| Told::new(owner.get().owner().id(), name, timeout)).collect())
+    fn tell(&self, py: Python<'_>, owner: Option<&Py<OwnerObject>>, timeout: Timeout) -> Option<Told> {
+        owner.map(|owner| Told::new(owner.clone_ref(py), self.target.clone_ref(py), timeout))
     }
 
     /// Gives back what is held.
@@ -361,7 +373,7 @@ impl Guard {
             Ok(Some(queued)) => {
                 self.phase.replace(Phase::Upgrading(Some(held)));
                 log::debug(py, || format!("waiting to upgrade {self}"))?;
-                Ok(Some(Waiter { pending: Pending::Upgrade(queued), owner: None, _told: Vec::new() }))
+                Ok(Some(Waiter { pending: Pending::Upgrade(queued), owner: None, _told: None }))
             }
             result => {
                 self.hold(held);
