@@ -166,9 +166,10 @@ impl Mailbox {
     pub(crate) fn deliver(&self, py: Python<'_>, wait: u64) -> PyResult<()> {
         let future = lock(&self.waits).get(&wait).map(|wait| wait.future.clone_ref(py));
         let Some(future) = future else { return Ok(()) };
-        let future = future.bind(py);
-        if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-            future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+        match future.bind(py).call_method1(intern!(py, "set_result"), (py.None(),)) {
+            // It was woken before, or cancelled: then its task looks for itself.
+            Err(error) if future.bind(py).call_method0(intern!(py, "done"))?.is_truthy()? => drop(error),
+            result => drop(result?),
         }
         Ok(())
     }
