@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from .distributed import DistributedGuard
 from .guard import Guard
-from .manager import LockManager, get_lock_manager
+from .manager import get_lock_manager
 from .shapes import DEFAULT_DISTRIBUTED_TIMEOUT, DEFAULT_READ_TIMEOUT, DEFAULT_WRITE_TIMEOUT
 from .template import compile_name
 
@@ -24,20 +24,8 @@ ResourceName = str | Callable[..., str]
 """A name, a template such as ``"db:{self.path.name}"``, or a function of the call's arguments."""
 
 
-class _Lock(Protocol):
-    """An unbound ``LockManager.read_lock`` or one of its like."""
-
-    def __call__(
-        self,
-        manager: LockManager,
-        resource_name: str,
-        timeout: float | None,
-        /,
-        *,
-        priority: int,
-        owner: str | None,
-        note: str | None,
-    ) -> Guard | DistributedGuard: ...
+_Guard = Guard | DistributedGuard
+_Method = Literal["read_lock", "write_lock", "distributed_lock"]
 
 
 def read_lock(
@@ -49,7 +37,7 @@ def read_lock(
     note: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Hold a lock together with other readers while the decorated function runs."""
-    return _holding(LockManager.read_lock, resource_name, timeout, priority, owner, note)
+    return _holding("read_lock", resource_name, timeout, priority, owner, note)
 
 
 def write_lock(
@@ -61,7 +49,7 @@ def write_lock(
     note: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Hold a lock alone while the decorated function runs."""
-    return _holding(LockManager.write_lock, resource_name, timeout, priority, owner, note)
+    return _holding("write_lock", resource_name, timeout, priority, owner, note)
 
 
 def distributed_lock(
@@ -73,25 +61,33 @@ def distributed_lock(
     note: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Hold a lock alone, across processes, while the decorated function runs."""
-    return _holding(LockManager.distributed_lock, resource_name, timeout, priority, owner, note)
+    return _holding("distributed_lock", resource_name, timeout, priority, owner, note)
 
 
 def _holding(
-    lock: _Lock,
+    method: _Method,
     resource_name: ResourceName,
     timeout: float | None,
     priority: int,
     owner: str | None,
     note: str | None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    options: dict[str, Any] = {"priority": priority, "owner": owner, "note": note}
+    options = {option: value for option, value in options.items() if value}
+
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         if isinstance(function, (staticmethod, classmethod)):
             raise TypeError("put the lock under @staticmethod or @classmethod, not above it")
         name = compile_name(resource_name, function)
+        lock: Callable[..., _Guard] | None = None
 
-        def guard(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Guard | DistributedGuard:
+        def guard(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Guard:
+            nonlocal lock
+            if lock is None:
+                # At the first call, not at the import: the environment may say later which locks.
+                lock = cast("Callable[..., _Guard]", getattr(get_lock_manager(), method))
             called = name if isinstance(name, str) else name(args, kwargs)
-            return lock(get_lock_manager(), called, timeout, priority=priority, owner=owner, note=note)
+            return lock(called, timeout, **options) if options else lock(called, timeout)
 
         return cast("Callable[P, R]", _wrap(function, guard))
 
@@ -99,7 +95,7 @@ def _holding(
 
 
 def _wrap(
-    function: Callable[..., Any], guard: Callable[[tuple[Any, ...], dict[str, Any]], Guard | DistributedGuard]
+    function: Callable[..., Any], guard: Callable[[tuple[Any, ...], dict[str, Any]], _Guard]
 ) -> Callable[..., Any]:
     """A function of the same kind that holds the lock while the function runs."""
     if inspect.isasyncgenfunction(function):
