@@ -15,13 +15,13 @@ const OLD_ENOUGH: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info
 
 /// Installs the package as a user does (`pip install .`) with what its tests need, and runs them.
 pub(crate) fn test() -> Outcome {
-    let python = installed("test")?;
+    let python = installed("test,bench")?;
     step::run("Python tests", run(&python).args(["-m", "pytest", "--quiet"]))
 }
 
 /// Formatting, style, types, and the stubs against the module itself.
 pub(crate) fn lint() -> Outcome {
-    let python = installed("test")?;
+    let python = installed("test,bench")?;
     let check = |title: &str, arguments: &[&str]| step::run(title, run(&python).arg("-m").args(arguments));
     let folders = ["python", "examples/python", "bench/python", "docs/python"];
     check("ruff format", &[&["ruff", "format", "--check"], &folders[..]].concat())?;
