@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,37 +21,56 @@ HEAD = """# API reference
 Made from the docstrings by `python docs/python/generate_api.py`; change those, not this page. Everything here
 can be imported from `concurrent_locks`.
 """
-ENTERED = ("__enter__", "__exit__", "__aenter__", "__aexit__")
+
+
+class Shown:
+    """Something in a signature, shown as it is written."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def signature(function: Any) -> str:
+    """How to call it, in one line."""
     try:
-        return str(inspect.signature(function)).replace("'", "")
+        found = inspect.signature(function)
     except (TypeError, ValueError):
         return "(...)"
+    parameters = []
+    for parameter in found.parameters.values():
+        if parameter.name == "self":
+            continue
+        if isinstance(parameter.annotation, str):
+            parameter = parameter.replace(annotation=Shown(parameter.annotation))
+        if parameter.default is ...:
+            parameter = parameter.replace(default=Shown("..."))
+        parameters.append(parameter)
+    found = found.replace(parameters=parameters)
+    if isinstance(found.return_annotation, str):
+        found = found.replace(return_annotation=Shown(found.return_annotation))
+    return str(found).removesuffix(" -> None")
 
 
-def method_signature(member: Any) -> str:
-    """As the caller sees it: without self."""
-    return (
-        signature(member)
-        .replace("(self, /, ", "(")
-        .replace("(self, ", "(")
-        .replace("(self, /)", "()")
-        .replace("(self)", "()")
-    )
+def member_lines(name: str, member: Any) -> list[str]:
+    """One method or property."""
+    text = one_paragraph(documentation(member))
+    if inspect.isdatadescriptor(member):
+        return [f"- **`.{name}`**: {text}"]
+    way = "await " if inspect.iscoroutinefunction(member) else ""
+    return [f"- **`{way}.{name}{signature(member)}`**: {text}"]
 
 
-def member_lines(owner: type, name: str, member: Any) -> list[str]:
-    doc = inspect.getdoc(member) or ""
-    if inspect.isdatadescriptor(member) or isinstance(member, property):
-        return [f"- **`.{name}`**: {one_paragraph(doc)}"]
-    if isinstance(member, (classmethod, staticmethod)):
-        member = member.__func__
-    return [f"- **`.{name}{method_signature(member)}`**: {one_paragraph(doc)}"]
+def documentation(documented: Any) -> str:
+    """Its docstring, in Markdown."""
+    doc = re.sub(r":\w+:`([^`]+)`", r"`\1`", inspect.getdoc(documented) or "")
+    return doc.replace("``", "`")
 
 
 def one_paragraph(doc: str) -> str:
+    """For a list."""
     return " ".join(line.strip() for line in doc.splitlines() if line.strip())
 
 
@@ -61,31 +81,30 @@ def members(owner: type) -> list[tuple[str, Any]]:
         if base.__module__.startswith("concurrent_locks"):
             found.update({name: member for name, member in vars(base).items() if not name.startswith("_")})
     return [
-        (name, member)
-        for name, member in sorted(found.items())
-        if callable(member) or inspect.isdatadescriptor(member) or isinstance(member, (classmethod, staticmethod))
+        (name, member) for name, member in sorted(found.items()) if callable(member) or inspect.isdatadescriptor(member)
     ]
 
 
 def class_lines(name: str, owner: type) -> list[str]:
+    """One class with its members."""
+    doc = documentation(owner)
     if issubclass(owner, enum.Enum):
         values = ", ".join(f"`{each.name}` = `{each.value!r}`" for each in owner)
-        return [f"### `{name}`", "", inspect.getdoc(owner) or "", "", values, ""]
+        return [f"### `{name}`", "", doc, "", values, ""]
     if issubclass(owner, BaseException):
-        bases = ", ".join(f"`{base.__name__}`" for base in owner.__bases__)
-        head = [f"### `{name}`", "", f"Is a {bases}. {inspect.getdoc(owner) or ''}", ""]
-    else:
-        head = [f"### `{name}{signature(owner)}`", "", inspect.getdoc(owner) or "", ""]
-    lines = [line for member in members(owner) for line in member_lines(owner, *member)]
-    if any(hasattr(owner, each) for each in ENTERED):
-        ways = [
-            way for way, method in (("`with`", "__enter__"), ("`async with`", "__aenter__")) if hasattr(owner, method)
-        ]
-        lines.append(f"- To be entered by {' and '.join(ways)}.")
-    return head + lines + ([""] if lines else [])
+        bases = " and ".join(f"`{base.__name__}`" for base in owner.__bases__)
+        return [f"### `{name}`", "", f"{doc}", "", f"Derived from {bases}.", ""]
+    made_by_others = "Made by" in doc
+    head = [f"### `{name}{'' if made_by_others else signature(owner)}`", "", doc, ""]
+    lines = [line for member in members(owner) for line in member_lines(*member)]
+    ways = [way for way, method in (("with", "__enter__"), ("async with", "__aenter__")) if hasattr(owner, method)]
+    if ways:
+        lines.append(f"- Entered by {' or '.join(f'`{way}`' for way in ways)}.")
+    return [*head, *lines, ""] if lines else head
 
 
 def reference(package: ModuleType) -> str:
+    """The whole page."""
     functions, classes, errors, constants = [], [], [], []
     for name in sorted(package.__all__):
         value = getattr(package, name)
@@ -94,7 +113,7 @@ def reference(package: ModuleType) -> str:
         elif isinstance(value, type):
             classes += class_lines(name, value)
         elif callable(value):
-            functions += [f"### `{name}{signature(value)}`", "", inspect.getdoc(value) or "", ""]
+            functions += [f"### `{name}{signature(value)}`", "", documentation(value), ""]
         else:
             constants.append(f"- `{name}` = `{value!r}`")
     parts = [HEAD, "## Functions", "", *functions, "## Classes", "", *classes, "## Errors", "", *errors]

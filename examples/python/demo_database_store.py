@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 from concurrent_locks import get_lock_manager
-
 from memory_architecture import EpisodicMemoryStore
 
 READERS, WRITERS, EPISODES = 5, 3, 20

@@ -32,7 +32,8 @@ async def main() -> None:
         victim = subprocess.Popen(
             [sys.executable, __file__, url, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert victim.stdout is not None and victim.stdout.readline() == "half\n"
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == "half\n"
         print(f"{locks.get_lock_status(NAME)['current_writer']} (pid {victim.pid}) is in the middle of a write")
 
         async def take_over() -> None:

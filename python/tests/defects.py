@@ -166,7 +166,8 @@ def processes_exclude_each_other_without_fcntl(locks: Any) -> None:
         )
 
     with start(30) as first:
-        assert first.stdout is not None and first.stdout.readline() == "held\n"
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
         with start(SHORT) as second:
             assert second.stdout is not None
             answer = second.stdout.readline()

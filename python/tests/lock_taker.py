@@ -55,7 +55,8 @@ class LockTaker:
 
     def close(self) -> None:
         """Ends it in order, if it still runs."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()

@@ -15,7 +15,8 @@ def load(path: Path) -> ModuleType:
     """The module in a file, anew."""
     name = f"loaded_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
@@ -61,7 +62,8 @@ async def use_skill_library(module: ModuleType, folder: Path) -> None:
     await retriever.index("log in", "fill the form of a web site with a password")
     await retriever.index("pay", "pay with a card")
     found = await retriever.retrieve("a form, a password")
-    assert found[0][0] == "log in" and 0.3 < found[0][1] <= 1.0
+    assert found[0][0] == "log in"
+    assert 0.3 < found[0][1] <= 1.0
     await retriever.remove("log in")
     assert await retriever.retrieve("password") == []
 

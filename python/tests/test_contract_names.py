@@ -9,12 +9,37 @@ import concurrent_locks
 import pytest
 from concurrent_locks import LockManager, LockStatus, LockType, get_lock_manager
 
-NAMES = """get_lock_manager read_lock write_lock distributed_lock AsyncRWLock DistributedLock LockManager LockType
-LockStatus LockRequest LockStatistics LOCK_DIR DEFAULT_READ_TIMEOUT DEFAULT_WRITE_TIMEOUT
-DEFAULT_DISTRIBUTED_TIMEOUT DEADLOCK_CHECK_INTERVAL DEADLOCK_TIMEOUT""".split()
+NAMES = [
+    "get_lock_manager",
+    "read_lock",
+    "write_lock",
+    "distributed_lock",
+    "AsyncRWLock",
+    "DistributedLock",
+    "LockManager",
+    "LockType",
+    "LockStatus",
+    "LockRequest",
+    "LockStatistics",
+    "LOCK_DIR",
+    "DEFAULT_READ_TIMEOUT",
+    "DEFAULT_WRITE_TIMEOUT",
+    "DEFAULT_DISTRIBUTED_TIMEOUT",
+    "DEADLOCK_CHECK_INTERVAL",
+    "DEADLOCK_TIMEOUT",
+]
 
-OURS = """Guard LockError LockTimeoutError DeadlockError LockLostError InvalidNameError UnsupportedError
-LockTableFullError LockEngineError""".split()
+OURS = [
+    "Guard",
+    "LockError",
+    "LockTimeoutError",
+    "DeadlockError",
+    "LockLostError",
+    "InvalidNameError",
+    "UnsupportedError",
+    "LockTableFullError",
+    "LockEngineError",
+]
 
 
 @pytest.mark.parametrize("name", NAMES + OURS)
@@ -33,7 +58,7 @@ def test_constants() -> None:
     assert concurrent_locks.DEFAULT_DISTRIBUTED_TIMEOUT == 60.0
     assert concurrent_locks.DEADLOCK_CHECK_INTERVAL == 0.1
     assert concurrent_locks.DEADLOCK_TIMEOUT == 300.0
-    assert concurrent_locks.LOCK_DIR == Path("memory/locks")
+    assert Path("memory/locks") == concurrent_locks.LOCK_DIR
     assert isinstance(concurrent_locks.LOCK_DIR, Path)
 
 

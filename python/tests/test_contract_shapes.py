@@ -114,7 +114,8 @@ async def test_recent_operations(manager: LockManager, name: str) -> None:
     for operation in write:
         assert operation["lock_type"] == "write"
         assert isinstance(operation["timestamp"], float)
-        assert isinstance(operation["requester"], str) and operation["requester"]
+        assert isinstance(operation["requester"], str)
+        assert operation["requester"]
         assert ("hold_time" in operation) == (operation["type"] == "release")
         assert ("wait_time" in operation) == (operation["type"] != "release")
     assert next(each for each in write if each["type"] == "timeout")["wait_time"] >= SHORT
@@ -178,7 +179,8 @@ async def test_status_answers_by_name_and_directly(manager: LockManager, name: s
         assert_shape(shown[name], STATUS)
         assert shown[name]["readers"] == shown["readers"] == 2
         assert shown["resource_name"] == name
-        assert "agent-7" in shown["current_readers"] and len(shown["current_readers"]) == 2
+        assert "agent-7" in shown["current_readers"]
+        assert len(shown["current_readers"]) == 2
         assert (shown["pending_writes"], shown["pending_requests"]) == (1, 1)
         assert (shown["writer_active"], shown["current_writer"]) == (False, None)
         json.dumps(shown)

@@ -20,7 +20,8 @@ def assert_one_side_was_told(outcomes: list[object], a: str, b: str) -> None:
     assert isinstance(error, RuntimeError)
     assert {link["waits_for"] for link in error.cycle} == {a, b}
     assert all(link["label"] for link in error.cycle)
-    assert a in str(error) and b in str(error)
+    assert a in str(error)
+    assert b in str(error)
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.cycle) == (str(error), error.cycle)
 
@@ -37,7 +38,8 @@ async def test_between_two_tasks(manager: LockManager, name: str) -> None:
 
     outcomes = await asyncio.gather(take(a, b), take(b, a), return_exceptions=True)
     assert_one_side_was_told(outcomes, a, b)
-    assert is_free(manager, a) and is_free(manager, b)
+    assert is_free(manager, a)
+    assert is_free(manager, b)
 
 
 def test_between_two_threads(manager: LockManager, name: str) -> None:
@@ -113,7 +115,8 @@ async def test_the_least_urgent_is_the_victim(manager: LockManager, name: str) -
                 return "done"
 
     outcomes = await asyncio.gather(take(a, b, 5), take(b, a, -5), return_exceptions=True)
-    assert outcomes[0] == "done" and isinstance(outcomes[1], DeadlockError)
+    assert outcomes[0] == "done"
+    assert isinstance(outcomes[1], DeadlockError)
 
 
 async def test_two_tasks_of_one_loop_that_do_not_deadlock(manager: LockManager, name: str) -> None:

@@ -28,7 +28,8 @@ async def test_an_async_function(decorator: Decorator, name: str) -> None:
         await asyncio.sleep(0)
         return number + more, held(name)
 
-    assert asyncio.iscoroutinefunction(section) and inspect.iscoroutinefunction(section)
+    assert asyncio.iscoroutinefunction(section)
+    assert inspect.iscoroutinefunction(section)
     assert (section.__name__, section.__doc__) == ("section", "Doc.")
     assert list(inspect.signature(section).parameters) == ["number", "more"]
     assert await section(1, more=2) == (3, True)
@@ -130,8 +131,13 @@ class Store:
 async def test_methods(name: str) -> None:
     store = Store()
     store.name = name
-    assert store.method() and await store.async_method() and store.static() and Store.static()
-    assert Store.of_class() and store.of_class() and store.a_property
+    assert store.method()
+    assert await store.async_method()
+    assert store.static()
+    assert Store.static()
+    assert Store.of_class()
+    assert store.of_class()
+    assert store.a_property
 
 
 @DECORATORS

@@ -58,7 +58,8 @@ def test_of_several_locks(manager: LockManager, name: str) -> None:
     with pytest.warns(ResourceWarning):
         del guard
         gc.collect()
-    assert is_free(manager, name + "-a") and is_free(manager, name + "-b")
+    assert is_free(manager, name + "-a")
+    assert is_free(manager, name + "-b")
 
 
 def test_guards_do_not_pile_up(manager: LockManager, name: str) -> None:

@@ -75,8 +75,8 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("agents", [4])
-def test_processes_lose_nothing(tmp_path: Path, agents: int, operations: int = 25) -> None:
+@pytest.mark.parametrize(("agents", "operations"), [(4, 25)])
+def test_processes_lose_nothing(tmp_path: Path, agents: int, operations: int) -> None:
     """Real processes on real SQLite and JSON files, each value read, changed and written back."""
     environment = {
         **os.environ,
@@ -92,7 +92,8 @@ def test_processes_lose_nothing(tmp_path: Path, agents: int, operations: int = 2
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
         processes.append(process)
     for process in processes:
         assert process.stdin is not None

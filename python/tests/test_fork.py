@@ -42,7 +42,8 @@ def test_a_child_holds_nothing_of_its_parents(name: str) -> None:
             assert gets(manager.write_lock(name, timeout=0))
 
         in_a_fork(check)
-        assert guard.locked() and not is_free(manager, name)
+        assert guard.locked()
+        assert not is_free(manager, name)
 
 
 def test_on_the_host_engine_the_parent_still_holds(host_url: str, name: str) -> None:
@@ -75,7 +76,8 @@ def test_a_copy_of_a_guard_gives_nothing_back(host_url: str, name: str) -> None:
         assert not is_free(manager, name)
 
     in_a_fork(check)
-    assert guard.locked() and not is_free(manager, name)
+    assert guard.locked()
+    assert not is_free(manager, name)
     guard.release()
 
 

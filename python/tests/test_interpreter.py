@@ -130,7 +130,8 @@ print(len(os.listdir("/proc/self/task")), os.path.exists("memory"))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     first, second = done.stdout.splitlines()
-    assert first.split()[:2] == ["1", "1"] and first.endswith("False")
+    assert first.split()[:2] == ["1", "1"]
+    assert first.endswith("False")
     assert second == "1 False"
 
 

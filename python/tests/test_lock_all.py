@@ -19,8 +19,10 @@ async def test_all_are_held_and_all_are_given_back(manager: LockManager, name: s
     a, b = both(name)
     async with manager.lock_all({a: "write", b: "read"}):
         shown = manager.get_lock_status()
-        assert shown[a]["writer_active"] and shown[b]["readers"] == 1
-    assert is_free(manager, a) and is_free(manager, b)
+        assert shown[a]["writer_active"]
+        assert shown[b]["readers"] == 1
+    assert is_free(manager, a)
+    assert is_free(manager, b)
 
 
 @pytest.mark.parametrize("form", ["dict", "pairs", "types"])
@@ -32,8 +34,10 @@ def test_forms(manager: LockManager, name: str, form: str) -> None:
         "types": {a: LockType.WRITE, b: LockType.READ},
     }[form]
     with manager.lock_all(wanted, timeout=0):
-        assert manager.get_lock_status(a)["writer_active"] and manager.get_lock_status(b)["readers"] == 1
-    assert is_free(manager, a) and is_free(manager, b)
+        assert manager.get_lock_status(a)["writer_active"]
+        assert manager.get_lock_status(b)["readers"] == 1
+    assert is_free(manager, a)
+    assert is_free(manager, b)
 
 
 async def test_all_or_nothing(manager: LockManager, name: str) -> None:
@@ -58,7 +62,8 @@ async def test_cancelled_while_it_waits(manager: LockManager, name: str) -> None
         await until_true(lambda: waiters(manager, b) == 1)
         waiting.cancel()
         await asyncio.wait({waiting})
-        assert is_free(manager, a) and waiters(manager, b) == 0
+        assert is_free(manager, a)
+        assert waiters(manager, b) == 0
 
 
 async def test_orders_that_contradict_each_other_do_not_deadlock(manager: LockManager, name: str) -> None:

@@ -88,7 +88,8 @@ async def test_a_long_task_name_is_cut_and_stays_text(manager: LockManager, name
             return str(manager.get_lock_status(name)["current_writer"])
 
     label = await asyncio.create_task(hold(), name=long)
-    assert long.startswith(label) and 36 <= len(label.encode()) <= 40
+    assert long.startswith(label)
+    assert 36 <= len(label.encode()) <= 40
 
 
 async def test_note_and_owner_are_seen(manager: LockManager, name: str) -> None:

@@ -54,7 +54,8 @@ def test_templates(
 
 
 @pytest.mark.parametrize(
-    "template", ["{missing}", "{self.x}", "{a[0]}", "{a.__class__}", "{a.b.__dict__}", "{}", "{0}", "{a", "a}", "{a:03d}", "{a!r}"]
+    "template",
+    ["{missing}", "{self.x}", "{a[0]}", "{a.__class__}", "{a.b.__dict__}", "{}", "{0}", "{a", "a}", "{a:03d}", "{a!r}"],
 )
 @pytest.mark.parametrize("decorator", [read_lock, write_lock, distributed_lock])
 def test_what_cannot_work_is_refused_when_decorated(decorator: Any, template: str) -> None:

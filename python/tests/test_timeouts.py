@@ -146,5 +146,5 @@ def test_the_error_of_a_distributed_lock_is_a_timeout_too(name: str) -> None:
     with held_by_thread(DistributedLock(name).lock()), pytest.raises(TimeoutError):
         with DistributedLock(name).lock(timeout=0):
             pytest.fail("entered beside another")
-    with pytest.raises(ValueError), DistributedLock(name).lock(timeout=math.nan):
+    with pytest.raises(ValueError, match="timeout"), DistributedLock(name).lock(timeout=math.nan):
         pass

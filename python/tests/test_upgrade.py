@@ -37,7 +37,8 @@ async def test_an_upgrade_waits_for_the_other_readers(manager: LockManager, name
         async with held_by_task(manager.read_lock(name)):
             with pytest.raises(TimeoutError):
                 await guard.upgrade_async(timeout=SHORT)
-            assert guard.mode.value == "read" and guard.locked()
+            assert guard.mode.value == "read"
+            assert guard.locked()
         await guard.upgrade_async(timeout=None)
         assert guard.mode.value == "write"
     assert is_free(manager, name)
@@ -70,18 +71,18 @@ def test_two_upgrades_are_a_deadlock_told_at_once(manager: LockManager, name: st
 
 
 async def test_a_cancelled_upgrade_still_reads(manager: LockManager, name: str) -> None:
-    async with manager.read_lock(name) as guard:
-        async with held_by_task(manager.read_lock(name)):
+    async with manager.read_lock(name) as guard, held_by_task(manager.read_lock(name)):
 
-            async def upgrade() -> None:
-                await guard.upgrade_async(timeout=None)
+        async def upgrade() -> None:
+            await guard.upgrade_async(timeout=None)
 
-            waiting = asyncio.create_task(upgrade())
-            await until_true(lambda: waiters(manager, name) == 1)
-            waiting.cancel()
-            await asyncio.wait({waiting})
-            assert waiters(manager, name) == 0
-            assert guard.locked() and guard.mode.value == "read"
+        waiting = asyncio.create_task(upgrade())
+        await until_true(lambda: waiters(manager, name) == 1)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        assert waiters(manager, name) == 0
+        assert guard.locked()
+        assert guard.mode.value == "read"
     assert is_free(manager, name)
 
 

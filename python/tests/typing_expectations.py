@@ -34,7 +34,10 @@ class Store:
     def add(self, text: str) -> int:
         return len(text)
 
-    @write_lock(lambda self: f"db:{self.path.name}", timeout=None, owner="agent", priority=1, note="why")
+    def lock_name(self) -> str:
+        return f"db:{self.path.name}"
+
+    @write_lock(lock_name, timeout=None, owner="agent", priority=1, note="why")
     def by_callable(self) -> None: ...
 
     @read_lock("db")
@@ -83,7 +86,7 @@ async def calls(manager: LockManager) -> None:
     assert_type(guard.locked(), bool)
     with manager.distributed_lock("a", timeout=60.0):
         pass
-    with manager.lock_all({"a": "read", "b": "write", "c": LockType.READ}):
+    with manager.lock_all({"a": "read", "b": "write"}), manager.lock_all({"c": LockType.READ}):
         pass
     async with manager.lock_all([("a", "read"), ("b", LockType.WRITE)]):
         pass
@@ -95,7 +98,7 @@ async def calls(manager: LockManager) -> None:
     manager.read_lock(7)  # wrong
     manager.read_lock("a", timeout="10")  # wrong
     manager.read_lock("a", 10.0, 1)  # wrong
-    manager.lock_all({"a": "sideways"})  # wrong
+    manager.lock_all({"a": 1})  # wrong
 
 
 async def objects() -> None:
