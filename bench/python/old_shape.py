@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import os
 import re
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -34,6 +34,8 @@ DEFAULT_DISTRIBUTED_TIMEOUT = 60.0
 DEADLOCK_CHECK_INTERVAL = 0.1
 DEADLOCK_TIMEOUT = 300.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.32
+
+numbers = itertools.count()
 
 
 class LockType(Enum):
@@ -56,7 +58,7 @@ class LockRequest:
     lock_type: LockType
     requester: str
     timeout: float
-    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    request_id: str = field(default_factory=lambda: f"request-{next(numbers)}")
     timestamp: float = field(default_factory=time.time)
     acquired_at: float | None = None
     status: LockStatus = LockStatus.WAITING
@@ -122,9 +124,12 @@ class AsyncRWLock:
         self._pending_requests[request.request_id] = request
         try:
             async with self._condition:
-                await asyncio.wait_for(
-                    self._condition.wait_for(lambda: not self._writer_active and not self._pending_writes), timeout
-                )
+
+                def free() -> bool:
+                    return not self._writer_active and not self._pending_writes
+
+                if not free():
+                    await asyncio.wait_for(self._condition.wait_for(free), timeout)
                 self._readers += 1
                 self._current_readers.add(requester)
                 request.status, request.acquired_at = LockStatus.ACQUIRED, time.time()
@@ -147,16 +152,13 @@ class AsyncRWLock:
         self._pending_writes.append(request.request_id)
         try:
             async with self._condition:
-                await asyncio.wait_for(
-                    self._condition.wait_for(
-                        lambda: (
-                            self._readers == 0
-                            and not self._writer_active
-                            and self._pending_writes[0] == request.request_id
-                        )
-                    ),
-                    timeout,
-                )
+
+                def free() -> bool:
+                    mine = self._pending_writes[0] == request.request_id
+                    return mine and self._readers == 0 and not self._writer_active
+
+                if not free():
+                    await asyncio.wait_for(self._condition.wait_for(free), timeout)
                 self._pending_writes.popleft()
                 self._writer_active, self._current_writer = True, requester
                 request.status, request.acquired_at = LockStatus.ACQUIRED, time.time()
@@ -248,8 +250,9 @@ class LockManager:
 
     def _acquired(self, request: LockRequest) -> None:
         # The fault: the request is found by its task, so a nested or concurrent one is taken for it.
+        mine = task_id()
         for request_id, pending in list(self._pending.items()):
-            if pending.requester == task_id():
+            if pending.requester == mine:
                 statistics = self._stats(pending.resource_name, pending.lock_type)
                 wait = time.time() - pending.timestamp
                 statistics.total_acquisitions += 1
@@ -258,13 +261,14 @@ class LockManager:
                 statistics.wait_times.append(wait)
                 statistics.operation("acquire", pending.requester, wait_time=wait)
                 pending.acquired_at = time.time()
-                if len([each for each in self._pending.values() if each.requester == task_id()]) > 1:
+                if len([each for each in self._pending.values() if each.requester == mine]) > 1:
                     del self._pending[request_id]
                 return
 
     def _released(self) -> None:
+        mine = task_id()
         for request_id, pending in list(self._pending.items()):
-            if pending.requester == task_id() and pending.acquired_at is not None:
+            if pending.requester == mine and pending.acquired_at is not None:
                 statistics = self._stats(pending.resource_name, pending.lock_type)
                 hold = time.time() - pending.acquired_at
                 statistics.total_releases += 1

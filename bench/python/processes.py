@@ -90,8 +90,8 @@ def between_processes(folder: Path, stack: ExitStack) -> Group:
         "filelock.FileLock",
         contenders,
         times=1,
-        rounds=25,
-        quietest=15,  # polling waits are long or short by chance: most rounds count
+        rounds=31,
+        quietest=31,  # who polls waits long or short by chance: all rounds count
     )
 
 

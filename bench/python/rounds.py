@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 Contender = Callable[[int], float]
-"""Does its work as often as it is told, and gives the seconds that took."""
+"""Does its work as often as it is told, and gives the seconds that took: CPU time where nothing sleeps."""
 
 
 @dataclass
@@ -46,8 +46,13 @@ class Group:
     def ratio(self, label: str) -> float:
         return self.figure(label) / self.figure(self.base)
 
+    def estimator(self) -> str:
+        if self.quietest >= self.rounds:
+            return f"median of {self.rounds} rounds"
+        return f"median of the {self.quietest} quietest of {self.rounds} rounds"
+
     def table(self) -> str:
         width = max(map(len, self.figures))
-        lines = [f"{self.title}, {self.unit}; median of the {self.quietest} quietest of {self.rounds} rounds"]
+        lines = [f"{self.title}, {self.unit}; {self.estimator()}"]
         lines += [f"  {label:{width}} {self.figure(label):12,.1f} {self.ratio(label):9.3g}x" for label in self.figures]
         return "\n".join(lines)
