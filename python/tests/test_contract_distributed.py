@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from concurrent_locks import LOCK_DIR, DistributedLock, distributed_lock, get_lock_manager
@@ -129,6 +130,21 @@ def test_the_lock_file_belongs_to_the_next_holder(name: str) -> None:
         caller.result()
     assert missing == []
     assert not DistributedLock(name).lock_file_path.exists()
+
+
+def test_the_lock_file_goes_while_the_lock_is_still_held(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[bool] = []
+    unlink = os.unlink
+
+    def look_and_unlink(path: Any, *rest: Any, **more: Any) -> None:
+        if str(path).endswith(".lock"):
+            entered.append(Caller(enters, DistributedLock(name), 0).result())
+        unlink(path, *rest, **more)
+
+    monkeypatch.setattr(os, "unlink", look_and_unlink)
+    with DistributedLock(name).lock():
+        pass
+    assert entered == [False]
 
 
 def test_exclusion_does_not_rest_on_the_lock_file(name: str) -> None:

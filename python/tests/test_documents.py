@@ -19,7 +19,7 @@ def blocks(document: Path, kind: str) -> list[str]:
     return [code for label, code in BLOCK.findall(document.read_text()) if label == kind]
 
 
-WITH_CODE = [document for document in DOCUMENTS if blocks(document, "python")]
+WITH_CODE = [document for document in [*DOCUMENTS, ROOT / "README.md"] if blocks(document, "python")]
 
 
 @pytest.mark.parametrize("document", WITH_CODE, ids=lambda path: path.stem)

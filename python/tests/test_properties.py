@@ -34,7 +34,7 @@ async def act(manager: LockManager, name: str, step: tuple[str, float | None, in
             finally:
                 inside.remove(mode)
     except TimeoutError:
-        return "timeout" if timeout else "refused"  # one try is no wait that ran out
+        return "timeout"
     except KeyError:
         pass
     return "entered"

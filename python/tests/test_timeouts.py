@@ -45,6 +45,15 @@ async def test_zero_is_one_try(manager: LockManager, name: str, timeout: float) 
                 pass
 
 
+async def test_a_timeout_of_zero_is_counted_and_a_look_is_not(manager: LockManager, name: str) -> None:
+    async with held_by_task(manager.write_lock(name)):
+        with pytest.raises(TimeoutError):
+            async with manager.write_lock(name, timeout=0):
+                pass
+        assert manager.write_lock(name).acquire(blocking=False) is False
+    assert manager.get_statistics(name)["locks"]["write"]["total_timeouts"] == 1
+
+
 @pytest.mark.parametrize("nonsense", [math.nan, -math.nan])
 def test_nan_is_refused(manager: LockManager, name: str, nonsense: float) -> None:
     with pytest.raises(ValueError, match="timeout"):
