@@ -157,3 +157,21 @@ def test_the_error_of_a_distributed_lock_is_a_timeout_too(name: str) -> None:
             pytest.fail("entered beside another")
     with pytest.raises(ValueError, match="timeout"), DistributedLock(name).lock(timeout=math.nan):
         pass
+
+
+async def test_waiters_make_no_timers(manager: LockManager, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limits of all waiters are kept in one place, not by a timer of the loop for each."""
+    loop = asyncio.get_running_loop()
+    calls: list[str] = []
+    for timer in ("call_later", "call_at"):
+        method = getattr(loop, timer)
+        monkeypatch.setattr(loop, timer, lambda *args, method=method, timer=timer: calls.append(timer) or method(*args))
+
+    async def refused() -> bool:
+        return not await manager.write_lock(name).acquire_async(timeout=SHORT)
+
+    guard = manager.write_lock(name)
+    await guard.acquire_async()
+    assert await asyncio.gather(*(refused() for _ in range(50))) == [True] * 50
+    guard.release()
+    assert len(calls) <= 1, calls
