@@ -128,19 +128,27 @@ def test_a_loop_closed_with_waiters_blocks_nobody(make_loop: Maker, manager: Loc
     assert is_free(manager, name)
 
 
-def test_a_grant_to_a_closed_loop_is_handed_on(make_loop: Maker, manager: LockManager, name: str) -> None:
+@pytest.mark.parametrize("released_by", ["another thread", "the thread of the loop"])
+def test_a_grant_to_a_closed_loop_is_handed_on(
+    make_loop: Maker, manager: LockManager, name: str, released_by: str
+) -> None:
     """The loop is closed, its waiter is granted, nobody can be told: when the waiter goes, the next one comes."""
     loop = make_loop()
-    with held_by_thread(manager.write_lock(name)):
+    holder = manager.write_lock(name)
+    holder.acquire()
 
-        async def enter() -> None:
-            async with manager.write_lock(name, timeout=None):
-                pytest.fail("entered in a closed loop")
+    async def enter() -> None:
+        async with manager.write_lock(name, timeout=None):
+            pytest.fail("entered in a closed loop")
 
-        task = loop.create_task(enter())
-        loop.run_until_complete(asyncio.sleep(0))
-        assert waiters(manager, name) == 1
-        loop.close()
+    task = loop.create_task(enter())
+    loop.run_until_complete(asyncio.sleep(0))
+    assert waiters(manager, name) == 1
+    loop.close()
+    if released_by == "another thread":
+        Caller(holder.release).result()
+    else:
+        holder.release()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         loop.set_exception_handler(lambda *_: None)

@@ -49,6 +49,15 @@ loop = asyncio.new_event_loop()
 guard = manager.write_lock(name)
 loop.run_until_complete(guard.acquire_async())
 """,
+    "a task left waiting": """
+import asyncio
+loop = asyncio.new_event_loop()
+guard = manager.write_lock(name)
+loop.run_until_complete(guard.acquire_async())
+task = loop.create_task(manager.write_lock(name, timeout=None).acquire_async())
+loop.run_until_complete(asyncio.sleep(0))
+assert manager.get_lock_status(name)["pending_requests"] == 1
+""",
     "sys.exit inside the section": """
 import sys
 with manager.write_lock(name):
