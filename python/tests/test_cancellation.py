@@ -176,3 +176,15 @@ async def test_a_storm(manager: LockManager, name: str) -> None:
         assert is_free(manager, name)
     statistics = manager.get_statistics(name)["locks"]["write"]
     assert statistics["total_acquisitions"] == statistics["total_releases"]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "timed out"])
+async def test_a_guard_may_be_used_again_after_its_wait_was_over(manager: LockManager, name: str, end: str) -> None:
+    guard = manager.write_lock(name, timeout=None if end == "cancelled" else 0.05)
+    async with held_by_task(manager.write_lock(name)):
+        waiting = asyncio.create_task(enter(guard))
+        if end == "cancelled":
+            await until_true(lambda: waiters(manager, name) == 1)
+            waiting.cancel()
+        await asyncio.wait({waiting})
+    assert await enter(guard) == "entered"
