@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast, overload
 
 from . import _core, distributed
 from .guard import GuardAll
 from .shapes import DEADLOCK_TIMEOUT, DEFAULT_DISTRIBUTED_TIMEOUT, STATUS_KEYS, LockType, StatusOfOne, idle_status
 
-Mode = LockType | str
+Mode = LockType | Literal["read", "write"]
 """``"read"`` or ``"write"``, or the :class:`LockType` of that name."""
 
 
@@ -60,6 +60,28 @@ class LockManager(_core.Manager):
         return distributed.DistributedLock(resource_name, manager=self).lock(
             timeout, priority=priority, owner=owner, note=note
         )
+
+    @overload
+    def lock_all(
+        self,
+        wanted: Mapping[str, Mode],
+        timeout: float | None = ...,
+        *,
+        priority: int = ...,
+        owner: str | None = ...,
+        note: str | None = ...,
+    ) -> GuardAll: ...
+
+    @overload
+    def lock_all(
+        self,
+        wanted: Iterable[tuple[str, Mode]],
+        timeout: float | None = ...,
+        *,
+        priority: int = ...,
+        owner: str | None = ...,
+        note: str | None = ...,
+    ) -> GuardAll: ...
 
     def lock_all(
         self,
