@@ -7,14 +7,17 @@ thread or task, where read and write locks would be re-entered.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
 import socket
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -33,8 +36,8 @@ logger = logging.getLogger("concurrent_locks")
 statistics = Collector("distributed")
 """Counts the distributed locks of this process."""
 
-_claims: dict[tuple[str, str, str], DistributedGuard] = {}
-"""Engine, owner and name: the one guard that asks, or holds, in the owner's name. See ``_ask``."""
+_claims: dict[tuple[str, str, str], object] = {}
+"""Engine, owner and name: the mark of the one guard that asks, or holds, in the owner's name. See ``_begin``."""
 
 
 class DistributedLock:
@@ -194,10 +197,14 @@ class DistributedGuard:
     ) -> None:
         self.__exit__(kind, raised, traceback)
 
-    def __del__(self) -> None:
-        # Its inner guard warns and releases.
-        if getattr(self, "_marker", None) is not None and self._pid == os.getpid():
-            self._unmark()
+    # The defaults are there even when the interpreter ends and the module's names are gone.
+    def __del__(self, _getpid: Callable[[], int] = os.getpid, _unlink: Callable[[Path], None] = os.unlink) -> None:
+        """Its inner guard warns and releases; this takes the traces away."""
+        marker = getattr(self, "_marker", None)
+        if marker is not None and self._pid == _getpid():
+            with contextlib.suppress(FileNotFoundError):
+                _unlink(marker)
+        if getattr(self, "_claim", None) is not None and not sys.is_finalizing():
             self._unclaim()
 
     def __reduce__(self) -> NoReturn:
@@ -255,7 +262,8 @@ class DistributedGuard:
         owner = _core.current_owner(manager, self._owner)
         claim = (manager.url, owner, self.resource_name) if owner is not None else None
         # One step, so that of two threads that ask in one name only one claims it.
-        if claim is not None and _claims.setdefault(claim, self) is self:
+        mark = object()
+        if claim is not None and _claims.setdefault(claim, mark) is mark:
             self._claim = claim
         return self._ask(manager, timeout, self._claim)
 

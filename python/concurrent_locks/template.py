@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import string
+import sys
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-NameOf = Callable[[tuple[Any, ...], dict[str, Any]], str]
-"""The lock's name for a call's arguments."""
+NameOf = Callable[[tuple[Any, ...], dict[str, Any]], Any]
+"""The lock's name, or a part of it, for a call's arguments."""
 
 
 def compile_name(name: str | Callable[..., str], function: Callable[..., Any]) -> str | NameOf:
@@ -24,38 +25,37 @@ def compile_name(name: str | Callable[..., str], function: Callable[..., Any]) -
         return lambda args, kwargs: naming(*args, **kwargs)
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"the lock's name must be a string or a function, not {type(name).__name__}")
-    pieces = [_piece(piece, name, function) for piece in string.Formatter().parse(name)]
-    if all(field is None for _, field in pieces):
-        return "".join(text for text, _ in pieces)
+    texts: list[str] = [""]
+    fields: list[NameOf] = []
+    for text, field, spec, conversion in string.Formatter().parse(name):
+        texts[-1] += text
+        if field is not None:
+            fields.append(_field(field, spec or conversion, name, function))
+            texts.append("")
+    if not fields:
+        return texts[0]
+    if len(fields) == 1:
+        (before, after), (only,) = texts, fields
+        return lambda args, kwargs: f"{before}{only(args, kwargs)}{after}"
+    return lambda args, kwargs: (
+        texts[0] + "".join(f"{field(args, kwargs)}{text}" for field, text in zip(fields, texts[1:], strict=True))
+    )
 
-    def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        return "".join(text if field is None else text + field(args, kwargs) for text, field in pieces)
 
-    return find
-
-
-def _piece(
-    piece: tuple[str, str | None, str | None, str | None], template: str, function: Callable[..., Any]
-) -> tuple[str, NameOf | None]:
-    """The text before a field, and the field."""
-    text, field, spec, conversion = piece
-    if field is None:
-        return text, None
+def _field(field: str, formatted: str | None, template: str, function: Callable[..., Any]) -> NameOf:
+    """How to find what a field stands for."""
     root, *attributes = field.split(".")
-    if spec or conversion:
-        raise TypeError(f"the lock name {template!r} formats {field!r}: only names and attributes are possible")
-    if not all(part.isidentifier() and not part.startswith("__") for part in (root, *attributes)):
+    plain = all(part.isidentifier() and not part.startswith("__") for part in (root, *attributes))
+    if formatted or not plain:
         raise TypeError(f"the lock name {template!r} has the field {field!r}: only names and attributes are possible")
     argument = _argument(root, template, function)
     if not attributes:
-        return text, lambda args, kwargs: str(argument(args, kwargs))
+        return argument
     attribute = attrgetter(".".join(attributes))
-    return text, lambda args, kwargs: str(attribute(argument(args, kwargs)))
+    return lambda args, kwargs: attribute(argument(args, kwargs))
 
 
-def _argument(
-    name: str, template: str, function: Callable[..., Any]
-) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
+def _argument(name: str, template: str, function: Callable[..., Any]) -> NameOf:
     """How to find an argument among those of a call."""
     parameters = inspect.signature(function).parameters
     parameter = parameters.get(name)
@@ -65,10 +65,10 @@ def _argument(
             f"{getattr(function, '__qualname__', function)}"
         )
     default = parameter.default
-    place = None if parameter.kind is parameter.KEYWORD_ONLY else list(parameters).index(name)
+    place = sys.maxsize if parameter.kind is parameter.KEYWORD_ONLY else list(parameters).index(name)
 
     def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if place is not None and place < len(args):
+        if place < len(args):
             return args[place]
         if name in kwargs:
             return kwargs[name]
