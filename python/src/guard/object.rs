@@ -5,6 +5,11 @@
 //! [`methods`](super::methods). It adds them to these very types: a Python subclass would take part in
 //! garbage collection, which costs more than the lock too.
 //!
+//! `async with` looks `__aenter__` and `__aexit__` up before it calls them, and each look-up makes a bound
+//! method, which costs as much as a third of the lock. Here a guard is its own bound method: a look-up in
+//! a guard gives the guard ([`Shortcut`]), and calling it enters without arguments and exits with three.
+//! A look-up in the type gives ordinary methods, for `AsyncExitStack` and its like.
+//!
 //! - **R1** Every function here is called by the interpreter with the GIL held, as its slot demands.
 //! - **R2** An object of this type is made by [`new`] only, which fills in its [`Guard`] before anybody
 //!   else sees it; `tp_new` is switched off. So every `self` is an [`Object`] with a valid guard, until
@@ -15,6 +20,7 @@
 
 use std::{
     ffi::{CStr, c_int, c_uint, c_void},
+    mem::offset_of,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
 };
@@ -22,6 +28,7 @@ use std::{
 use pyo3::{
     exceptions::{PyMemoryError, PyTypeError},
     ffi::{self, PyObject},
+    intern,
     panic::PanicException,
     prelude::*,
     sync::PyOnceLock,
@@ -35,8 +42,13 @@ use crate::gil::GilCell;
 #[repr(C)]
 struct Object {
     base: PyObject,
+    /// What the interpreter calls when the object is called: [`call`].
+    call: ffi::vectorcallfunc,
     guard: Guard,
 }
+
+/// `Py_TPFLAGS_HAVE_VECTORCALL`: declared stable in 3.12, the same since 3.8.
+const HAVE_VECTORCALL: c_uint = 1 << 11;
 
 /// The types of guards: of one lock, and of several.
 struct Types {
@@ -91,7 +103,11 @@ pub(crate) fn new(py: Python<'_>, guard: Guard) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: one of our types, and memory of its size; the result is the object with one reference.
     let object = unsafe { Bound::from_owned_ptr(py, ffi::PyObject_Init(memory, class.as_ptr().cast())) };
     // SAFETY: the object is new and nobody else has seen it (R2); its memory is ours to initialise.
-    unsafe { ptr::addr_of_mut!((*object.as_ptr().cast::<Object>()).guard).write(guard) };
+    unsafe {
+        let object = object.as_ptr().cast::<Object>();
+        (&raw mut (*object).call).write(call);
+        (&raw mut (*object).guard).write(guard);
+    }
     Ok(object)
 }
 
@@ -255,6 +271,81 @@ unsafe extern "C" fn async_exit(
     DONE.get(py).map_or(ptr::null_mut(), |done| done.clone_ref(py).into_ptr())
 }
 
+/// `guard()` is what `__aenter__()` does, `guard(kind, raised, traceback)` what `__aexit__` does.
+unsafe extern "C" fn call(
+    object: *mut PyObject,
+    arguments: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // The highest bit says that the caller lends one more place in front of the arguments.
+    let count = count & (usize::MAX >> 1);
+    // SAFETY: the interpreter's call of an object of our type (R1, R2), with as many arguments.
+    unsafe {
+        match (count, names.is_null()) {
+            (0, true) => ffi::Py_NewRef(object),
+            (3, true) => async_exit(object, arguments.cast_mut(), 3),
+            _ => {
+                ffi::PyErr_SetString(ffi::PyExc_TypeError, c"a guard is entered with `with` or `async with`".as_ptr());
+                ptr::null_mut()
+            }
+        }
+    }
+}
+
+/// The same for a caller that has a tuple.
+unsafe extern "C" fn call_with_tuple(
+    object: *mut PyObject,
+    arguments: *mut PyObject,
+    keywords: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: a `tp_call` (R1, R2): a tuple, and a dictionary or null.
+    unsafe {
+        let count = ffi::PyTuple_Size(arguments);
+        let named = !keywords.is_null() && ffi::PyDict_Size(keywords) > 0;
+        let mut places = [ptr::null_mut(); 3];
+        for (place, index) in places.iter_mut().zip(0..count) {
+            *place = ffi::PyTuple_GetItem(arguments, index);
+        }
+        call(object, places.as_ptr(), count as usize, if named { keywords } else { ptr::null_mut() })
+    }
+}
+
+/// A descriptor: looked up in an object it is the object, looked up in the type a method.
+#[repr(C)]
+struct Shortcut {
+    base: PyObject,
+    method: *mut PyObject,
+}
+
+unsafe extern "C" fn shortcut_get(
+    shortcut: *mut PyObject,
+    object: *mut PyObject,
+    _class: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: a `tp_descr_get` of a `Shortcut`, whose method is set before anybody can look it up.
+    unsafe { ffi::Py_NewRef(if object.is_null() { (*shortcut.cast::<Shortcut>()).method } else { object }) }
+}
+
+/// Puts shortcuts to these methods of a guard type in their place.
+fn add_shortcuts(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = class.py();
+    let slots = [slot(ffi::Py_tp_descr_get, shortcut_get as *mut c_void), ffi::PyType_Slot::default()];
+    let kind = make_type(py, c"concurrent_locks._core.Shortcut", size_of::<Shortcut>(), 0, slots)?;
+    for name in [intern!(py, "__aenter__"), intern!(py, "__aexit__")] {
+        let method = class.getattr(name)?;
+        // SAFETY: the type is that of shortcuts; a new reference or null. The method's reference is kept
+        // for ever, as the shortcut is by its class.
+        let shortcut = unsafe {
+            let shortcut = Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(kind.as_type_ptr(), 0))?;
+            (*shortcut.as_ptr().cast::<Shortcut>()).method = method.into_ptr();
+            shortcut
+        };
+        class.setattr(name, shortcut)?;
+    }
+    Ok(())
+}
+
 unsafe extern "C" fn done_send(_object: *mut PyObject, _value: *mut PyObject, result: *mut *mut PyObject) -> c_int {
     // SAFETY: a slot; `result` is the caller's to fill with a new reference.
     unsafe { *result = ffi::Py_NewRef(ffi::Py_None()) };
@@ -297,16 +388,30 @@ fn guard_type<'py>(py: Python<'py>, name: &'static CStr) -> PyResult<Bound<'py, 
         method(c"__aexit__", ffi::METH_FASTCALL, Function { PyCFunctionFast: async_exit }),
         END,
     ]));
+    let members = Box::leak(Box::new([
+        ffi::PyMemberDef {
+            name: c"__vectorcalloffset__".as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: offset_of!(Object, call) as ffi::Py_ssize_t,
+            flags: ffi::Py_READONLY,
+            doc: ptr::null(),
+        },
+        ffi::PyMemberDef::default(),
+    ]));
     let slots = [
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_am_await, am_await as *mut c_void),
         slot(ffi::Py_am_send, am_send as *mut c_void),
         slot(ffi::Py_tp_iter, iter as *mut c_void),
         slot(ffi::Py_tp_iternext, next as *mut c_void),
+        slot(ffi::Py_tp_call, call_with_tuple as *mut c_void),
+        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
         slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
         ffi::PyType_Slot::default(),
     ];
-    make_type(py, name, size_of::<Object>(), slots)
+    let class = make_type(py, name, size_of::<Object>(), HAVE_VECTORCALL, slots)?;
+    add_shortcuts(&class)?;
+    Ok(class)
 }
 
 fn done_type(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
@@ -318,20 +423,21 @@ fn done_type(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
         slot(ffi::Py_tp_iternext, done_next as *mut c_void),
         ffi::PyType_Slot::default(),
     ];
-    make_type(py, c"concurrent_locks._core.Done", size_of::<PyObject>(), slots)
+    make_type(py, c"concurrent_locks._core.Done", size_of::<PyObject>(), 0, slots)
 }
 
 fn make_type<'py, const N: usize>(
     py: Python<'py>,
     name: &'static CStr,
     size: usize,
+    more_flags: c_uint,
     mut slots: [ffi::PyType_Slot; N],
 ) -> PyResult<Bound<'py, PyType>> {
     let mut spec = ffi::PyType_Spec {
         name: name.as_ptr(),
         basicsize: size as c_int,
         itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as c_uint,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as c_uint | more_flags,
         slots: slots.as_mut_ptr(),
     };
     // SAFETY: the specification is complete and ends with an empty slot; what it points to and what
