@@ -72,6 +72,7 @@ impl Manager {
     }
 }
 
+#[inline(always)]
 fn guard<'py>(
     manager: Bound<'py, Manager>,
     target: Target,

@@ -66,6 +66,14 @@ pub(crate) enum Asker {
 }
 
 impl Asker {
+    /// Drops it where PyO3 does not know that the GIL is held.
+    #[inline]
+    pub(crate) fn drop_ref(self, py: Python<'_>) {
+        if let Asker::Named(label) = self {
+            label.drop_ref(py);
+        }
+    }
+
     /// The label, where it was given.
     pub(crate) fn label(&self, py: Python<'_>) -> PyResult<Option<String>> {
         Ok(match self {

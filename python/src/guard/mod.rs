@@ -52,6 +52,14 @@ impl Target {
         }
     }
 
+    /// Drops it where PyO3 does not know that the GIL is held.
+    #[inline]
+    fn drop_ref(self, py: Python<'_>) {
+        if let Target::One { name, .. } = self {
+            name.drop_ref(py);
+        }
+    }
+
     /// Whether the lock of this name is among them.
     pub(crate) fn has(&self, py: Python<'_>, sought: &str) -> bool {
         match self {
@@ -426,21 +434,6 @@ impl Guard {
 
     pub(crate) fn is_idle(&self) -> bool {
         matches!(&*self.phase.borrow(), Phase::Idle)
-    }
-
-    /// Drops a guard that holds nothing, where PyO3 does not know that the GIL is held.
-    pub(crate) fn dispose(self, py: Python<'_>) {
-        let Guard { manager, target, asker, note, phase: _, timeout: _, priority: _ } = self;
-        manager.drop_ref(py);
-        if let Target::One { name, .. } = target {
-            name.drop_ref(py);
-        }
-        if let Asker::Named(label) = asker {
-            label.drop_ref(py);
-        }
-        if let Some(note) = note {
-            note.drop_ref(py);
-        }
     }
 
     fn must_be_idle(&self) -> PyResult<()> {

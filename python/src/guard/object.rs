@@ -89,8 +89,8 @@ struct Memory(*mut PyObject);
 // SAFETY: it is memory and nothing else; Python's allocator is used with the GIL held (R1).
 unsafe impl Send for Memory {}
 
-/// A guard as a Python object.
-#[inline]
+/// A guard as a Python object. Inlined, so that the guard is made where it stays.
+#[inline(always)]
 pub(crate) fn new(py: Python<'_>, guard: Guard) -> PyResult<Bound<'_, PyAny>> {
     let Some(types) = TYPES.get(py) else { return Err(PyTypeError::new_err("the module is not initialised")) };
     let class = if matches!(guard.target, Target::One { .. }) { &types.one } else { &types.all };
@@ -153,15 +153,24 @@ unsafe fn with_guard<T>(
 }
 
 unsafe extern "C" fn dealloc(object: *mut PyObject) {
-    // SAFETY: the last reference is gone; the guard is valid (R2) and is taken out once, here.
-    let guard = unsafe { ptr::read(&raw const (*object.cast::<Object>()).guard) };
     // SAFETY: the GIL is held (R1).
     let py = unsafe { Python::assume_attached() };
-    if guard.is_idle() {
-        guard.dispose(py);
-    } else {
-        // A panic has nowhere to go; what it says is on stderr already.
-        let _ = catch_unwind(AssertUnwindSafe(|| abandon(guard)));
+    // SAFETY: the last reference is gone; the guard is valid (R2) and is taken out once, here. Of an idle
+    // one only the fields that have something to drop: copying all of it costs more than dropping it.
+    unsafe {
+        let guard = &raw const (*object.cast::<Object>()).guard;
+        if (*guard).is_idle() {
+            (&raw const (*guard).manager).read().drop_ref(py);
+            (&raw const (*guard).target).read().drop_ref(py);
+            (&raw const (*guard).asker).read().drop_ref(py);
+            if let Some(note) = (&raw const (*guard).note).read() {
+                note.drop_ref(py);
+            }
+        } else {
+            let guard = guard.read();
+            // A panic has nowhere to go; what it says is on stderr already.
+            let _ = catch_unwind(AssertUnwindSafe(|| abandon(guard)));
+        }
     }
     // SAFETY: the GIL is held (R1), and the object is done with.
     unsafe {
