@@ -67,12 +67,13 @@ class Enterable:
     ) -> None:
         """Give it back."""
 
-    def __aenter__(self) -> Awaitable[Self]:
+    # Awaitables at runtime, not coroutines; AsyncExitStack's types want coroutines.
+    async def __aenter__(self) -> Self:
         """Take it, waiting in this task."""
 
-    def __aexit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
-    ) -> Awaitable[None]:
+    ) -> None:
         """Give it back."""
 
     def __await__(self) -> Generator[Any, None, Self]:
