@@ -72,29 +72,41 @@ def test_a_thread_that_waits_lets_the_others_run(manager: LockManager, name: str
 INTERRUPTED = """
 import sys, threading
 from concurrent_locks import LockManager
-manager = LockManager("local:")
+manager = LockManager({url!r})
 entered = threading.Event()
 def hold():
-    with manager.write_lock("a"):
+    with manager.read_lock({name!r}):
         entered.set()
         threading.Event().wait()
 threading.Thread(target=hold, daemon=True).start()
 entered.wait()
+def pending():
+    return manager.get_lock_status({name!r})["pending_requests"]
 def tell():
-    while manager.get_lock_status("a")["pending_requests"] == 0:
+    while pending() == 0:
         pass
     print("waiting", flush=True)
 threading.Thread(target=tell, daemon=True).start()
+reading = manager.read_lock({name!r})
 try:
-    with manager.write_lock("a", timeout=None):
-        print("entered", flush=True)
+    {wait}
+    print("entered", flush=True)
 except KeyboardInterrupt:
-    print("interrupted", manager.get_lock_status("a")["pending_requests"], flush=True)
+    print("interrupted", pending(), flush=True)
 """
 
+WAITS = {
+    "one lock": "manager.write_lock({name!r}, timeout=None).acquire()",
+    "several": "manager.lock_all([({name!r}, 'write')], timeout=None).acquire()",
+    "an upgrade": "reading.acquire(); reading.upgrade(timeout=None)",
+    "distributed": "manager.distributed_lock({name!r}, timeout=None).acquire()",
+}
 
-def test_ctrl_c_ends_a_wait() -> None:
-    with subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True) as process:
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_ctrl_c_ends_a_wait(host_url: str, name: str, wait: str) -> None:
+    script = INTERRUPTED.format(url=host_url, name=name, wait=WAITS[wait].format(name=name))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
