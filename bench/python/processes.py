@@ -21,7 +21,7 @@ import filelock
 import old_shape
 import portalocker
 from concurrent_locks import LockManager, get_lock_manager
-from rounds import Group
+from rounds import Contender, Group
 
 NAME = "hand-off"
 
@@ -78,7 +78,7 @@ class Waiter:
 
 
 def between_processes(folder: Path, stack: ExitStack) -> Group:
-    contenders = {}
+    contenders: dict[str, Contender] = {}
     for peer in PEERS:
         waiter = Waiter(peer, folder)
         stack.callback(waiter.close)

@@ -195,7 +195,7 @@ async def a_deadlock_costs_one_side_only(locks: Any) -> None:
         async with manager.write_lock(first):
             await both_hold.wait()
             try:
-                async with manager.write_lock(second, timeout=2.0):
+                async with manager.write_lock(second, timeout=5.0):
                     return "done"
             except Exception as error:
                 return type(error).__name__

@@ -6,6 +6,7 @@ A line that ends in `# wrong` must be refused by both; every other line must pas
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -90,6 +91,10 @@ async def calls(manager: LockManager) -> None:
         pass
     async with manager.lock_all([("a", "read"), ("b", LockType.WRITE)]):
         pass
+    with ExitStack() as stack:
+        assert_type(stack.enter_context(manager.write_lock("a")), Guard)
+    async with AsyncExitStack() as async_stack:
+        assert_type(await async_stack.enter_async_context(manager.write_lock("a")), Guard)
     statistics: dict[str, Any] = manager.get_statistics("a")
     status: dict[str, Any] = manager.get_lock_status()
     entries: list[dict[str, Any]] = await manager.detect_deadlocks()
