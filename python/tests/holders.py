@@ -51,7 +51,7 @@ def held_by_thread(lock: Any) -> Iterator[threading.Thread]:
             errors.append(error)
             entered.set()
 
-    thread = threading.Thread(target=hold, name="holder")
+    thread = threading.Thread(target=hold, name="holder", daemon=True)
     thread.start()
     entered.wait(DEADLINE)
     try:
@@ -60,7 +60,8 @@ def held_by_thread(lock: Any) -> Iterator[threading.Thread]:
         yield thread
     finally:
         leave.set()
-        thread.join()
+        thread.join(DEADLINE)
+        assert not thread.is_alive(), "the holder did not leave"
     if errors:
         raise errors.pop()
 
@@ -85,7 +86,7 @@ class Caller(threading.Thread):
     """Calls a function in a thread of its own; `result()` gives what it returned, or raises what it raised."""
 
     def __init__(self, function: Any, *args: Any, name: str | None = None) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, daemon=True)  # one that hangs fails its test, not the end of the run
         self._function, self._args = function, args
         self._result: Any = None
         self._error: BaseException | None = None
