@@ -7,8 +7,13 @@
 //!   Held --begin_upgrade--> Upgrading --> Held      upgraded or not
 //! ```
 
+mod done;
+mod enter;
 pub(crate) mod methods;
+mod native;
 pub(crate) mod object;
+mod shortcut;
+mod upgrade;
 
 use std::{
     cell::RefCell,
@@ -20,13 +25,12 @@ use std::{
 
 use concurrent_locks::{AcquireAll, Begun, Error, GuardAll, LockManager, Mode, Owner, Request, RequestAll};
 use pyo3::{
-    exceptions::{PyResourceWarning, PyRuntimeError, PyTimeoutError},
+    exceptions::{PyResourceWarning, PyRuntimeError},
     prelude::*,
     types::PyString,
 };
 
 use crate::{
-    blocking,
     context::Context,
     error::{self, OrRaise},
     fork, log,
@@ -215,57 +219,6 @@ impl Guard {
         })
     }
 
-    /// Takes the lock, waiting on this thread. In an event loop it takes it only if it is free.
-    pub(crate) fn enter(&self, py: Python<'_>, timeout: Timeout) -> PyResult<()> {
-        let context = Context::current(py)?;
-        match context {
-            Context::Thread => self.enter_here(py, timeout, &context),
-            _ => self.enter_at_once(py, timeout, &context),
-        }
-    }
-
-    /// Takes the lock, waiting on this thread, whatever runs on it.
-    pub(crate) fn enter_here(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<()> {
-        if let (Target::All(wanted), Timeout::For(_) | Timeout::Forever) = (&self.target, timeout) {
-            return self.enter_all(py, wanted, timeout, context);
-        }
-        let Some(Waiter { pending: Pending::One(queued), owner, _told }) = self.begin(py, timeout, context)? else {
-            return Ok(());
-        };
-        let won = blocking::wait(py, |go_on| queued.blocking_while(go_on));
-        self.phase.replace(Phase::Idle);
-        self.hold(Held::new(Hold::One(won?), owner));
-        Ok(())
-    }
-
-    fn enter_all(
-        &self,
-        py: Python<'_>,
-        wanted: &[(String, Mode)],
-        timeout: Timeout,
-        context: &Context<'_>,
-    ) -> PyResult<()> {
-        self.must_be_idle()?;
-        let locks = self.manager.get().locks();
-        let owner = self.asker.owner(py, locks, context)?;
-        let _told = self.tell(py, owner.as_ref(), timeout);
-        let request = self.request_all(py, locks, wanted, of(owner.as_ref()))?.timeout(time_of(timeout));
-        self.phase.replace(Phase::Waiting);
-        let won = blocking::wait(py, |go_on| request.blocking_while(go_on));
-        self.phase.replace(Phase::Idle);
-        self.hold(Held::new(Hold::All(won?), owner));
-        Ok(())
-    }
-
-    /// Nothing may wait here: it would stop the event loop, perhaps for ever if the holder runs on it.
-    fn enter_at_once(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<()> {
-        if timeout.is_over_at_once() {
-            return self.enter_here(py, timeout, context);
-        }
-        let result = self.begin(py, Timeout::Try, context).map(drop);
-        result.map_err(|error| self.or_would_block_the_loop(py, error))
-    }
-
     /// Looks whether the pending request is granted.
     pub(crate) fn poll(
         &self,
@@ -335,81 +288,6 @@ impl Guard {
             Err(error) if raised => log::warning(py, || error.value(py).to_string()),
             result => result,
         }
-    }
-
-    /// Turns the read hold into a write hold, waiting on this thread.
-    pub(crate) fn upgrade(&self, py: Python<'_>, timeout: Timeout) -> PyResult<()> {
-        let context = Context::current(py)?;
-        if !matches!(context, Context::Thread) && !timeout.is_over_at_once() {
-            let result = self.begin_upgrade(py, Timeout::Try).map(drop);
-            return result.map_err(|error| self.or_would_block_the_loop(py, error));
-        }
-        let Some(Waiter { pending: Pending::Upgrade(queued), .. }) = self.begin_upgrade(py, timeout)? else {
-            return Ok(());
-        };
-        let Phase::Upgrading(Some(mut held)) = self.phase.replace(Phase::Upgrading(None)) else {
-            unreachable!("begin_upgrade queued it");
-        };
-        let result = match &mut held.hold {
-            Hold::One(guard) => {
-                blocking::wait(py, |go_on| queued.blocking_while(guard, go_on).map(|upgraded| upgraded.then_some(())))
-            }
-            Hold::All(_) => unreachable!("begin_upgrade refuses them"),
-        };
-        self.hold(held);
-        result
-    }
-
-    /// Upgrades (`None`) or joins the queue. Does not wait.
-    pub(crate) fn begin_upgrade(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Option<Waiter>> {
-        let mut held = match self.phase.replace(Phase::Idle) {
-            Phase::Held(held) if held.is_ours() => held,
-            was => {
-                self.phase.replace(was);
-                return Err(PyRuntimeError::new_err(format!("{self} is not held")));
-            }
-        };
-        let Hold::One(guard) = &mut held.hold else {
-            self.hold(held);
-            return Err(PyRuntimeError::new_err("several locks cannot be upgraded together"));
-        };
-        let begun = waking::collect(py, || match timeout {
-            Timeout::Try => guard.upgrade().try_now().map(|()| None),
-            Timeout::For(_) | Timeout::Forever => guard.upgrade().timeout(time_of(timeout)).begin(),
-        });
-        match begun {
-            Ok(Some(queued)) => {
-                self.phase.replace(Phase::Upgrading(Some(held)));
-                log::debug(py, || format!("waiting to upgrade {self}"))?;
-                Ok(Some(Waiter { pending: Pending::Upgrade(queued), owner: None, _told: None }))
-            }
-            result => {
-                self.hold(held);
-                result.or_raise(py).map(|_| None)
-            }
-        }
-    }
-
-    /// Turns the write hold into a read hold.
-    pub(crate) fn downgrade(&self, py: Python<'_>) -> PyResult<()> {
-        match &mut *self.phase.borrow_mut() {
-            Phase::Held(Held { hold: Hold::One(guard), .. }) => Ok(waking::collect(py, || guard.downgrade())),
-            _ => Err(PyRuntimeError::new_err(format!("{self} is not held"))),
-        }?
-        .or_raise(py)
-    }
-
-    /// The error of a lock that is busy where nothing may wait for it; any other error stays.
-    fn or_would_block_the_loop(&self, py: Python<'_>, busy: PyErr) -> PyErr {
-        if !busy.is_instance_of::<PyTimeoutError>(py) {
-            return busy;
-        }
-        let error = PyRuntimeError::new_err(format!(
-            "waiting for {self} here would block the running event loop: use `async with`, or another thread ({})",
-            busy.value(py)
-        ));
-        error.set_cause(py, Some(busy));
-        error
     }
 
     /// Looks at what is held.

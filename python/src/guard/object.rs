@@ -7,7 +7,7 @@
 //!
 //! `async with` looks `__aenter__` and `__aexit__` up before it calls them, and each look-up makes a bound
 //! method, which costs as much as a third of the lock. Here a guard is its own bound method: a look-up in
-//! a guard gives the guard ([`Shortcut`]), and calling it enters without arguments and exits with three.
+//! a guard gives the guard (`shortcut.rs`), and calling it enters without arguments and exits with three.
 //! A look-up in the type gives ordinary methods, for `AsyncExitStack` and its like.
 //!
 //! - **R1** Every function here is called by the interpreter with the GIL held, as its slot demands.
@@ -28,14 +28,17 @@ use std::{
 use pyo3::{
     exceptions::{PyMemoryError, PyTypeError},
     ffi::{self, PyObject},
-    intern,
     panic::PanicException,
     prelude::*,
     sync::PyOnceLock,
     types::PyType,
 };
 
-use super::{Guard, Target, methods};
+use super::{
+    Guard, Target, done, methods,
+    native::{END, make_type, method, slot},
+    shortcut::add_shortcuts,
+};
 use crate::gil::GilCell;
 
 /// A guard object.
@@ -57,8 +60,6 @@ struct Types {
 }
 
 static TYPES: PyOnceLock<Types> = PyOnceLock::new();
-/// What `__aexit__` returns: an awaitable that is done.
-static DONE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// Makes the types and adds them to the module.
 pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -70,11 +71,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     })?;
     module.add("Guard", &types.one)?;
     module.add("GuardAll", &types.all)?;
-    let done = done_type(py)?;
-    // SAFETY: the type is `done`'s, whose objects are plain `PyObject`s; a new reference or null.
-    let done = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(done.as_type_ptr(), 0)) }?;
-    DONE.set(py, done.unbind()).ok();
-    Ok(())
+    done::make(py)
 }
 
 /// Memory of guards that are gone, for the next ones: a lock is taken as often as a guard is made.
@@ -277,7 +274,7 @@ unsafe extern "C" fn async_exit(
     }
     // SAFETY: the GIL is held (R1).
     let py = unsafe { Python::assume_attached() };
-    DONE.get(py).map_or(ptr::null_mut(), |done| done.clone_ref(py).into_ptr())
+    done::new_reference(py)
 }
 
 /// `guard()` is what `__aenter__()` does, `guard(kind, raised, traceback)` what `__aexit__` does.
@@ -320,73 +317,6 @@ unsafe extern "C" fn call_with_tuple(
     }
 }
 
-/// A descriptor: looked up in an object it is the object, looked up in the type a method.
-#[repr(C)]
-struct Shortcut {
-    base: PyObject,
-    method: *mut PyObject,
-}
-
-unsafe extern "C" fn shortcut_get(
-    shortcut: *mut PyObject,
-    object: *mut PyObject,
-    _class: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: a `tp_descr_get` of a `Shortcut`, whose method is set before anybody can look it up.
-    unsafe { ffi::Py_NewRef(if object.is_null() { (*shortcut.cast::<Shortcut>()).method } else { object }) }
-}
-
-/// Puts shortcuts to these methods of a guard type in their place.
-fn add_shortcuts(class: &Bound<'_, PyType>) -> PyResult<()> {
-    let py = class.py();
-    let slots = [slot(ffi::Py_tp_descr_get, shortcut_get as *mut c_void), ffi::PyType_Slot::default()];
-    let kind = make_type(py, c"concurrent_locks._core.Shortcut", size_of::<Shortcut>(), 0, slots)?;
-    for name in [intern!(py, "__aenter__"), intern!(py, "__aexit__")] {
-        let method = class.getattr(name)?;
-        // SAFETY: the type is that of shortcuts; a new reference or null. The method's reference is kept
-        // for ever, as the shortcut is by its class.
-        let shortcut = unsafe {
-            let shortcut = Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(kind.as_type_ptr(), 0))?;
-            (*shortcut.as_ptr().cast::<Shortcut>()).method = method.into_ptr();
-            shortcut
-        };
-        class.setattr(name, shortcut)?;
-    }
-    Ok(())
-}
-
-unsafe extern "C" fn done_send(_object: *mut PyObject, _value: *mut PyObject, result: *mut *mut PyObject) -> c_int {
-    // SAFETY: a slot; `result` is the caller's to fill with a new reference.
-    unsafe { *result = ffi::Py_NewRef(ffi::Py_None()) };
-    ffi::PySendResult::PYGEN_RETURN as c_int
-}
-
-/// Ends the iteration. No exception is set: that means `None`, and costs nothing.
-unsafe extern "C" fn done_next(_object: *mut PyObject) -> *mut PyObject {
-    ptr::null_mut()
-}
-
-/// There is one, for ever; but an interpreter that ends may drop it.
-unsafe extern "C" fn done_dealloc(object: *mut PyObject) {
-    // SAFETY: the last reference is gone, to an object that `PyType_GenericAlloc` made for a type of the
-    // heap without garbage collection.
-    unsafe {
-        let class = ffi::Py_TYPE(object);
-        ffi::PyObject_Free(object.cast());
-        ffi::Py_DECREF(class.cast());
-    }
-}
-
-fn slot(slot: c_int, function: *mut c_void) -> ffi::PyType_Slot {
-    ffi::PyType_Slot { slot, pfunc: function }
-}
-
-const END: ffi::PyMethodDef = ffi::PyMethodDef::zeroed();
-
-fn method(name: &'static CStr, flags: c_int, function: ffi::PyMethodDefPointer) -> ffi::PyMethodDef {
-    ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function, ml_flags: flags, ml_doc: ptr::null() }
-}
-
 fn guard_type<'py>(py: Python<'py>, name: &'static CStr) -> PyResult<Bound<'py, PyType>> {
     use ffi::PyMethodDefPointer as Function;
     // The type keeps pointers to its methods for ever.
@@ -421,36 +351,4 @@ fn guard_type<'py>(py: Python<'py>, name: &'static CStr) -> PyResult<Bound<'py, 
     let class = make_type(py, name, size_of::<Object>(), HAVE_VECTORCALL, slots)?;
     add_shortcuts(&class)?;
     Ok(class)
-}
-
-fn done_type(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
-    let slots = [
-        slot(ffi::Py_tp_dealloc, done_dealloc as *mut c_void),
-        slot(ffi::Py_am_await, iter as *mut c_void),
-        slot(ffi::Py_am_send, done_send as *mut c_void),
-        slot(ffi::Py_tp_iter, iter as *mut c_void),
-        slot(ffi::Py_tp_iternext, done_next as *mut c_void),
-        ffi::PyType_Slot::default(),
-    ];
-    make_type(py, c"concurrent_locks._core.Done", size_of::<PyObject>(), 0, slots)
-}
-
-fn make_type<'py, const N: usize>(
-    py: Python<'py>,
-    name: &'static CStr,
-    size: usize,
-    more_flags: c_uint,
-    mut slots: [ffi::PyType_Slot; N],
-) -> PyResult<Bound<'py, PyType>> {
-    let mut spec = ffi::PyType_Spec {
-        name: name.as_ptr(),
-        basicsize: size as c_int,
-        itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as c_uint | more_flags,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: the specification is complete and ends with an empty slot; what it points to and what
-    // the type keeps (name, methods) lives for ever. A new reference or null.
-    let class = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec)) }?;
-    Ok(class.cast_into()?)
 }
