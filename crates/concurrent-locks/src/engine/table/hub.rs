@@ -1,6 +1,11 @@
 //! The hub: one thread per process and table, started when the first future waits. It wakes the
 //! futures that other processes granted, serves their time-outs, and looks for the dead and for
 //! deadlocks on their behalf. A grant made in the same process wakes the future directly.
+//!
+//! - H1. While the hub sleeps, it looks again at `next_look` at the latest. Whoever needs it earlier rings
+//!   its doorbell.
+//! - H2. For a while after the last wait it looks once a slice all the same, so that futures that wait
+//!   again and again for a short time need not ring: a ring costs more than their hand-off.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -28,6 +33,10 @@ use crate::{
 
 /// How long the hub sleeps when no future waits; the doorbell ends it.
 const IDLE: Duration = Duration::from_secs(3600);
+/// How long after the last wait it goes on to look once a slice (H2).
+const LINGER: Duration = Duration::from_secs(1);
+/// It looks only when the doorbell rings.
+const AT_THE_BELL: u64 = u64::MAX;
 
 /// The futures of this process that wait.
 pub(super) struct Hub {
@@ -39,6 +48,11 @@ struct Futures {
     running: bool,
     waiting: HashMap<u32, Future>,
     deadlines: BTreeSet<(u64, u32)>,
+    /// H1, on the table's clock.
+    next_look: u64,
+    /// When somebody was last seen to wait, and whether somebody has begun to since.
+    last_wait: u64,
+    begun: bool,
 }
 
 struct Future {
@@ -66,8 +80,8 @@ impl Hub {
 
 /// What a round of the hub found to do.
 struct Round {
-    /// When the next time-out is, on the table's clock.
-    next_deadline: Option<u64>,
+    /// H1.
+    next_look: u64,
     anybody: bool,
     anybody_holds: bool,
 }
@@ -124,12 +138,10 @@ impl Table {
             future.ticket = *ticket;
             return Ok(());
         }
-        let first = futures.waiting.is_empty();
         futures.waiting.insert(index, Future { waker: waker.clone(), ticket: *ticket });
-        let mut earliest = false;
+        futures.begun = true;
         if ticket.deadline != u64::MAX {
             futures.deadlines.insert((ticket.deadline, index));
-            earliest = futures.deadlines.first() == Some(&(ticket.deadline, index));
         }
         if !futures.running {
             let table = self.forever();
@@ -138,7 +150,9 @@ impl Table {
                 .spawn(move || table.run_hub())
                 .map_err(|error| Error::io("cannot start the thread that wakes waiting futures", &error))?;
             futures.running = true;
-        } else if first || earliest {
+        } else if futures.next_look == AT_THE_BELL || ticket.deadline < futures.next_look {
+            // It will have looked at all that waits by now: the others need not ring too.
+            futures.next_look = 0;
             drop(futures);
             let slot = self.layout.slot(me.slot)?;
             slot.doorbell.fetch_add(1, Release);
@@ -189,12 +203,11 @@ impl Table {
                 let _ = self.nudge_victims();
             }
             let pause = self.ask_for_the_dead(me, slice_over && round.anybody, &mut suspicions);
-            let mut timeout = if round.anybody { SLICE.min(pause) } else { IDLE };
-            if let Some(deadline) = round.next_deadline {
-                timeout = timeout.min(Duration::from_nanos(deadline.saturating_sub(self.clock.now())));
-            }
+            let awake = round.next_look != AT_THE_BELL;
+            let left = Duration::from_nanos(round.next_look.saturating_sub(self.clock.now()));
+            let timeout = if awake { left.min(pause) } else { IDLE };
             let mut watches = vec![Watch { word: &slot.doorbell, expected: bell }];
-            if round.anybody {
+            if awake {
                 watches.extend(self.other_slots(me).filter_map(|slot| self.watch_death(slot)).take(WATCH_MAX - 1));
             }
             kernel::futex_wait_any(&watches, timeout);
@@ -220,9 +233,17 @@ impl Table {
                 }
             }
         }
+        let anybody = !futures.waiting.is_empty();
+        if std::mem::take(&mut futures.begun) || anybody {
+            futures.last_wait = now;
+        }
+        let lingers = now.saturating_sub(futures.last_wait) < LINGER.as_nanos() as u64;
+        let next_slice = if anybody || lingers { now + SLICE.as_nanos() as u64 } else { AT_THE_BELL };
+        let next_deadline = futures.deadlines.first().map_or(AT_THE_BELL, |(deadline, _)| *deadline);
+        futures.next_look = next_slice.min(next_deadline);
         let round = Round {
-            next_deadline: futures.deadlines.first().map(|(deadline, _)| *deadline),
-            anybody: !futures.waiting.is_empty(),
+            next_look: futures.next_look,
+            anybody,
             anybody_holds: futures.waiting.values().any(|future| future.ticket.may_hold),
         };
         drop(futures);
