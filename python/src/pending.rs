@@ -57,15 +57,17 @@ impl Slot {
 
     /// Looks whether the guard holds by now; else the waker will be woken.
     pub(crate) fn poll(&self, py: Python<'_>, waker: &Waker) -> PyResult<bool> {
-        let mut waiter = self.lock();
-        let Some(waiting) = &mut *waiter else {
+        let guard = object::of(self.guard.bind(py))?;
+        // Taken out meanwhile: waking others runs Python code (G2).
+        let taken = self.lock().take();
+        let Some(mut waiter) = taken else {
             return Err(PyRuntimeError::new_err("this wait for a lock is over"));
         };
-        match object::of(self.guard.bind(py))?.poll(py, waiting, &mut Context::from_waker(waker)) {
-            Poll::Pending => Ok(false),
-            Poll::Ready(result) => {
-                *waiter = None;
-                result.map(|()| true)
+        match guard.poll(py, &mut waiter, &mut Context::from_waker(waker)) {
+            Poll::Ready(result) => result.map(|()| true),
+            Poll::Pending => {
+                *self.lock() = Some(waiter);
+                Ok(false)
             }
         }
     }

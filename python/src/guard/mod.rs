@@ -174,10 +174,11 @@ impl Guard {
         owner: Option<Py<OwnerObject>>,
         timeout: Timeout,
     ) -> PyResult<Waiter> {
-        log::debug(py, || format!("waiting for {self}"))?;
-        let told = self.tell(py, owner.as_ref(), timeout);
         self.phase.replace(Phase::Waiting);
-        Ok(Waiter { pending, owner, _told: told })
+        let told = self.tell(py, owner.as_ref(), timeout);
+        let waiter = Waiter { pending, owner, _told: told };
+        log::debug(py, || format!("waiting for {self}")).inspect_err(|_| self.left(&waiter.pending))?;
+        Ok(waiter)
     }
 
     fn request<'a>(

@@ -57,8 +57,10 @@ impl Guard {
         match begun {
             Ok(Some(queued)) => {
                 self.phase.replace(Phase::Upgrading(Some(held)));
-                log::debug(py, || format!("waiting to upgrade {self}"))?;
-                Ok(Some(Waiter { pending: Pending::Upgrade(queued), owner: None, _told: None }))
+                let waiter = Waiter { pending: Pending::Upgrade(queued), owner: None, _told: None };
+                let logged = log::debug(py, || format!("waiting to upgrade {self}"));
+                logged.inspect_err(|_| self.left(&waiter.pending))?;
+                Ok(Some(waiter))
             }
             result => {
                 self.hold(held);
@@ -69,10 +71,10 @@ impl Guard {
 
     /// Turns the write hold into a read hold.
     pub(crate) fn downgrade(&self, py: Python<'_>) -> PyResult<()> {
-        match &mut *self.phase.borrow_mut() {
-            Phase::Held(Held { hold: Hold::One(guard), .. }) => Ok(waking::collect(py, || guard.downgrade())),
-            _ => Err(PyRuntimeError::new_err(format!("{self} is not held"))),
-        }?
-        .or_raise(py)
+        let downgraded = waking::collect(py, || match &mut *self.phase.borrow_mut() {
+            Phase::Held(Held { hold: Hold::One(guard), .. }) => Some(guard.downgrade()),
+            _ => None,
+        });
+        downgraded.ok_or_else(|| PyRuntimeError::new_err(format!("{self} is not held")))?.or_raise(py)
     }
 }
