@@ -7,17 +7,16 @@ thread or task, where read and write locks would be re-entered.
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import hashlib
 import json
 import logging
 import os
 import re
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable
+import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -197,15 +196,13 @@ class DistributedGuard:
     ) -> None:
         self.__exit__(kind, raised, traceback)
 
-    # The defaults are there even when the interpreter ends and the module's names are gone.
-    def __del__(self, _getpid: Callable[[], int] = os.getpid, _unlink: Callable[[Path], None] = os.unlink) -> None:
+    def __del__(self) -> None:
         """Its inner guard warns and releases; this takes the traces away."""
-        marker = getattr(self, "_marker", None)
-        if marker is not None and self._pid == _getpid():
-            with contextlib.suppress(FileNotFoundError):
-                _unlink(marker)
-        if getattr(self, "_claim", None) is not None and not sys.is_finalizing():
+        # At the end of the interpreter names are gone, but so are the traces: see _leave_no_trace.
+        if getattr(self, "_claim", None) is not None:
             self._unclaim()
+        if getattr(self, "_marker", None) is not None and self._pid == os.getpid():
+            self._unmark()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("cannot pickle 'DistributedGuard': a lock is held by one process; pickle its DistributedLock")
@@ -293,6 +290,7 @@ class DistributedGuard:
     def _entered(self, guard: Guard) -> None:
         self._guard = guard
         self._pid = os.getpid()
+        _entered.add(self)
         statistics.acquired(self.resource_name, guard.waited, guard.owner)
         self._mark(guard)
 
@@ -329,3 +327,16 @@ class DistributedGuard:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 logger.warning("the marker file of the distributed lock %r stays: %s", self.resource_name, error)
+
+
+_entered: weakref.WeakSet[DistributedGuard] = weakref.WeakSet()
+"""The guards that were entered."""
+
+
+@atexit.register
+def _leave_no_trace() -> None:
+    """Remove the markers of what is held to the end. The end of the process releases the locks."""
+    for guard in list(_entered):
+        guard._unclaim()
+        if guard._pid == os.getpid():
+            guard._unmark()
