@@ -261,34 +261,41 @@ impl Guard {
 
     /// Gives back what is held.
     pub(crate) fn release(&self, py: Python<'_>) -> PyResult<()> {
-        let held = match self.phase.replace(Phase::Idle) {
-            Phase::Held(held) if held.is_ours() => held,
-            was => {
-                self.phase.replace(was);
-                return Err(PyRuntimeError::new_err(format!("{self} is not held")));
-            }
-        };
-        let Held { hold, owner, epoch: _ } = held;
-        if let Some(owner) = owner {
-            owner.drop_ref(py);
-        }
-        waking::collect(py, || match hold {
-            Hold::One(guard) => guard.release(),
-            Hold::All(guards) => guards.release(),
-        })
-        .or_raise(py)
+        self.give_back(py).unwrap_or_else(|| Err(PyRuntimeError::new_err(format!("{self} is not held"))))
     }
 
     /// The end of a `with` block: a lock that was lost is an error, unless the block raised another.
+    #[inline]
     pub(crate) fn exit(&self, py: Python<'_>, raised: bool) -> PyResult<()> {
-        if matches!(&*self.phase.borrow(), Phase::Held(held) if !held.is_ours()) {
+        match self.give_back(py) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) if raised => log::warning(py, || error.value(py).to_string()),
+            Some(result) => result,
             // A forked child leaves its copy of its parent's block.
-            return Ok(());
+            None if matches!(&*self.phase.borrow(), Phase::Held(_)) => Ok(()),
+            None => self.release(py),
         }
-        match self.release(py) {
-            Err(error) if raised => log::warning(py, || error.value(py).to_string()),
-            result => result,
+    }
+
+    /// Gives back what is held by this process; `None` if nothing is.
+    #[inline]
+    fn give_back(&self, py: Python<'_>) -> Option<PyResult<()>> {
+        let mut phase = self.phase.borrow_mut();
+        if !matches!(&*phase, Phase::Held(held) if held.is_ours()) {
+            return None;
         }
+        let Phase::Held(Held { hold, owner, epoch: _ }) = std::mem::replace(&mut *phase, Phase::Idle) else {
+            unreachable!("looked at above");
+        };
+        drop(phase);
+        if let Some(owner) = owner {
+            owner.drop_ref(py);
+        }
+        let given = waking::collect(py, || match hold {
+            Hold::One(guard) => guard.release(),
+            Hold::All(guards) => guards.release(),
+        });
+        Some(given.or_raise(py))
     }
 
     /// Looks at what is held.
