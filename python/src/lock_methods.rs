@@ -111,7 +111,7 @@ unsafe fn lock(
         if let Some(timeout) = timeout
             && let Ok(name) = argument(0).cast::<PyString>()
         {
-            return manager::simple_guard(manager.to_owned(), name.to_owned(), mode, timeout);
+            return manager::simple_guard(&manager, name.to_owned(), mode, timeout);
         }
         let names = Borrowed::from_ptr_or_opt(py, names);
         ordinary(&manager, mode, count, &argument, names.as_deref())

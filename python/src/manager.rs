@@ -17,12 +17,13 @@ use crate::{
 /// The locks one URL names.
 #[pyclass(frozen, subclass, module = "concurrent_locks._core")]
 pub(crate) struct Manager {
-    locks: LockManager,
+    /// Lives as long as the process, like the engine behind it: guards need not count references.
+    locks: &'static LockManager,
 }
 
 impl Manager {
-    pub(crate) fn locks(&self) -> &LockManager {
-        &self.locks
+    pub(crate) fn locks(&self) -> &'static LockManager {
+        self.locks
     }
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn default_timeout(mode: Mode) -> Timeout {
 /// A guard for one lock, by whoever enters it.
 #[inline]
 pub(crate) fn simple_guard<'py>(
-    manager: Bound<'py, Manager>,
+    manager: &Bound<'py, Manager>,
     name: Bound<'py, PyString>,
     mode: Mode,
     timeout: Timeout,
@@ -67,14 +68,14 @@ impl Manager {
     /// Who asks: the name given, else who will enter the guard.
     fn asker(&self, owner: Option<Bound<'_, PyString>>) -> PyResult<Asker> {
         let Some(label) = owner else { return Ok(Asker::Current) };
-        owner::check_label(label.py(), &self.locks, &label)?;
+        owner::check_label(label.py(), self.locks, &label)?;
         Ok(Asker::Named(label.unbind()))
     }
 }
 
 #[inline(always)]
 fn guard<'py>(
-    manager: Bound<'py, Manager>,
+    manager: &Bound<'py, Manager>,
     target: Target,
     asker: Asker,
     timeout: Timeout,
@@ -83,7 +84,7 @@ fn guard<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = manager.py();
     let guard = Guard {
-        manager: manager.unbind(),
+        locks: manager.get().locks,
         target,
         asker,
         timeout,
@@ -98,7 +99,7 @@ fn guard<'py>(
 impl Manager {
     #[new]
     fn new(py: Python<'_>, url: &str) -> PyResult<Manager> {
-        Ok(Manager { locks: LockManager::connect(url).or_raise(py)? })
+        Ok(Manager { locks: Box::leak(Box::new(LockManager::connect(url).or_raise(py)?)) })
     }
 
     /// The engine's URL, in full.
@@ -126,7 +127,7 @@ impl Manager {
     ) -> PyResult<Bound<'py, PyAny>> {
         let target = Target::One { name: resource_name.unbind(), mode: Mode::Read };
         let asker = slf.get().asker(owner)?;
-        guard(slf, target, asker, timeout.timeout(READ_TIMEOUT)?, priority.0, note)
+        guard(&slf, target, asker, timeout.timeout(READ_TIMEOUT)?, priority.0, note)
     }
 
     /// `write_lock` with all arguments: see `lock_methods.rs`.
@@ -142,7 +143,7 @@ impl Manager {
     ) -> PyResult<Bound<'py, PyAny>> {
         let target = Target::One { name: resource_name.unbind(), mode: Mode::Write };
         let asker = slf.get().asker(owner)?;
-        guard(slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
+        guard(&slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
     }
 
     /// A guard that is shown under the requester's name, but belongs to whoever enters it.
@@ -157,7 +158,7 @@ impl Manager {
         let mode = if write { Mode::Write } else { Mode::Read };
         let target = Target::One { name: resource_name.unbind(), mode };
         let timeout = timeout.timeout(if write { WRITE_TIMEOUT } else { READ_TIMEOUT })?;
-        guard(slf, target, Asker::Requester(requester.into()), timeout, 0, None)
+        guard(&slf, target, Asker::Requester(requester.into()), timeout, 0, None)
     }
 
     /// A guard for writing that re-enters nothing, because it is an owner of its own.
@@ -170,7 +171,7 @@ impl Manager {
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let target = Target::One { name: resource_name.unbind(), mode: Mode::Write };
-        guard(slf, target, Asker::Nobody, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
+        guard(&slf, target, Asker::Nobody, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
     }
 
     /// A guard over several locks: names, and whether to write.
@@ -186,7 +187,7 @@ impl Manager {
         let mode = |write| if write { Mode::Write } else { Mode::Read };
         let target = Target::All(wanted.into_iter().map(|(name, write)| (name, mode(write))).collect());
         let asker = slf.get().asker(owner)?;
-        guard(slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
+        guard(&slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
     }
 
     /// `locks status --json`.

@@ -46,7 +46,7 @@ impl Guard {
         context: &Context<'_>,
     ) -> PyResult<()> {
         self.must_be_idle()?;
-        let locks = self.manager.get().locks();
+        let locks = self.locks;
         let owner = self.asker.owner(py, locks, context)?;
         let _told = self.tell(py, owner.as_ref(), timeout);
         let request = self.request_all(py, locks, wanted, of(owner.as_ref()))?.timeout(time_of(timeout));

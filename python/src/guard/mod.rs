@@ -34,7 +34,6 @@ use crate::{
     context::Context,
     error::{self, OrRaise},
     fork, log,
-    manager::Manager,
     owner::{self, Asker, OwnerObject},
     pending::{Hold, Pending, Waiter},
     timeout::Timeout,
@@ -75,7 +74,7 @@ impl Target {
 
 /// A request that can be entered, left, and entered again.
 pub(crate) struct Guard {
-    pub(crate) manager: Py<Manager>,
+    pub(crate) locks: &'static LockManager,
     pub(crate) target: Target,
     pub(crate) asker: Asker,
     pub(crate) timeout: Timeout,
@@ -114,7 +113,7 @@ impl Guard {
     /// Takes the lock (`None`) or joins the queue, for whoever asks in this context. Does not wait.
     pub(crate) fn begin(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<Option<Waiter>> {
         self.must_be_idle()?;
-        let owner = self.asker.owner(py, self.manager.get().locks(), context)?;
+        let owner = self.asker.owner(py, self.locks, context)?;
         self.begin_as(py, timeout, owner)
     }
 
@@ -131,7 +130,7 @@ impl Guard {
     /// The guard must be idle.
     #[inline]
     fn begin_as(&self, py: Python<'_>, timeout: Timeout, owner: Option<Py<OwnerObject>>) -> PyResult<Option<Waiter>> {
-        let locks = self.manager.get().locks();
+        let locks = self.locks;
         let pending = match &self.target {
             Target::One { name, mode } => {
                 let name = name.bind(py);

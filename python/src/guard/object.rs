@@ -157,7 +157,6 @@ unsafe extern "C" fn dealloc(object: *mut PyObject) {
     unsafe {
         let guard = &raw const (*object.cast::<Object>()).guard;
         if (*guard).is_idle() {
-            (&raw const (*guard).manager).read().drop_ref(py);
             (&raw const (*guard).target).read().drop_ref(py);
             (&raw const (*guard).asker).read().drop_ref(py);
             if let Some(note) = (&raw const (*guard).note).read() {
