@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import json
 import logging
 import os
 import re
@@ -21,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import _core, shapes
+from . import _core, marker, shapes
 from .errors import LockTimeoutError
 from .guard import Guard, Timeout
 from .shapes import DEFAULT_DISTRIBUTED_TIMEOUT, LockType
@@ -48,6 +47,7 @@ class DistributedLock:
     def __init__(self, resource_name: str, *, manager: LockManager | None = None) -> None:
         self.resource_name = resource_name
         self._manager = manager
+        self._file_name = f"{_file_name(resource_name)}.lock"
 
     @property
     def manager(self) -> LockManager:
@@ -63,7 +63,7 @@ class DistributedLock:
 
         It is for people and monitoring. What excludes others is the engine, whatever becomes of the file.
         """
-        return shapes.LOCK_DIR / f"{_file_name(self.resource_name)}.lock"
+        return shapes.LOCK_DIR / self._file_name
 
     def lock(
         self,
@@ -111,7 +111,7 @@ class DistributedGuard:
         self._note = note
         self._guard: Guard | None = None
         self._claim: tuple[str, str, str] | None = None
-        self._marker: Path | None = None
+        self._marker: str | None = None
         self._pid = 0
         # Bad arguments are told here, not when it is entered.
         self._ask(lock.manager, timeout, None)
@@ -295,7 +295,7 @@ class DistributedGuard:
         self._mark(guard)
 
     def _mark(self, guard: Guard) -> None:
-        path = self._lock.lock_file_path.absolute()
+        path = os.path.abspath(self._lock.lock_file_path)
         told = {
             "resource_name": self.resource_name,
             "pid": self._pid,
@@ -306,14 +306,8 @@ class DistributedGuard:
             "token": guard.token,
             "note": self._note or "",
         }
-        new = path.with_name(f"{path.name}.{self._pid}.{threading.get_ident()}.new")
         try:
-            try:
-                new.write_text(json.dumps(told), encoding="utf-8")
-            except FileNotFoundError:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                new.write_text(json.dumps(told), encoding="utf-8")
-            os.replace(new, path)
+            marker.write(path, told)
         except OSError as error:
             # The lock is held all the same: the file only tells.
             logger.warning("no marker file for the distributed lock %r: %s", self.resource_name, error)
@@ -324,7 +318,7 @@ class DistributedGuard:
         path, self._marker = self._marker, None
         if path is not None:
             try:
-                path.unlink(missing_ok=True)
+                marker.remove(path)
             except OSError as error:
                 logger.warning("the marker file of the distributed lock %r stays: %s", self.resource_name, error)
 

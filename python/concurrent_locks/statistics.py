@@ -149,7 +149,10 @@ class Collector:
                 counters.waiters = max(counters.waiters - 1, 0)
 
     def _named(self, resource_name: str) -> Counters:
-        return self._counters.setdefault(resource_name, Counters())
+        counters = self._counters.get(resource_name)
+        if counters is None:
+            counters = self._counters[resource_name] = Counters()
+        return counters
 
     def _record(self, counters: Counters, operation: str, requester: str | None, **times: float) -> None:
         counters.operations.append(
