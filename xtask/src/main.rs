@@ -23,7 +23,7 @@ cargo xtask TASK [ARGS]
   loom           the lock-free protocols in every schedule
   portable       the engines of systems other than Linux, run on this one
   ci             lint, test, loom, portable: what .ci/run does
-  wheels         the Python wheel and source distribution, into target/wheels
+  wheels         the Python wheel and source distribution, into target/dist
   layers         check which module of the library may use which
   bench [ARGS]   the benchmarks; ARGS go to locks-bench (--quick, --only GROUP, --json)
   bench-python   the Python package's benchmarks [--quick]

@@ -1,6 +1,7 @@
 //! The Python package: an environment of its own under `target/`, what is checked and built there.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -36,13 +37,28 @@ pub(crate) fn lint() -> Outcome {
     step::run("pyright", run(&python).args(["-m", "pyright", "--pythonpath"]).arg(&python))
 }
 
-/// `cargo xtask wheels`: what is uploaded to a package index, in `target/wheels`.
+/// `cargo xtask wheels`: what is uploaded to a package index, in `target/dist`. Each is installed once, which shows
+/// that nothing is missing in it.
 pub(crate) fn wheels() -> Outcome {
     let python = environment()?;
     pip(&python, &["maturin>=1.9,<2"])?;
-    let arguments = ["-m", "maturin", "build", "--release", "--locked", "--out", "target/wheels"];
-    step::run("wheel", run(&python).args(arguments))?;
-    step::run("source distribution", run(&python).args(["-m", "maturin", "sdist", "--out", "target/wheels"]))
+    let folder = step::root().join("target").join("dist");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
+    }
+    let build = ["-m", "maturin", "build", "--release", "--locked", "--out", "target/dist"];
+    step::run("wheel", run(&python).args(build))?;
+    step::run("source distribution", run(&python).args(["-m", "maturin", "sdist", "--out", "target/dist"]))?;
+    let built = fs::read_dir(&folder).map_err(|error| format!("cannot look into {}: {error}", folder.display()))?;
+    for file in built {
+        let file = file.map_err(|error| error.to_string())?.path();
+        pip(&python, &["--force-reinstall", "--no-deps", &file.to_string_lossy()])?;
+        // Not here, where the sources would be found.
+        let import =
+            "import concurrent_locks; concurrent_locks.get_lock_manager().write_lock('x').__enter__().release()";
+        step::run("import", Command::new(&python).current_dir(&folder).args(["-c", import]))?;
+    }
+    Ok(())
 }
 
 /// `cargo xtask bench-python`: the package against its peers.
