@@ -95,6 +95,20 @@ fn guard<'py>(
     object::new(py, guard)
 }
 
+/// A guard of one lock, with the mode's own timeout where none is given.
+fn one<'py>(
+    manager: &Bound<'py, Manager>,
+    resource_name: Bound<'py, PyString>,
+    mode: Mode,
+    asker: Asker,
+    timeout: &Given<'py>,
+    priority: Priority,
+    note: Option<Bound<'py, PyString>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let target = Target::One { name: resource_name.unbind(), mode };
+    guard(manager, target, asker, timeout.timeout(default_timeout(mode))?, priority.0, note)
+}
+
 #[pymethods]
 impl Manager {
     #[new]
@@ -125,9 +139,8 @@ impl Manager {
         owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let target = Target::One { name: resource_name.unbind(), mode: Mode::Read };
         let asker = slf.get().asker(owner)?;
-        guard(&slf, target, asker, timeout.timeout(READ_TIMEOUT)?, priority.0, note)
+        one(&slf, resource_name, Mode::Read, asker, &timeout, priority, note)
     }
 
     /// `write_lock` with all arguments: see `lock_methods.rs`.
@@ -141,9 +154,8 @@ impl Manager {
         owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let target = Target::One { name: resource_name.unbind(), mode: Mode::Write };
         let asker = slf.get().asker(owner)?;
-        guard(&slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
+        one(&slf, resource_name, Mode::Write, asker, &timeout, priority, note)
     }
 
     /// A guard that is shown under the requester's name, but belongs to whoever enters it.
@@ -156,9 +168,7 @@ impl Manager {
         requester: String,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mode = if write { Mode::Write } else { Mode::Read };
-        let target = Target::One { name: resource_name.unbind(), mode };
-        let timeout = timeout.timeout(if write { WRITE_TIMEOUT } else { READ_TIMEOUT })?;
-        guard(&slf, target, Asker::Requester(requester.into()), timeout, 0, None)
+        one(&slf, resource_name, mode, Asker::Requester(requester.into()), &timeout, Priority(0), None)
     }
 
     /// A guard for writing that re-enters nothing, because it is an owner of its own.
@@ -170,8 +180,7 @@ impl Manager {
         priority: Priority,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let target = Target::One { name: resource_name.unbind(), mode: Mode::Write };
-        guard(&slf, target, Asker::Nobody, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
+        one(&slf, resource_name, Mode::Write, Asker::Nobody, &timeout, priority, note)
     }
 
     /// A guard over several locks: names, and whether to write.

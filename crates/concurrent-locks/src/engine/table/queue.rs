@@ -392,6 +392,15 @@ impl Record {
         self.ticket.store(ticket, Release);
     }
 
+    /// The owner as the wait-for graph knows it: an owner waits for those who inherit from it to end, so
+    /// what they wait for, it waits for. (One of several that still runs keeps it alive.)
+    pub(super) fn party(&self) -> u64 {
+        match self.family.load(Relaxed) {
+            0 => self.owner.load(Relaxed),
+            family => family,
+        }
+    }
+
     /// Whether the owner may hold this resource itself (labelled owners, upgrades).
     pub(super) fn may_hold(&self) -> bool {
         self.attributes.load(Relaxed) & super::verbs::MAY_HOLD != 0

@@ -10,6 +10,7 @@ use super::{
     attach::Attachment,
     layout::{Checked, PLACES_KNOWN, Resource, Violation, linked},
     locked::Locked,
+    queue::Steps,
     short_lock,
 };
 use crate::name::Name;
@@ -54,8 +55,9 @@ impl Table {
     #[cold]
     fn search(&self, locked: &Locked<'_>, name: Name<'_>) -> Checked<Option<u32>> {
         let mut next = locked.bucket.first_resource.load(Relaxed);
-        for _ in 0..=self.layout.geometry().resources {
-            let Some(index) = linked(next) else { return Ok(None) };
+        let mut steps = Steps::along_resources(self);
+        while let Some(index) = linked(next) {
+            steps.next()?;
             self.layout.prefetch_resource(index);
             let resource = self.layout.resource(index)?;
             if is_named(resource, name) {
@@ -63,7 +65,7 @@ impl Table {
             }
             next = resource.next.load(Relaxed);
         }
-        Err(Violation("a bucket's chain has no end"))
+        Ok(None)
     }
 
     /// The resource of a name in a locked bucket, made if it is new. `hint` remembers the place.
@@ -167,17 +169,16 @@ impl Table {
     fn unchain(&self, locked: &Locked<'_>, index: u32) -> Checked<()> {
         let after = &self.layout.resource(index)?.next;
         let mut link = &locked.bucket.first_resource;
-        for _ in 0..=self.layout.geometry().resources {
-            match linked(link.load(Relaxed)) {
-                None => return Err(Violation("a resource is not in its bucket's chain")),
-                Some(found) if found == index => {
-                    link.store(after.load(Relaxed), Relaxed);
-                    return Ok(());
-                }
-                Some(found) => link = &self.layout.resource(found)?.next,
+        let mut steps = Steps::along_resources(self);
+        while let Some(found) = linked(link.load(Relaxed)) {
+            steps.next()?;
+            if found == index {
+                link.store(after.load(Relaxed), Relaxed);
+                return Ok(());
             }
+            link = &self.layout.resource(found)?.next;
         }
-        Err(Violation("a bucket's chain has no end"))
+        Err(Violation("a resource is not in its bucket's chain"))
     }
 
     /// Resources that may be in use: below this index.

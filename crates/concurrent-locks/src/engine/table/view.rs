@@ -31,8 +31,8 @@ pub(super) struct Seen {
     pub(super) rank: Rank,
     pub(super) ticket: u64,
     pub(super) owner: u64,
-    /// See [`Record::family`](super::layout::Record).
-    family: u64,
+    /// See [`Record::party`].
+    pub(super) party: u64,
     pub(super) token: u64,
     pub(super) requested: u64,
     pub(super) granted: u64,
@@ -244,12 +244,6 @@ impl Table {
 }
 
 impl Seen {
-    /// The owner as the wait-for graph knows it: an owner waits for those who inherit from it to end, so
-    /// what they wait for, it waits for. (One of several that still runs keeps it alive.)
-    pub(super) fn party(&self) -> u64 {
-        if self.family == 0 { self.owner } else { self.family }
-    }
-
     fn read(index: u32, word: Word, resource: u32, record: &Record) -> Seen {
         Seen {
             record: index,
@@ -258,7 +252,7 @@ impl Seen {
             rank: record.rank(),
             ticket: record.ticket.load(Acquire),
             owner: record.owner.load(Relaxed),
-            family: record.family.load(Relaxed),
+            party: record.party(),
             token: record.token.load(Relaxed),
             requested: record.requested.load(Relaxed),
             granted: record.granted.load(Relaxed),
