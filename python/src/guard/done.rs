@@ -13,7 +13,7 @@ use pyo3::{
     sync::PyOnceLock,
 };
 
-use super::native::{make_type, slot};
+use super::native::{NOT_BY_PYTHON, make_type, slot};
 
 static DONE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -33,7 +33,7 @@ pub(super) fn make(py: Python<'_>) -> PyResult<()> {
         slot(ffi::Py_tp_iternext, next as *mut c_void),
         ffi::PyType_Slot::default(),
     ];
-    let class = make_type(py, c"concurrent_locks._core.Done", size_of::<PyObject>(), 0, slots)?;
+    let class = make_type(py, c"concurrent_locks._core.Done", size_of::<PyObject>(), NOT_BY_PYTHON, slots)?;
     // SAFETY: the type's objects are plain `PyObject`s; a new reference or null.
     let done = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(class.as_type_ptr(), 0)) }?;
     DONE.get_or_init(py, || done.unbind());

@@ -13,6 +13,7 @@ pub(crate) mod methods;
 mod native;
 pub(crate) mod object;
 mod shortcut;
+mod stop;
 mod upgrade;
 
 use std::{

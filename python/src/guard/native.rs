@@ -19,20 +19,23 @@ pub(super) fn method(name: &'static CStr, flags: c_int, function: ffi::PyMethodD
     ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function, ml_flags: flags, ml_doc: ptr::null() }
 }
 
-/// A type that cannot be instantiated from Python. The slots end with an empty one, and what they point
+/// A flag: Python code cannot make instances.
+pub(super) const NOT_BY_PYTHON: c_uint = ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION as c_uint;
+
+/// A type; a size of 0 is that of its base. The slots end with an empty one, and what they point
 /// to lives for ever.
 pub(super) fn make_type<'py, const N: usize>(
     py: Python<'py>,
     name: &'static CStr,
     size: usize,
-    more_flags: c_uint,
+    flags: c_uint,
     mut slots: [ffi::PyType_Slot; N],
 ) -> PyResult<Bound<'py, PyType>> {
     let mut spec = ffi::PyType_Spec {
         name: name.as_ptr(),
         basicsize: size as c_int,
         itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as c_uint | more_flags,
+        flags: ffi::Py_TPFLAGS_DEFAULT as c_uint | flags,
         slots: slots.as_mut_ptr(),
     };
     // SAFETY: the specification is complete and ends with an empty slot; what it points to and what

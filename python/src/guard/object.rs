@@ -36,8 +36,9 @@ use pyo3::{
 
 use super::{
     Guard, Target, done, methods,
-    native::{END, make_type, method, slot},
+    native::{END, NOT_BY_PYTHON, make_type, method, slot},
     shortcut::add_shortcuts,
+    stop,
 };
 use crate::gil::GilCell;
 
@@ -71,7 +72,8 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     })?;
     module.add("Guard", &types.one)?;
     module.add("GuardAll", &types.all)?;
-    done::make(py)
+    done::make(py)?;
+    stop::make(py)
 }
 
 /// Memory of guards that are gone, for the next ones: a lock is taken as often as a guard is made.
@@ -220,7 +222,8 @@ unsafe extern "C" fn am_send(object: *mut PyObject, _value: *mut PyObject, resul
 /// The same, where the interpreter does not know `am_send`.
 unsafe extern "C" fn next(object: *mut PyObject) -> *mut PyObject {
     // SAFETY: the GIL is held (R1), `object` is a valid object.
-    unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, object) };
+    let object = unsafe { Borrowed::from_ptr(Python::assume_attached(), object) };
+    stop::raise(&object);
     ptr::null_mut()
 }
 
@@ -347,7 +350,7 @@ fn guard_type<'py>(py: Python<'py>, name: &'static CStr) -> PyResult<Bound<'py, 
         slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
         ffi::PyType_Slot::default(),
     ];
-    let class = make_type(py, name, size_of::<Object>(), HAVE_VECTORCALL, slots)?;
+    let class = make_type(py, name, size_of::<Object>(), NOT_BY_PYTHON | HAVE_VECTORCALL, slots)?;
     add_shortcuts(&class)?;
     Ok(class)
 }

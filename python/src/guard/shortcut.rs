@@ -11,7 +11,7 @@ use pyo3::{
     types::PyType,
 };
 
-use super::native::{make_type, slot};
+use super::native::{NOT_BY_PYTHON, make_type, slot};
 
 /// A descriptor: looked up in an object it is the object, looked up in the type a method.
 #[repr(C)]
@@ -33,7 +33,7 @@ unsafe extern "C" fn shortcut_get(
 pub(super) fn add_shortcuts(class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = class.py();
     let slots = [slot(ffi::Py_tp_descr_get, shortcut_get as *mut c_void), ffi::PyType_Slot::default()];
-    let kind = make_type(py, c"concurrent_locks._core.Shortcut", size_of::<Shortcut>(), 0, slots)?;
+    let kind = make_type(py, c"concurrent_locks._core.Shortcut", size_of::<Shortcut>(), NOT_BY_PYTHON, slots)?;
     for name in [intern!(py, "__aenter__"), intern!(py, "__aexit__")] {
         let method = class.getattr(name)?;
         // SAFETY: the type is that of shortcuts; a new reference or null. The method's reference is kept
