@@ -105,16 +105,18 @@ class DistributedGuard:
         self, lock: DistributedLock, timeout: float | None, priority: int, owner: str | None, note: str | None
     ) -> None:
         self._lock = lock
+        self._manager = lock.manager
         self._timeout = timeout
         self._priority = priority
         self._owner = owner
         self._note = note
+        self._inner = self._manager.write_lock(lock.resource_name, timeout, priority=priority, owner=owner, note=note)
         self._guard: Guard | None = None
         self._claim: tuple[str, str, str] | None = None
+        self._path = ""
+        self._told: dict[str, Any] = {}
         self._marker: str | None = None
         self._pid = 0
-        # Bad arguments are told here, not when it is entered.
-        self._ask(lock.manager, timeout, None)
 
     @property
     def resource_name(self) -> str:
@@ -213,7 +215,7 @@ class DistributedGuard:
         return self._guard
 
     def _try(self, timeout: Timeout) -> bool:
-        guard = self._begin(0.0)
+        guard = self._begin()
         try:
             held = guard.acquire(blocking=False, timeout=timeout)
             if held:
@@ -225,12 +227,12 @@ class DistributedGuard:
 
     def _enter(self, timeout: float | None) -> None:
         with self._counted():
-            guard = self._begin(timeout)
+            guard = self._begin()
             try:
                 if timeout != 0 and _core.in_event_loop() and not guard.acquire(blocking=False):
                     self._must_not_block_its_holder()
                 if not guard.locked():
-                    _core.guard_enter_here(guard)
+                    _core.guard_enter_here(guard, timeout)
             except BaseException:
                 self._unclaim()
                 raise
@@ -238,9 +240,11 @@ class DistributedGuard:
 
     async def _enter_async(self, timeout: float | None) -> None:  # noqa: ASYNC109
         with self._counted():
-            guard = self._begin(timeout)
+            guard = self._begin()
             try:
-                await guard
+                wait = _core.guard_acquiring(guard, timeout)
+                if wait is not guard:
+                    await wait
             except BaseException:
                 self._unclaim()
                 raise
@@ -249,30 +253,25 @@ class DistributedGuard:
     def _counted(self) -> Any:
         return statistics.waiting(self.resource_name, self._owner)
 
-    def _begin(self, timeout: float | None) -> Guard:
+    def _begin(self) -> Guard:
         """A guard that re-enters what its owner holds, but no distributed lock."""
         if self.locked() or self._claim is not None:
             raise RuntimeError(
                 f"the distributed lock {self.resource_name!r} is held or waited for by this guard already"
             )
-        manager = self._lock.manager
-        owner = _core.current_owner(manager, self._owner)
-        claim = (manager.url, owner, self.resource_name) if owner is not None else None
+        self._prepare()
+        owner = _core.current_owner(self._manager, self._owner)
+        claim = (self._manager.url, owner, self.resource_name) if owner is not None else None
         # One step, so that of two threads that ask in one name only one claims it.
         mark = object()
         if claim is not None and _claims.setdefault(claim, mark) is mark:
             self._claim = claim
-        return self._ask(manager, timeout, self._claim)
-
-    def _ask(self, manager: LockManager, timeout: float | None, claim: tuple[str, str, str] | None) -> Guard:
-        name = self.resource_name
-        if claim is not None:
-            return manager.write_lock(name, timeout, priority=self._priority, owner=self._owner, note=self._note)
-        return manager._lock_alone(name, timeout, self._priority, self._note)
+            return self._inner
+        return self._manager._lock_alone(self.resource_name, self._timeout, self._priority, self._note)
 
     def _must_not_block_its_holder(self) -> None:
         """Waiting here stops this thread's event loop: only for other processes, as it always was."""
-        status = self._lock.manager.status(self.resource_name).get(self.resource_name)
+        status = self._manager.status(self.resource_name).get(self.resource_name)
         if status is None:
             return
         here = (os.getpid(), socket.gethostname())
@@ -287,32 +286,34 @@ class DistributedGuard:
         if claim is not None:
             _claims.pop(claim, None)
 
-    def _entered(self, guard: Guard) -> None:
-        self._guard = guard
+    def _prepare(self) -> None:
+        """What can be done for the marker before it is granted: afterwards it would be part of the hand-off."""
         self._pid = os.getpid()
-        _entered.add(self)
-        statistics.acquired(self.resource_name, guard.waited, guard.owner)
-        self._mark(guard)
-
-    def _mark(self, guard: Guard) -> None:
-        path = os.path.abspath(self._lock.lock_file_path)
-        told = {
+        self._path = os.path.abspath(self._lock.lock_file_path)
+        self._told = {
             "resource_name": self.resource_name,
             "pid": self._pid,
             "thread_id": threading.get_ident(),
             "hostname": socket.gethostname(),
-            "requester": guard.owner or f"pid {self._pid}",
-            "acquired_at": time.time(),
-            "token": guard.token,
             "note": self._note or "",
         }
+        _entered.add(self)
+
+    def _entered(self, guard: Guard) -> None:
+        self._guard = guard
+        owner = guard.owner
+        self._mark(guard.token, owner or f"pid {self._pid}")
+        statistics.acquired(self.resource_name, guard.waited, owner)
+
+    def _mark(self, token: int, requester: str) -> None:
+        told = {**self._told, "token": token, "requester": requester, "acquired_at": time.time()}
         try:
-            marker.write(path, told)
+            marker.write(self._path, told)
         except OSError as error:
             # The lock is held all the same: the file only tells.
             logger.warning("no marker file for the distributed lock %r: %s", self.resource_name, error)
             return
-        self._marker = path
+        self._marker = self._path
 
     def _unmark(self) -> None:
         path, self._marker = self._marker, None
@@ -324,7 +325,7 @@ class DistributedGuard:
 
 
 _entered: weakref.WeakSet[DistributedGuard] = weakref.WeakSet()
-"""The guards that were entered."""
+"""The guards that were entered, or asked for it."""
 
 
 @atexit.register

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+from typing import Any
 
 import pytest
 from concurrent_locks import DistributedLock, LockManager, LockTimeoutError, LockType, get_lock_manager
@@ -88,6 +89,27 @@ def test_dropped_while_held(name: str) -> None:
     assert not DistributedLock(name).lock_file_path.exists()
     with DistributedLock(name).lock(0):
         pass
+
+
+@pytest.mark.parametrize(
+    ("argument", "wrong"),
+    [("timeout", "soon"), ("priority", 1000), ("owner", 7), ("owner", "x" * 256), ("note", 7)],
+    ids=["timeout", "priority", "owner-type", "owner-length", "note"],
+)
+def test_wrong_arguments_are_told_when_it_is_made(name: str, argument: str, wrong: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        get_lock_manager().distributed_lock(name, **{argument: wrong})
+
+
+def test_a_timeout_of_ones_own(name: str) -> None:
+    """It is that of the one call, not the guard's: neither before nor after."""
+    guard = get_lock_manager().distributed_lock(name, timeout=None)
+    with held_by_thread(DistributedLock(name).lock()):
+        assert guard.acquire(timeout=SHORT) is False
+        assert asyncio.run(guard.acquire_async(timeout=SHORT)) is False
+        waiting = Caller(gets, guard)
+        until(lambda: counted(name, "current_waiters") == 1)
+    assert waiting.result()
 
 
 def test_it_is_not_pickled(name: str) -> None:

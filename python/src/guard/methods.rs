@@ -198,9 +198,9 @@ pub(crate) fn guard_downgrade(object: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// Takes it, waiting on this thread whatever runs on it.
 #[pyfunction]
-pub(crate) fn guard_enter_here(object: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn guard_enter_here(object: &Bound<'_, PyAny>, timeout: Given<'_>) -> PyResult<()> {
     let guard = object::of(object)?;
-    guard.enter_here(object.py(), guard.timeout, &Context::current(object.py())?)
+    guard.enter_here(object.py(), timeout.timeout(guard.timeout)?, &Context::current(object.py())?)
 }
 
 /// Whether an event loop that we know runs on this thread.
