@@ -17,6 +17,7 @@ cases! {
     busy_tries_are_not_errors [Inspect],
     the_last_hundred_operations_are_kept [Inspect],
     operations_say_who_and_what [Inspect],
+    refusals_without_a_wait_are_operations [Inspect],
     one_resource_can_be_reset [Inspect],
     all_resources_can_be_reset [Inspect],
     every_resource_has_its_own [Inspect],
@@ -175,6 +176,18 @@ fn operations_say_who_and_what(bench: &Bench) {
     let kinds: Vec<_> = read.iter().map(|operation| operation.kind.as_str()).collect();
     assert_eq!(kinds, ["timeout", "error"]);
     assert!(read[0].wait_time.is_some_and(|waited| waited >= 0.01), "{read:?}");
+}
+
+fn refusals_without_a_wait_are_operations(bench: &Bench) {
+    let guard = bench.locks().write("a").blocking().unwrap();
+    bench.owner("agent-7").read("a").timeout(Duration::ZERO).blocking().unwrap_err();
+    bench.locks().read("a").timeout(Duration::ZERO).blocking().unwrap_err();
+    bench.assert_busy("a", Mode::Read);
+    drop(guard);
+    let read = of(bench, "a", Mode::Read);
+    assert_eq!(read.total_timeouts, 2);
+    let operations: Vec<_> = read.recent_operations.iter().map(|it| (it.kind.as_str(), it.requester.clone())).collect();
+    assert_eq!(operations, [("timeout", "agent-7".to_owned()), ("timeout", format!("pid {}", std::process::id()))]);
 }
 
 fn one_resource_can_be_reset(bench: &Bench) {

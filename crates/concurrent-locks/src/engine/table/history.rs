@@ -145,11 +145,11 @@ impl Table {
         detail.keep(record, mode, outcome, granted, wait, Some(hold), pid);
     }
 
-    /// A request that was not granted. `record` is `None` where it did not even queue.
+    /// A request that was not granted.
     pub(super) fn tally_refusal(
         &self,
         resource: &Resource,
-        record: Option<&Record>,
+        record: &Record,
         mode: Mode,
         now: u64,
         waited: u64,
@@ -164,7 +164,7 @@ impl Table {
         if outcome == Outcome::Deadlock {
             add(&mishaps.deadlocks, 1);
         }
-        if let (Some(detail), Some(record)) = (self.detail_of(resource), record) {
+        if let Some(detail) = self.detail_of(resource) {
             let pid = self.layout.slot(record.word().slot()).map_or(0, |slot| slot.pid.load(Relaxed));
             detail.keep(record, mode, outcome, now, waited, None, pid);
         }

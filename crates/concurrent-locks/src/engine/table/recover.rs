@@ -308,7 +308,7 @@ impl Table {
                 if word.state() == State::Held {
                     self.tally_release(queue.resource, record, word.mode(), now, crate::engine::Ending::Panicked);
                 } else {
-                    self.tally_refusal(queue.resource, Some(record), word.mode(), now, waited, Outcome::Cancelled);
+                    self.tally_refusal(queue.resource, record, word.mode(), now, waited, Outcome::Cancelled);
                 }
                 record.commit(word.with(State::Free, word.mode()));
                 queue.unlink(index, record, word.state(), word.mode())?;

@@ -92,8 +92,10 @@ impl Table {
             }
             Ok(Arrival::Queued) => self.queued(me, index, record, word, ask, now, grant),
             Ok(Arrival::Busy) => {
+                // The history takes from the record who asked.
+                let error = self.refuse(me, record, ask, now);
                 self.return_record(me, index);
-                Err(self.refuse(me, ask, now))
+                Err(error)
             }
             Ok(Arrival::Full) => {
                 self.return_record(me, index);
@@ -314,7 +316,7 @@ impl Table {
                     Leaving::Cancelled => Outcome::Cancelled,
                     Leaving::Deadlock => Outcome::Deadlock,
                 };
-                self.tally_refusal(queue.resource, Some(record), mode, now, waited, outcome);
+                self.tally_refusal(queue.resource, record, mode, now, waited, outcome);
                 record.commit(word.with(State::Free, mode));
                 queue.unlink(index, record, State::Waiting, mode)?;
             }
@@ -421,14 +423,14 @@ impl Table {
 
     /// The error of a busy lock that the request would not wait for.
     #[cold]
-    fn refuse(&self, me: &Attachment, ask: &Ask<'_>, now: u64) -> Error {
+    fn refuse(&self, me: &Attachment, record: &Record, ask: &Ask<'_>, now: u64) -> Error {
         let timed_out = ask.wait != Wait::No;
         if timed_out {
             let bucket = self.layout.bucket_of(ask.name.hash());
             let tallied = self.with_bucket(me, bucket, |locked| {
                 if let Some(place) = self.find(locked, ask.name)? {
                     let resource = self.layout.resource(place)?;
-                    self.tally_refusal(resource, None, ask.mode, now, 0, Outcome::TimedOut);
+                    self.tally_refusal(resource, record, ask.mode, now, 0, Outcome::TimedOut);
                 }
                 Ok(())
             });
