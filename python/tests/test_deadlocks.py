@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import threading
+from typing import Any
 
 import pytest
 from concurrent_locks import DeadlockError, LockManager
@@ -148,8 +150,8 @@ async def test_a_writer_inside_its_own_read_is_told(manager: LockManager, name: 
     assert is_free(manager, name)
 
 
-async def test_entries_of_suspects(manager: LockManager, name: str) -> None:
-    """A wait that is longer than the threshold is listed, in the shape of the old module and with its cycle."""
+async def suspects(manager: LockManager, name: str) -> list[dict[str, Any]]:
+    """What is listed while `agent-2` waits for what `agent-1` holds."""
     async with manager.write_lock(name, owner="agent-1"):
         waiting = asyncio.create_task(manager.write_lock(name, timeout=60.0, owner="agent-2").acquire_async())
         while manager.get_lock_status(name)["pending_requests"] == 0:
@@ -157,7 +159,12 @@ async def test_entries_of_suspects(manager: LockManager, name: str) -> None:
         entries = [each for each in await manager.detect_deadlocks(threshold=0.0) if each["resource"] == name]
         waiting.cancel()
         await asyncio.wait({waiting})
-    (entry,) = entries
+    return entries
+
+
+async def test_entries_of_suspects(manager: LockManager, name: str) -> None:
+    """A wait that is longer than the threshold is listed, in the shape of the old module and with its cycle."""
+    (entry,) = await suspects(manager, name)
     assert entry["requester"] == "agent-2"
     assert entry["lock_type"] == "write"
     assert entry["wait_time_seconds"] >= 0
@@ -167,3 +174,42 @@ async def test_entries_of_suspects(manager: LockManager, name: str) -> None:
     assert entry["pending_writes"] == 1
     assert isinstance(entry["request_id"], str)
     assert entry["cycle"] == []
+
+
+async def test_entries_of_a_circle(manager: LockManager, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One entry for each member, in the same shape.
+
+    A circle is broken before anybody can ask for it: its victim reports it here, while all else still stands.
+    """
+    a, b = name + "-a", name + "-b"
+    both_hold = asyncio.Barrier(2)
+
+    async def take(agent: str, first: str, second: str) -> list[dict[str, Any]]:
+        async with manager.write_lock(first, owner=agent):
+            await both_hold.wait()
+            try:
+                async with manager.write_lock(second, timeout=60.0, owner=agent):
+                    return []
+            except DeadlockError as error:
+                report = json.dumps({"cycles": [{"links": error.cycle}], "suspects": []})
+                monkeypatch.setattr(manager, "_deadlocks_json", lambda threshold: report)
+                return await manager.detect_deadlocks()
+
+    listed = await suspects(manager, name)
+    found = await asyncio.gather(take("agent-1", a, b), take("agent-2", b, a))
+    victim = 0 if found[0] else 1
+    entries = {entry["requester"]: entry for entry in found[victim]}
+    assert sorted(entries) == ["agent-1", "agent-2"]
+    assert [entries[agent]["resource"] for agent in sorted(entries)] == [b, a]
+    assert [entries[agent]["current_writer"] for agent in sorted(entries)] == ["agent-2", "agent-1"]
+    for agent, entry in entries.items():
+        gave_up = agent == f"agent-{victim + 1}"
+        assert entry["lock_type"] == "write"
+        assert 0 <= entry["wait_time_seconds"] < 60
+        assert entry["timeout"] == (None if gave_up else 60.0)
+        assert entry["current_readers"] == []
+        assert entry["pending_writes"] == (0 if gave_up else 1)
+        assert entry["cycle"][0]["label"] == f"agent-{victim + 1}"
+        assert entry["request_id"] in [link["owner"] for link in entry["cycle"]]
+    for entry in entries.values():
+        assert entry.keys() == listed[0].keys()
