@@ -2,6 +2,7 @@
 
 python bench/python/bench.py            # about two minutes
 python bench/python/bench.py --quick    # some seconds, for a look
+python bench/python/bench.py --only async --only tasks
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import platform
 import sysconfig
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,40 +27,47 @@ from uncontended import across_processes, decorated, with_asyncio, with_threads
 OURS = "ours, manager.read_lock(name)"
 
 
-def aims(groups: dict[str, Group]) -> list[tuple[str, str, float, bool]]:
+Aim = tuple[str, str, float, bool]
+"""What is measured, what is wanted, what was found, and whether that is met."""
+
+
+def aims(groups: dict[str, Group]) -> Iterator[Aim]:
     """What the project wants, and what this run measured."""
-    free = groups["async"].ratio(OURS)
-    contended = groups["tasks"].ratio("ours, write_lock(name, timeout=30)")
-    faster = 1 / groups["processes"].ratio("ours, host:, write_lock")
-    return [
-        ("async with manager.read_lock(name) / asyncio.Lock", "<= 0.75", free, free <= 0.75),
-        ("the same, by a hand-made type", "<= 0.45", free, free <= 0.45),
-        ("contended with a time-out / asyncio.Lock without", "<= 1.00", contended, contended <= 1.0),
-        ("hand-off between processes: times faster than filelock", ">= 300", faster, faster >= 300),
-    ]
+    if "async" in groups:
+        free = groups["async"].ratio(OURS)
+        yield "async with manager.read_lock(name) / asyncio.Lock", "<= 0.75", free, free <= 0.75
+        yield "the same, by a hand-made type", "<= 0.45", free, free <= 0.45
+    if "tasks" in groups:
+        contended = groups["tasks"].ratio("ours, write_lock(name, timeout=30)")
+        yield "contended with a time-out / asyncio.Lock without", "<= 1.00", contended, contended <= 1.0
+    if "processes" in groups:
+        faster = 1 / groups["processes"].ratio("ours, host:, write_lock")
+        yield "hand-off between processes: times faster than filelock", ">= 300", faster, faster >= 300
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few and short rounds")
-    quick: bool = parser.parse_args().quick
-    flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    built = "with" if "--enable-optimizations" in flags else "without"
-    print(f"Python {platform.python_version()} built {built} PGO, {platform.machine()}, {os.cpu_count()} CPUs\n")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         os.chdir(folder)  # the folder of the distributed locks is relative
         stack.callback(os.chdir, "/")
-        groups = {
-            "async": with_asyncio(),
-            "decorated": decorated(),
-            "threads": with_threads(),
-            "processes, free": across_processes(folder),
-            "tasks": between_tasks(),
-            "processes": between_processes(folder, stack),
+        tables: dict[str, Callable[[], Group]] = {
+            "async": with_asyncio,
+            "decorated": decorated,
+            "threads": with_threads,
+            "free": lambda: across_processes(folder),
+            "tasks": between_tasks,
+            "processes": lambda: between_processes(folder, stack),
         }
+        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--quick", action="store_true", help="few and short rounds")
+        parser.add_argument("--only", action="append", choices=tables, help="only this table; may be repeated")
+        chosen = parser.parse_args()
+        flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
+        built = "with" if "--enable-optimizations" in flags else "without"
+        print(f"Python {platform.python_version()} built {built} PGO, {platform.machine()}, {os.cpu_count()} CPUs\n")
+        groups = {name: make() for name, make in tables.items() if name in (chosen.only or tables)}
         for group in groups.values():
-            if quick:
+            if chosen.quick:
                 group.rounds, group.quietest, group.times = 5, min(5, group.quietest), max(1, group.times // 10)
             group.measure()
             print(group.table(), end="\n\n", flush=True)
