@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 from concurrent_locks import LockManager
+from contention import contend
 from facts import is_free, until_true, waiters
 from holders import held_by_task
 
@@ -64,23 +65,8 @@ async def test_a_guard_entered_by_two_tasks_at_once_is_told(manager: LockManager
     guard.release()
 
 
-async def contend(manager: LockManager, name: str) -> int:
-    number = 0
-
-    async def add() -> None:
-        nonlocal number
-        for _ in range(10):
-            async with manager.write_lock(name):
-                seen = number
-                await asyncio.sleep(0)
-                number = seen + 1
-
-    await asyncio.gather(*(add() for _ in range(10)))
-    return number
-
-
 def test_in_debug_mode(manager: LockManager, name: str) -> None:
-    assert asyncio.run(contend(manager, name), debug=True) == 100
+    assert asyncio.run(contend(manager, name, tasks=10, turns=10), debug=True) == 100
     assert is_free(manager, name)
 
 
@@ -88,7 +74,7 @@ def test_in_debug_mode(manager: LockManager, name: str) -> None:
 def test_eager_tasks(manager: LockManager, name: str) -> None:
     async def main() -> int:
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
-        return await contend(manager, name)
+        return await contend(manager, name, tasks=10, turns=10)
 
     assert asyncio.run(main()) == 100
     assert is_free(manager, name)

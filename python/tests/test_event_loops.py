@@ -11,28 +11,13 @@ from collections.abc import Callable
 import pytest
 import uvloop
 from concurrent_locks import LockManager, get_lock_manager
+from contention import contend
 from facts import SHORT, is_free, until, waiters
 from holders import Caller, gets, held_by_task, held_by_thread
 
 MAKERS = [asyncio.new_event_loop, uvloop.new_event_loop]
 Maker = Callable[[], asyncio.AbstractEventLoop]
 pytestmark = pytest.mark.parametrize("make_loop", MAKERS, ids=["asyncio", "uvloop"])
-
-
-async def contend(manager: LockManager, name: str, tasks: int, turns: int) -> int:
-    """Tasks add to a number across a suspension, under the lock: without exclusion, additions are lost."""
-    number = 0
-
-    async def add() -> None:
-        nonlocal number
-        for _ in range(turns):
-            async with manager.write_lock(name):
-                seen = number
-                await asyncio.sleep(0)
-                number = seen + 1
-
-    await asyncio.gather(*(add() for _ in range(tasks)))
-    return number
 
 
 def run(make_loop: Maker, coroutine: object) -> object:
