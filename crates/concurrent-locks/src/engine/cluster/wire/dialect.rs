@@ -1,0 +1,46 @@
+//! [`Dialect`]: how one kind of server speaks. Pure but for the greeting: bytes in, frames out.
+
+use crate::{engine::cluster::protocol::Call, error::Error};
+
+/// Why a call has no answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    /// The connection ended before the answer: whether the call was carried out is not known.
+    Broken(String),
+    /// The server refused it (its own words): the call was not carried out.
+    Refused(String),
+}
+
+/// What came over a connection.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// The answer to the oldest call that has none yet.
+    Answer(Result<String, Failure>),
+    /// Text for this session.
+    Push(String),
+    /// Nothing that concerns anybody (a notice, a pong, a subscription confirmed).
+    Nothing,
+    /// The server can no longer serve this connection (scripts flushed, moved, read only, shutting
+    /// down): the connection ends, and what waits is asked anew on the next one.
+    End(String),
+}
+
+/// A byte stream during the greeting, when nobody else uses it.
+pub(crate) trait Greeting {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error>;
+    /// Reads at least one more byte behind `input`, or fails at the deadline of the greeting.
+    fn read(&mut self, input: &mut Vec<u8>) -> Result<(), Error>;
+}
+
+/// How one kind of server speaks, with what it remembers of one connection.
+pub(crate) trait Dialect: Send + Sync + 'static {
+    /// Begins the conversation: authenticates, subscribes to the pushes for `session`, makes sure
+    /// that scripts or schema are there. What it read beyond its answers stays in `input`.
+    fn greet(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>, session: &str) -> Result<(), Error>;
+
+    /// Appends a call to `output`.
+    fn encode(&self, call: &Call<'_>, output: &mut Vec<u8>);
+
+    /// The first whole frame of `input` and its length in bytes; `None` if it is not all there yet.
+    fn decode(&self, input: &[u8]) -> Result<Option<(usize, Frame)>, Failure>;
+}
