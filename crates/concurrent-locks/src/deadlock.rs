@@ -1,6 +1,6 @@
 //! Deadlocks: the wait-for graph and what is told of a cycle in it.
 
-use std::{fmt, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,27 @@ pub struct Inversion {
     pub first_then_second: String,
     /// Who took `second`, then `first`.
     pub second_then_first: String,
+}
+
+impl Inversion {
+    /// The contradictions among `orders`: who took the first name, then the second, by both.
+    pub(crate) fn among(orders: &HashMap<(String, String), String>) -> Vec<Inversion> {
+        let mut inversions: Vec<Inversion> = orders
+            .iter()
+            .filter(|((first, second), _)| first < second)
+            .filter_map(|((first, second), forwards)| {
+                let backwards = orders.get(&(second.clone(), first.clone()))?;
+                Some(Inversion {
+                    first: first.clone(),
+                    second: second.clone(),
+                    first_then_second: forwards.clone(),
+                    second_then_first: backwards.clone(),
+                })
+            })
+            .collect();
+        inversions.sort_by(|a, b| (&a.first, &a.second).cmp(&(&b.first, &b.second)));
+        inversions
+    }
 }
 
 /// The answer of [`crate::LockManager::deadlocks`].

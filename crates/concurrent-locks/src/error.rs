@@ -98,6 +98,11 @@ impl Error {
         error
     }
 
+    pub(crate) fn nobody_holds(resource: &str, token: u64) -> Error {
+        let message = format!("nobody holds {resource:?} with token {token}; see `locks status`");
+        Error::new(ErrorKind::InvalidInput, message).on(resource)
+    }
+
     fn with_busy(mut self, resource: &str, mode: Mode, busy: Busy) -> Error {
         self.0.resource = Some(resource.to_owned());
         self.0.mode = Some(mode);

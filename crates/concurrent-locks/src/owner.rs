@@ -55,6 +55,11 @@ pub(crate) fn forget_anonymous() {
     LAST_ANONYMOUS.with(|last| last.set(random()));
 }
 
+/// A label as it is shown: owners without one are called by their process.
+pub(crate) fn label_text(label: String, pid: u32) -> String {
+    if label.is_empty() { format!("pid {pid}") } else { label }
+}
+
 /// A labelled owner as all of its handles and guards share it.
 #[derive(Debug)]
 pub(crate) struct Identity {

@@ -269,20 +269,6 @@ impl Table {
             let byte = |shift: u32| (lens >> shift & 0xff) as usize;
             orders.insert((order.first.load(byte(0)), order.second.load(byte(8))), order.label.load(byte(16).min(40)));
         }
-        let mut inversions: Vec<Inversion> = orders
-            .iter()
-            .filter(|((first, second), _)| first < second)
-            .filter_map(|((first, second), forwards)| {
-                let backwards = orders.get(&(second.clone(), first.clone()))?;
-                Some(Inversion {
-                    first: first.clone(),
-                    second: second.clone(),
-                    first_then_second: forwards.clone(),
-                    second_then_first: backwards.clone(),
-                })
-            })
-            .collect();
-        inversions.sort_by(|a, b| (&a.first, &a.second).cmp(&(&b.first, &b.second)));
-        Ok(inversions)
+        Ok(Inversion::among(&orders))
     }
 }

@@ -373,13 +373,7 @@ impl Table {
     /// Takes the lock from the holder with this token, for an operator.
     pub(super) fn take_from(&self, name: crate::name::Name<'_>, token: u64) -> Result<Holder, Error> {
         let me = self.me()?;
-        let nobody = || {
-            Error::new(
-                ErrorKind::InvalidInput,
-                format!("nobody holds {:?} with token {token}; see `locks status`", name.text()),
-            )
-            .on(name.text())
-        };
+        let nobody = || Error::nobody_holds(name.text(), token);
         let seen = self.status_of(Some(name))?.remove(name.text());
         let holder = seen.and_then(|status| status.holders.into_iter().find(|holder| holder.token == token));
         let holder = holder.ok_or_else(nobody)?;

@@ -82,11 +82,6 @@ pub(super) fn owner_text(owner: u64) -> String {
     format!("{owner:016x}")
 }
 
-/// A label as it is shown.
-pub(super) fn label_text(label: String, pid: u32) -> String {
-    if label.is_empty() { format!("pid {pid}") } else { label }
-}
-
 impl Table {
     pub(super) fn times(&self) -> Times {
         Times { now: self.clock.now(), wall: SystemTime::now() }

@@ -1,0 +1,340 @@
+//! The keeper: one thread per session that renews the lease, watches its deadlines and the time-outs
+//! of futures, and looks for deadlocks again now and then.
+//!
+//! - K1. It never waits for an answer, and never connects: what the server does or does not do cannot
+//!   delay the word that a lock is lost.
+//! - K2. It sleeps until the next moment it is needed, and whoever brings an earlier one wakes it.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use super::{
+    client::{After, Client, State, instant},
+    clock,
+    lease::HEARTBEAT,
+    protocol::{Call, Verb},
+    reply::{Push, Renewed},
+    request::{Leaving, Stage},
+    wire::{Attention, Failure, Listener, Pace},
+};
+use crate::error::{Error, ErrorKind};
+
+/// How often a wait is looked at again for a deadlock, at first; each time twice as long, up to a minute.
+const FIRST_LOOK: u64 = HEARTBEAT;
+const LAST_LOOK: u64 = 60_000_000_000;
+
+#[derive(Default)]
+pub(super) struct Keeper {
+    runs: bool,
+    /// When it wakes by itself.
+    wakes_at: u64,
+    /// When the last renewal was sent.
+    renewed: u64,
+    /// Its answer is not there yet; the link's thread reads until it is.
+    renewing: Option<Attention>,
+    /// When something in our way could expire, as the server said.
+    next: Option<u64>,
+    /// Somebody connects.
+    connecting: bool,
+}
+
+impl Keeper {
+    /// The next renewal is due at once: the connection is new.
+    pub(super) fn renew_now(&mut self) {
+        self.renewed = 0;
+        self.renewing = None;
+        self.connecting = false;
+    }
+}
+
+impl Client {
+    /// Makes sure that the keeper wakes in time for the state as it is now (K2).
+    pub(super) fn keep(&'static self, state: &mut State) {
+        if state.records.is_empty() && state.link.is_some() {
+            return;
+        }
+        let at = state.next_moment();
+        if !state.keeper.runs {
+            state.keeper.runs = true;
+            state.keeper.wakes_at = at;
+            let name = format!("locks-keeper-{}", &self.session[..4]);
+            let started = thread::Builder::new().name(name).spawn(|| self.run());
+            if let Err(error) = started {
+                state.keeper.runs = false;
+                state.trouble = Some(Error::io("start the keeper's thread", &error));
+            }
+        } else if at < state.keeper.wakes_at {
+            state.keeper.wakes_at = at;
+            self.changed.notify_one();
+        }
+    }
+
+    fn run(&'static self) {
+        loop {
+            self.with(|state, after| self.look_after(state, after));
+            let mut state = self.state();
+            let at = state.next_moment();
+            state.keeper.wakes_at = at;
+            let asleep = match instant(at) {
+                // A second at most: the machine may have slept meanwhile, and a condition variable's
+                // clock with it.
+                Some(deadline) if at != u64::MAX => {
+                    let left = deadline.saturating_duration_since(std::time::Instant::now());
+                    self.changed.wait_timeout(state, left.min(Duration::from_secs(1))).map(|(state, _)| state)
+                }
+                _ => self.changed.wait(state),
+            };
+            // Poisoned or not, the state is whole (`Client::state`).
+            drop(asleep);
+        }
+    }
+
+    /// Everything that is due.
+    fn look_after(&'static self, state: &mut State, after: &mut After) {
+        let now = clock::now();
+        self.end_what_is_over(state, after, now);
+        if state.link.as_ref().is_none_or(|link| !link.is_open()) {
+            return self.connect_soon(state);
+        }
+        if now >= state.renewal() {
+            self.renew(state, now);
+        }
+        let waiting = state.records.iter_mut().filter(|(_, record)| record.may_hold && record.look_at <= now);
+        for (number, record) in waiting {
+            if matches!(record.stage, Stage::Waiting) {
+                let waited = now.saturating_sub(record.begun);
+                record.look_at = now.saturating_add(waited.clamp(FIRST_LOOK, LAST_LOOK));
+                after.looks.push(*number);
+            } else {
+                record.look_at = u64::MAX;
+            }
+        }
+    }
+
+    /// Leases and times that have passed.
+    fn end_what_is_over(&'static self, state: &mut State, after: &mut After, now: u64) {
+        if state.loss().is_some_and(|at| at <= now) {
+            let lost: Vec<u64> = state
+                .records
+                .iter()
+                .filter(|(_, record)| record.hold().is_some_and(|hold| now >= state.lease.deadline(hold.learned)))
+                .map(|(number, _)| *number)
+                .collect();
+            for number in lost {
+                state.lose(after, number, "the server did not answer for the length of the lease");
+            }
+        }
+        while let Some((at, number)) = state.timers.first().copied()
+            && at <= now
+        {
+            state.timers.remove(&(at, number));
+            let Some(record) = state.records.get(&number) else { continue };
+            match &record.stage {
+                Stage::Waiting if record.deadline <= now => {
+                    self.leave(state, number);
+                    state.timers.insert((now + super::client::LEAST_PATIENCE.as_nanos() as u64, number));
+                }
+                Stage::Waiting if record.deadline != u64::MAX => {
+                    state.timers.insert((record.deadline, number));
+                }
+                Stage::Asking | Stage::Leaving(Leaving::TimedOut) => {
+                    let error = self.unreachable(state, "and whether the lock is free is not known");
+                    if let Some(record) = state.records.get_mut(&number) {
+                        record.uncertain = true;
+                    }
+                    state.settle(after, number, Err(error));
+                }
+                Stage::Held(hold) | Stage::Settled(Ok(hold)) if hold.ends <= now => {
+                    state.lose(after, number, "it was held for as long as it may be (max_hold)");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Heartbeat, safety net for pushes that were lost, and the sight of dead holders, in one.
+    fn renew(&'static self, state: &mut State, now: u64) {
+        let Some(link) = state.link.clone() else { return };
+        let (mut held, mut waiting, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, record) in &state.records {
+            if record.hold().is_some() {
+                held.push(self.id(*number));
+            } else if record.waits() {
+                waiting.push(self.id(*number));
+                names.push(record.asked.name.as_str());
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        let lease = self.address.lease.as_micros().to_string();
+        let arguments = [&*self.session, &lease, &held.join(","), &waiting.join(","), &names.join("\u{1f}")];
+        state.keeper.renewed = now;
+        state.keeper.next = None;
+        state.keeper.renewing = Some(link.attend());
+        let answer = Box::new(move |result| self.renewed(now, result));
+        link.send(&Call { verb: Verb::Renew, arguments: &arguments }, Pace::Now, answer);
+    }
+
+    fn renewed(&'static self, sent: u64, result: Result<String, Failure>) {
+        let reply = match result {
+            Ok(text) => self.read::<Renewed>(&text),
+            Err(Failure::Refused(why)) => Err(self.refused(&why)),
+            Err(Failure::Broken(why)) => Err(Error::new(ErrorKind::Unreachable, why)),
+        };
+        let attention = self.with(|state, after| {
+            let attention = state.keeper.renewing.take();
+            match reply {
+                Ok(reply) if reply.unknown.is_some() => after.close = state.link.clone(),
+                Ok(reply) => {
+                    state.lease.answered(sent);
+                    state.anchor_at(sent, reply.now);
+                    state.keeper.next = reply.next.map(|micros| state.local(micros).saturating_add(10_000_000));
+                    self.told(state, after, &reply, sent);
+                }
+                // Not renewed: the deadline says what that means.
+                Err(error) => state.trouble = Some(error),
+            }
+            self.keep(state);
+            attention
+        });
+        drop(attention);
+    }
+
+    /// What a renewal tells of our requests.
+    fn told(&'static self, state: &mut State, after: &mut After, reply: &Renewed, sent: u64) {
+        for granted in &reply.granted {
+            if let Some(number) = self.number(&granted.request) {
+                Client::granted(state, after, number, &granted.grant, sent, 0);
+            }
+        }
+        for id in &reply.lost {
+            let Some(number) = self.number(id) else { continue };
+            let Some(record) = state.records.get_mut(&number) else { continue };
+            match record.stage {
+                // It was not heard of for too long, and has lost its place: it asks anew.
+                Stage::Waiting => {
+                    record.stage = Stage::Asking;
+                    self.say(state, number, Pace::Now);
+                }
+                _ => state.lose(after, number, "the server no longer has it (its lease ended, or it was broken)"),
+            }
+        }
+    }
+
+    /// Connects on a thread of its own (K1), again and again until it succeeds.
+    fn connect_soon(&'static self, state: &mut State) {
+        if std::mem::replace(&mut state.keeper.connecting, true) {
+            return;
+        }
+        let started = thread::Builder::new().name("locks-connect".to_owned()).spawn(move || {
+            let mut pause = Duration::from_millis(20);
+            while let Err(error) = self.connect() {
+                self.state().trouble = Some(error);
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+        });
+        if let Err(error) = started {
+            state.keeper.connecting = false;
+            state.trouble = Some(Error::io("start the thread that connects", &error));
+        }
+    }
+
+    /// Makes a connection to the first host that serves us, and says everything on it.
+    pub(super) fn connect(&'static self) -> Result<(), Error> {
+        let connection = {
+            let mut state = self.state();
+            state.connection += 1;
+            state.connection
+        };
+        let ear = Arc::new(Ear { client: self, connection });
+        let link = super::connect(&self.address, &self.session, ear)?;
+        self.connected(&link, connection);
+        Ok(())
+    }
+}
+
+impl State {
+    /// When the first grant could be lost.
+    fn loss(&self) -> Option<u64> {
+        let deadline = |learned| self.lease.deadline(learned);
+        self.records.values().filter_map(|record| record.hold()).map(|hold| deadline(hold.learned)).min()
+    }
+
+    /// When the session has to be heard of next.
+    fn renewal(&self) -> u64 {
+        if self.keeper.renewing.is_some() {
+            return u64::MAX;
+        }
+        let confirmed = |learned| self.lease.deadline(learned) == self.lease.deadline(0);
+        let (mut any, mut waits) = (false, false);
+        for record in self.records.values() {
+            let hold = record.hold();
+            any |= hold.is_some() || record.waits();
+            waits |= record.waits() || hold.is_some_and(|hold| !confirmed(hold.learned));
+        }
+        if !any {
+            return u64::MAX;
+        }
+        let due = self.lease.renewal(self.keeper.renewed, waits);
+        self.keeper.next.filter(|_| waits).map_or(due, |next| due.min(next))
+    }
+
+    /// The next moment at which the keeper has something to do.
+    fn next_moment(&self) -> u64 {
+        if self.link.as_ref().is_none_or(|link| !link.is_open()) && !self.keeper.connecting {
+            return 0;
+        }
+        let looks = self.records.values().filter(|record| record.may_hold && record.waits());
+        let look = looks.map(|record| record.look_at).min();
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let due = if self.link.is_some() { self.renewal() } else { u64::MAX };
+        [look, timer, self.loss(), Some(due)].into_iter().flatten().min().unwrap_or(u64::MAX)
+    }
+}
+
+/// Hears what a connection says on its own.
+struct Ear {
+    client: &'static Client,
+    connection: u64,
+}
+
+impl Listener for Ear {
+    fn pushed(&self, text: &str) {
+        let client = self.client;
+        let learned = clock::now();
+        let Ok(push) = client.read::<Push>(text) else { return };
+        client.with(|state, after| {
+            if let Some(granted) = push.granted
+                && let Some(number) = client.number(&granted.request)
+            {
+                Client::granted(state, after, number, &granted.grant, learned, learned);
+            }
+            if let Some(number) = push.lost.and_then(|id| client.number(&id)) {
+                state.lose(after, number, "it was broken by an operator");
+            }
+            if let Some(number) = push.look.and_then(|id| client.number(&id)) {
+                after.looks.push(number);
+            }
+            client.keep(state);
+        });
+    }
+
+    fn ended(&self, why: &str) {
+        self.client.with(|state, after| {
+            if state.connection == self.connection && state.link.is_some() {
+                state.link = None;
+                state.keeper.renewing = None;
+                state.trouble = Some(Error::new(ErrorKind::Unreachable, why));
+                for record in state.records.values_mut() {
+                    after.attentions.extend(record.attention.take());
+                }
+                self.client.keep(state);
+            }
+        });
+    }
+}
+

@@ -1,0 +1,112 @@
+//! The lease of a session, as a pure state machine: no clock, no I/O.
+//!
+//! A session is what one process has at a server. The server keeps what a session holds for one
+//! *length* after it last heard of it; any answered call is such a sign of life. The process has to
+//! know, without asking, until when it can be sure:
+//!
+//! - L1. `heard` is when the newest answered call was *sent*. The server heard of us then or later, so
+//!   it keeps our grants at least until `heard + length`.
+//! - L2. A grant by hand-off is made while its owner may be dead, so until the server hears of the
+//!   session again it counts for [`UNCONFIRMED`] only. It is confirmed when a call is answered that was
+//!   sent after we had learned of the grant; until then we believe in it until `heard + UNCONFIRMED`.
+//! - L3. What we believe ends a [`margin`](Lease::margin) before what the server grants, for clocks that
+//!   do not run alike and for telling those who have to stop.
+//! - L4. A loss is final: whoever was told so stays so, even if the server answers after all.
+
+use std::time::Duration;
+
+/// How long a grant to a session that was not heard of since is kept, at most. Nanoseconds.
+pub(super) const UNCONFIRMED: u64 = 3_000_000_000;
+
+/// How often a session that waits shows that it lives. A third of [`UNCONFIRMED`].
+pub(super) const HEARTBEAT: u64 = UNCONFIRMED / 3;
+
+/// The lease of a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    /// Nanoseconds.
+    length: u64,
+    /// When the newest answered call was sent (L1); 0 before the first.
+    heard: u64,
+}
+
+impl Lease {
+    pub(super) fn new(length: Duration) -> Lease {
+        Lease { length: length.as_nanos() as u64, heard: 0 }
+    }
+
+    /// A call that was sent at `sent` is answered.
+    pub(super) fn answered(&mut self, sent: u64) {
+        self.heard = self.heard.max(sent);
+    }
+
+    /// Until when a grant is ours that we learned of at `learned` (0: by the answer to our own call).
+    pub(super) fn deadline(&self, learned: u64) -> u64 {
+        let granted = if self.heard >= learned { self.length } else { self.length.min(UNCONFIRMED) };
+        self.heard.saturating_add(granted - self.margin(granted))
+    }
+
+    /// From when on a grant is in danger: a renewal should have come through by now, and there is still
+    /// time to stop.
+    pub(super) fn danger(&self, learned: u64) -> u64 {
+        self.deadline(learned).saturating_sub(self.length.min(UNCONFIRMED) / 3)
+    }
+
+    /// When the session has to be heard of next: a third of what is left to it.
+    pub(super) fn renewal(&self, asked: u64, waits: bool) -> u64 {
+        let every = self.length / 3;
+        asked.saturating_add(if waits { every.min(HEARTBEAT) } else { every })
+    }
+
+    pub(super) fn length(&self) -> Duration {
+        Duration::from_nanos(self.length)
+    }
+
+    /// One part in fifty, and never less than a scheduler's slice (L3).
+    fn margin(&self, granted: u64) -> u64 {
+        (granted / 50).max(20_000_000).min(granted / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn the_deadline_runs_from_when_the_answered_call_was_sent() {
+        let mut lease = Lease::new(Duration::from_secs(10));
+        lease.answered(100 * SECOND);
+        assert_eq!(lease.deadline(0), 100 * SECOND + 9_800_000_000);
+        // An older call that is answered late takes nothing away.
+        lease.answered(90 * SECOND);
+        assert_eq!(lease.deadline(0), 100 * SECOND + 9_800_000_000);
+    }
+
+    #[test]
+    fn a_hand_off_counts_for_three_seconds_until_the_server_has_heard_of_us() {
+        let mut lease = Lease::new(Duration::from_secs(10));
+        lease.answered(100 * SECOND);
+        let learned = 101 * SECOND;
+        assert!(lease.deadline(learned) < 103 * SECOND);
+        // Sent before we knew of it: it may have come to the server before the grant.
+        lease.answered(101 * SECOND - 1);
+        assert!(lease.deadline(learned) < 104 * SECOND);
+        lease.answered(101 * SECOND);
+        assert_eq!(lease.deadline(learned), lease.deadline(0));
+    }
+
+    #[test]
+    fn danger_comes_before_the_deadline_and_after_the_next_renewal() {
+        for seconds in [1, 2, 3, 10, 60, 3600] {
+            let mut lease = Lease::new(Duration::from_secs(seconds));
+            lease.answered(SECOND);
+            for learned in [0, 2 * SECOND] {
+                assert!(lease.danger(learned) < lease.deadline(learned));
+                assert!(lease.renewal(SECOND, learned > 0) < lease.danger(learned), "{seconds} {learned}");
+                assert!(lease.deadline(learned) < SECOND + seconds * SECOND);
+            }
+        }
+    }
+}

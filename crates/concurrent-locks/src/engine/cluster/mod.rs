@@ -1,0 +1,265 @@
+//! The cluster engines (`redis://`, `postgres://`): locks of every machine, on a server people already run.
+//!
+//! Written once for both servers. The server decides: a script or function per verb applies the grant
+//! rule, atomically, to state that lives there ([`protocol`]). Here is what a process needs around
+//! that:
+//!
+//! - [`client`]: a session and a connection, shared by all threads and futures; requests as state
+//!   machines ([`request`]), so that a lost connection costs nothing but time;
+//! - [`keeper`]: the thread that renews the [`lease`] and knows when it is over;
+//! - [`deadlocks`]: cycles through all processes of the space;
+//! - [`wire`]: the connection itself, and for each kind of server a dialect ([`redis`], [`postgres`]).
+//!
+//! What a failing server, connection or process means is written in `docs/engines/`.
+
+mod address;
+mod client;
+mod clock;
+mod deadlocks;
+mod introduction;
+mod keeper;
+mod lease;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod protocol;
+#[cfg(feature = "redis")]
+mod redis;
+mod reply;
+mod request;
+mod verbs;
+mod view;
+mod wire;
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+pub(crate) use self::address::Address;
+use self::{
+    address::Kind,
+    client::{Client, PATIENCE},
+    wire::{Channel, Dialect, Link, Listener},
+};
+use crate::{
+    deadlock::DeadlockReport,
+    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold},
+    error::{Error, ErrorKind},
+    event::Event,
+    lease::{Lease, Standing},
+    manager::Fairness,
+    name::Name,
+    owner,
+    stats::StatisticsMap,
+    status::{Health, Holder, StatusMap},
+};
+
+/// The locks of one space of one server.
+pub(crate) struct Cluster {
+    address: Address,
+    url: String,
+    /// Counts on in a forked child, so that no handle of its parent's names a request of its own.
+    handles: AtomicU64,
+    first: &'static Generation,
+}
+
+/// What a process has of the engine, and what the child has that was forked while it was used.
+struct Generation {
+    client: &'static Client,
+    next: OnceLock<&'static Generation>,
+}
+
+impl Generation {
+    fn new(address: &Address, url: &str) -> &'static Generation {
+        Box::leak(Box::new(Generation { client: Client::new(address, url), next: OnceLock::new() }))
+    }
+}
+
+impl Cluster {
+    /// Connects to the server: whether it is there, and lets us in, is better told now than at the
+    /// first lock.
+    pub(crate) fn open(address: Address) -> Result<&'static dyn Engine, Error> {
+        let url = address.to_string();
+        let first = Generation::new(&address, &url);
+        first.client.connect()?;
+        Ok(Box::leak(Box::new(Cluster { address, url, handles: AtomicU64::new(1), first })))
+    }
+
+    /// What this process has: in a forked child, something new.
+    fn client(&self) -> &'static Client {
+        let pid = std::process::id();
+        let mut generation = self.first;
+        while generation.client.pid != pid {
+            generation = generation.next.get_or_init(|| {
+                owner::forget_anonymous();
+                Generation::new(&self.address, &self.url)
+            });
+        }
+        generation.client
+    }
+
+    /// The number of a new request, the process it belongs to, and what it asks for.
+    fn prepared<'a>(&self, ask: &Ask<'a>) -> Result<(&'static Client, u64, Ask<'a>), Error> {
+        if let Some(max_hold) = ask.max_hold {
+            check_max_hold(self, max_hold)?;
+        }
+        let client = self.client();
+        let owner = if ask.owner == 0 { owner::anonymous() } else { ask.owner };
+        Ok((client, self.handles.fetch_add(1, Ordering::Relaxed), Ask { owner, ..*ask }))
+    }
+}
+
+impl Engine for Cluster {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn enter(&self) -> Result<(), Error> {
+        self.client();
+        Ok(())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            across_processes: true,
+            fair: true,
+            priority: true,
+            upgrade: true,
+            downgrade: true,
+            inspect: true,
+            revoke: true,
+            deadlocks: true,
+            lease: true,
+        }
+    }
+
+    fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+        let (client, number, ask) = self.prepared(ask)?;
+        match client.begin(number, &ask)? {
+            Progress::Granted(granted) => {
+                *grant = granted;
+                Ok(None)
+            }
+            Progress::Queued(ticket) => Ok(Some(ticket)),
+        }
+    }
+
+    fn ask(&self, ask: &Ask<'_>, _grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+        let (client, number, ask) = self.prepared(ask)?;
+        Ok(Some(client.ask_for(number, &ask, false)))
+    }
+
+    fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
+        self.client().poll(ticket, context)
+    }
+
+    fn park(&self, ticket: &Ticket, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error> {
+        self.client().park(ticket, go_on)
+    }
+
+    fn abandon(&self, ticket: &Ticket) {
+        self.client().abandon(ticket);
+    }
+
+    fn release(&self, grant: &Grant, ending: Ending, _fairness: Fairness) -> Result<(), Error> {
+        self.client().release(grant, ending)
+    }
+
+    fn downgrade(&self, grant: &Grant) -> Result<Grant, Error> {
+        self.client().downgrade(grant)
+    }
+
+    fn held_for(&self, grant: &Grant) -> Duration {
+        self.client().held_for(grant)
+    }
+
+    fn name_of(&self, grant: &Grant) -> Result<String, Error> {
+        self.client().name_of(grant)
+    }
+
+    fn verify(&self, grant: &Grant) -> Standing {
+        self.client().verify(grant)
+    }
+
+    fn verify_later(&self, grant: &Grant, tell: Box<dyn FnOnce(Standing) + Send>) {
+        self.client().verify_later(grant, tell);
+    }
+
+    fn lease(&self, grant: &Grant) -> Option<Lease> {
+        Some(self.client().lease(grant))
+    }
+
+    fn on_lost(&self, grant: &Grant, tell: Box<dyn FnOnce(Error) + Send>) {
+        self.client().on_lost(grant, tell);
+    }
+
+    fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error> {
+        self.client().record_order(earlier.text(), later.text(), label);
+        Ok(())
+    }
+
+    fn status(&self, name: Option<Name<'_>>) -> Result<StatusMap, Error> {
+        self.client().status(name)
+    }
+
+    fn statistics(&self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error> {
+        self.client().statistics(name)
+    }
+
+    fn reset_statistics(&self, name: Option<Name<'_>>) -> Result<(), Error> {
+        self.client().reset_statistics(name)
+    }
+
+    fn deadlocks(&self, suspect_after: Duration) -> Result<DeadlockReport, Error> {
+        self.client().deadlocks(suspect_after)
+    }
+
+    fn events(&self, cursor: Option<u64>, wait: Duration) -> Result<(Vec<Event>, u64), Error> {
+        self.client().events(cursor, wait)
+    }
+
+    fn revoke(&self, name: Name<'_>, token: u64) -> Result<Holder, Error> {
+        self.client().revoke(name, token)
+    }
+
+    fn health(&self) -> Result<Health, Error> {
+        self.client().health()
+    }
+}
+
+/// A connection to the first of the hosts that serves us.
+fn connect(address: &Address, session: &str, listener: Arc<dyn Listener>) -> Result<Arc<Link>, Error> {
+    let mut problems = Vec::new();
+    for host in &address.hosts {
+        let mut channels = vec![Channel { endpoint: address.endpoint(host), dialect: dialect(address, false)? }];
+        if let Some(listen) = &address.listen {
+            channels.push(Channel { endpoint: address.endpoint(listen), dialect: dialect(address, true)? });
+        }
+        match Link::open(channels, session, Arc::clone(&listener), PATIENCE) {
+            Ok(link) => return Ok(link),
+            Err(error) => problems.push(error),
+        }
+    }
+    // Of several, what is not mere absence says more.
+    let worst = problems.iter().position(|error| error.kind() != ErrorKind::Unreachable).unwrap_or(0);
+    if problems.len() > 1 {
+        let all = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        return Err(Error::new(problems[worst].kind(), all));
+    }
+    Err(problems.swap_remove(worst))
+}
+
+fn dialect(address: &Address, listens: bool) -> Result<Box<dyn Dialect>, Error> {
+    match address.kind {
+        #[cfg(feature = "redis")]
+        Kind::Redis => Ok(Box::new(redis::RedisDialect::new(address))),
+        #[cfg(feature = "postgres")]
+        Kind::Postgres => Ok(Box::new(postgres::PostgresDialect::new(address, listens))),
+        #[allow(unreachable_patterns, reason = "with all features there is no other kind")]
+        kind => Err(Error::new(ErrorKind::Unsupported, format!("this build has no {kind:?} (a Cargo feature)"))),
+    }
+}

@@ -1,0 +1,149 @@
+//! What this process knows of one of its requests, as a state machine.
+//!
+//! ```text
+//!            answer: queued            grant              taken            given back
+//!  Asking ─────────────────▶ Waiting ────────▶ Settled ─────────▶ Held ─────────────▶ Releasing ─▶ (forgotten)
+//!     │ answer: granted, busy   │  time over,     ▲                │ deadline passed, told so
+//!     └─────────────────────────┼──▶ Leaving ─────┘                ▼
+//!     dropped: Forsaken ◀───────┘   answer: left, granted         Lost
+//! ```
+//!
+//! - R1. What the server is told about a request is decided by its stage alone, and every verb is
+//!   idempotent by the request's id. So after a lost connection each request is simply said again.
+//! - R2. Answers and pushes may come in any order and twice; each is applied only where the stage
+//!   expects it, and ignored elsewhere.
+//! - R3. A request whose caller has gone (`Forsaken`, `Releasing`) is remembered until the server has
+//!   answered: nothing is leaked there.
+
+use std::{
+    task::Waker,
+    thread::Thread,
+};
+
+use super::wire::Attention;
+use crate::{
+    deadlock::{Cycle, DeadlockPolicy},
+    engine::{Ending, Grant},
+    error::Error,
+    mode::Mode,
+};
+
+/// What was asked for; with it the request can be said again.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) name: String,
+    pub(super) mode: Mode,
+    pub(super) owner: u64,
+    pub(super) ancestors: Vec<u64>,
+    pub(super) label: String,
+    pub(super) note: String,
+    pub(super) priority: i8,
+    pub(super) waits: bool,
+    /// Microseconds; 0 is without limit.
+    pub(super) max_hold: u64,
+}
+
+/// A grant as the server made it. Times on the clock of leases.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    pub(super) token: u64,
+    pub(super) mode: Mode,
+    pub(super) owner: u64,
+    pub(super) waited: u64,
+    /// When it was granted.
+    pub(super) since: u64,
+    /// When we learned of it from somebody else's verb (L2); 0 if it was the answer to our own.
+    pub(super) learned: u64,
+    /// When it ends whatever the session does; `u64::MAX` is never.
+    pub(super) ends: u64,
+}
+
+impl Hold {
+    pub(super) fn grant(&self, handle: u64) -> Grant {
+        Grant {
+            handle,
+            token: self.token,
+            mode: self.mode,
+            waited: self.waited,
+            since: self.since,
+            owner: self.owner,
+        }
+    }
+}
+
+/// Why a request leaves the queue.
+#[derive(Clone, Debug)]
+pub(super) enum Leaving {
+    TimedOut,
+    /// Waiting on would be a deadlock, as long as these requests (ids, joined by commas) wait too.
+    Deadlock { cycle: Cycle, still: String },
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// There is no answer yet.
+    Asking,
+    Waiting,
+    /// The server is asked to let it go; it may be granted all the same.
+    Leaving(Leaving),
+    /// Granted or refused; nobody has taken it yet.
+    Settled(Result<Hold, Error>),
+    Held(Hold),
+    /// It was held, and is held no more (L4).
+    Lost(Error),
+    /// Nobody waits for it any more; the server has still to hear of that.
+    Forsaken,
+    /// Given back; the server has still to hear of that.
+    Releasing(Ending),
+    /// The server has heard of it; the thread that gave it back takes the answer.
+    Released(Result<(), Error>),
+}
+
+/// Who is woken when the stage changes.
+#[derive(Debug, Default)]
+pub(super) enum Wake {
+    #[default]
+    Nobody,
+    Thread(Thread),
+    Task(Waker),
+}
+
+/// Whom to tell of a loss.
+pub(super) type Tell = Box<dyn FnOnce(Error) + Send>;
+
+pub(super) struct Record {
+    pub(super) asked: Asked,
+    pub(super) stage: Stage,
+    pub(super) wake: Wake,
+    /// When it was asked for.
+    pub(super) begun: u64,
+    /// When the caller gives up; `u64::MAX` is never.
+    pub(super) deadline: u64,
+    pub(super) policy: DeadlockPolicy,
+    /// Whether this wait can close a cycle.
+    pub(super) may_hold: bool,
+    /// When to look for a deadlock again.
+    pub(super) look_at: u64,
+    /// Whether a thread waits for it, and reads for itself; else the link's own thread reads for it.
+    pub(super) blocking: bool,
+    /// Keeps the link's thread reading while a future needs it.
+    pub(super) attention: Option<Attention>,
+    /// The server could not be asked whether it was granted: forsake it when its error is taken.
+    pub(super) uncertain: bool,
+    pub(super) tell: Vec<Tell>,
+}
+
+impl Record {
+    /// Whether the server keeps it in a queue, as far as we know.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.stage, Stage::Waiting | Stage::Leaving(_))
+    }
+
+    /// What it holds, taken by its caller or not.
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        match &self.stage {
+            Stage::Held(hold) | Stage::Settled(Ok(hold)) => Some(hold),
+            _ => None,
+        }
+    }
+}

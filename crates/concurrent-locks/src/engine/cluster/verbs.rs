@@ -1,0 +1,417 @@
+//! What the API asks of a request: begin it, wait for it, leave, give back.
+
+use std::{
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    client::{Client, LEAST_PATIENCE, PATIENCE, State, left_until, lost_error},
+    clock,
+    protocol::Verb,
+    reply::Reply,
+    request::{Asked, Leaving, Record, Stage, Tell, Wake},
+    wire::{Failure, Pace},
+};
+use crate::{
+    engine::{Ask, Ending, Grant, Progress, Ticket, Wait, nanos},
+    error::{Error, ErrorKind},
+    lease,
+    mode::Mode,
+};
+
+/// The longest sleep of a thread that may be called back.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// How long a thread that gives a lock back waits for the answer while the server is out of reach.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+impl Client {
+    /// Sends the request; never waits.
+    pub(super) fn ask_for(&'static self, number: u64, ask: &Ask<'_>, blocking: bool) -> Ticket {
+        let begun = clock::now();
+        let deadline = match ask.wait {
+            Wait::No => begun,
+            Wait::For(time) => begun.saturating_add(nanos(time)),
+            Wait::Forever => u64::MAX,
+        };
+        let asked = Asked {
+            name: ask.name.text().to_owned(),
+            mode: ask.mode,
+            owner: ask.owner,
+            ancestors: ask.ancestors.to_vec(),
+            label: ask.label.to_owned(),
+            note: ask.note.to_owned(),
+            priority: ask.priority,
+            waits: ask.wait != Wait::No,
+            max_hold: ask.max_hold.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1)),
+        };
+        let record = Record {
+            asked,
+            stage: Stage::Asking,
+            wake: if blocking { Wake::Thread(thread::current()) } else { Wake::Nobody },
+            begun,
+            deadline,
+            policy: ask.policy,
+            may_hold: ask.may_hold,
+            look_at: u64::MAX,
+            blocking,
+            attention: None,
+            uncertain: false,
+            tell: Vec::new(),
+        };
+        self.with(|state, _| {
+            state.records.insert(number, record);
+            if !blocking {
+                state.timers.insert((Self::unanswered_at(begun, deadline), number));
+            }
+            self.say(state, number, if blocking { Pace::Now } else { Pace::Gathered });
+            self.keep(state);
+        });
+        Ticket { handle: number, deadline, policy: ask.policy, fairness: ask.fairness, may_hold: ask.may_hold }
+    }
+
+    /// When a request has waited long enough for its first answer.
+    pub(super) fn unanswered_at(begun: u64, deadline: u64) -> u64 {
+        deadline.clamp(begun.saturating_add(nanos(LEAST_PATIENCE)), begun.saturating_add(nanos(PATIENCE)))
+    }
+
+    /// Sends the request and waits for the answer.
+    pub(super) fn begin(&'static self, number: u64, ask: &Ask<'_>) -> Result<Progress, Error> {
+        let ticket = self.ask_for(number, ask, true);
+        let until = Self::unanswered_at(clock::now(), ticket.deadline);
+        if !self.wait(until, &mut || !matches!(self.stage_is_asking(number), Some(true))) {
+            return Err(self.give_up(number));
+        }
+        match self.take(number) {
+            Some(result) => result.map(Progress::Granted),
+            None => Ok(Progress::Queued(ticket)),
+        }
+    }
+
+    fn stage_is_asking(&self, number: u64) -> Option<bool> {
+        Some(matches!(self.state().records.get(&number)?.stage, Stage::Asking))
+    }
+
+    /// The server cannot be asked: the caller gets this error, and the request is left as soon as it can be.
+    pub(super) fn give_up(&'static self, number: u64) -> Error {
+        self.with(|state, _| {
+            let error = self.unreachable(state, "and whether the lock is free is not known");
+            self.forsake(state, number);
+            error
+        })
+    }
+
+    /// Nobody waits for this request any more.
+    fn forsake(&'static self, state: &mut State, number: u64) {
+        let Some(record) = state.records.get_mut(&number) else { return };
+        state.timers.remove(&(record.deadline, number));
+        if let Some(hold) = record.hold() {
+            state.timers.remove(&(hold.ends, number));
+        }
+        record.stage = Stage::Forsaken;
+        record.wake = Wake::Nobody;
+        // The answer has no thread that waits for it.
+        record.blocking = false;
+        self.say(state, number, Pace::Gathered);
+        self.keep(state);
+    }
+
+    /// The outcome of a request that has one; its caller has it from here on.
+    fn take(&'static self, number: u64) -> Option<Result<Grant, Error>> {
+        self.with(|state, after| {
+            let Some(record) = state.records.get_mut(&number) else {
+                return Some(Err(Error::new(ErrorKind::Lost, "this request is not of this process: it was forked")));
+            };
+            let Stage::Settled(result) = &record.stage else { return None };
+            let result = result.clone();
+            match &result {
+                Ok(hold) => {
+                    record.stage = Stage::Held(*hold);
+                    if !record.blocking {
+                        record.attention = None;
+                    }
+                }
+                Err(_) if record.uncertain => self.forsake(state, number),
+                Err(_) => state.forget(after, number),
+            }
+            Some(result.map(|hold| hold.grant(number)))
+        })
+    }
+
+    pub(super) fn poll(&'static self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
+        if let Some(result) = self.take(ticket.handle) {
+            return Poll::Ready(result);
+        }
+        let settled = self.with(|state, _| {
+            let attention = state.attend();
+            let Some(record) = state.records.get_mut(&ticket.handle) else { return true };
+            if matches!(record.stage, Stage::Settled(_)) {
+                return true;
+            }
+            record.wake = Wake::Task(context.waker().clone());
+            if record.blocking {
+                // It was begun by a thread and goes on as a future.
+                record.blocking = false;
+                record.attention = attention;
+                if record.deadline != u64::MAX {
+                    state.timers.insert((record.deadline, ticket.handle));
+                }
+                self.keep(state);
+            }
+            false
+        });
+        if settled {
+            // It came between the two looks.
+            return self.take(ticket.handle).map_or(Poll::Pending, Poll::Ready);
+        }
+        Poll::Pending
+    }
+
+    pub(super) fn park(&'static self, ticket: &Ticket, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error> {
+        let number = ticket.handle;
+        self.with(|state, after| {
+            if let Some(record) = state.records.get_mut(&number) {
+                record.blocking = true;
+                record.wake = Wake::Thread(thread::current());
+                state.timers.remove(&(record.deadline, number));
+                let begun = record.begun;
+                state.timers.remove(&(Self::unanswered_at(begun, record.deadline), number));
+                if let Some(attention) = record.attention.take() {
+                    after.attentions.push(attention);
+                }
+            }
+        });
+        let mut until = ticket.deadline;
+        let mut leaving = false;
+        loop {
+            if let Some(result) = self.take(number) {
+                return result.map(Some);
+            }
+            if !go_on() {
+                self.abandon(ticket);
+                return Ok(None);
+            }
+            let now = clock::now();
+            if now >= until {
+                if leaving {
+                    return Err(self.give_up(number));
+                }
+                leaving = true;
+                until = now.saturating_add(nanos(LEAST_PATIENCE));
+                self.with(|state, _| self.leave(state, number));
+            }
+            let slice = now.saturating_add(nanos(SLICE)).min(until);
+            self.wait(slice, &mut || {
+                self.state().records.get(&number).is_none_or(|record| matches!(record.stage, Stage::Settled(_)))
+            });
+        }
+    }
+
+    /// The time of a request is over: asks the server to let it go.
+    pub(super) fn leave(&'static self, state: &mut State, number: u64) {
+        let Some(record) = state.records.get_mut(&number) else { return };
+        if matches!(record.stage, Stage::Asking | Stage::Waiting) {
+            record.stage = Stage::Leaving(Leaving::TimedOut);
+            self.say(state, number, Pace::Now);
+        }
+    }
+
+    pub(super) fn abandon(&'static self, ticket: &Ticket) {
+        self.with(|state, after| {
+            let number = ticket.handle;
+            let Some(record) = state.records.get(&number) else { return };
+            match record.stage {
+                Stage::Settled(Err(_)) if !record.uncertain => state.forget(after, number),
+                _ => self.forsake(state, number),
+            }
+        });
+    }
+
+    pub(super) fn release(&'static self, grant: &Grant, ending: Ending) -> Result<(), Error> {
+        let number = grant.handle;
+        let waits = self.with(|state, after| {
+            let Some(record) = state.records.get_mut(&number) else { return Err(not_ours()) };
+            let hold = match &record.stage {
+                Stage::Held(hold) => *hold,
+                Stage::Lost(error) => {
+                    let error = error.clone();
+                    // The server may have it still, if it was out of reach.
+                    self.forsake(state, number);
+                    return Err(error);
+                }
+                _ => return Err(not_ours()),
+            };
+            state.timers.remove(&(hold.ends, number));
+            record.stage = Stage::Releasing(ending);
+            after.untold.append(&mut record.tell);
+            let blocking = record.blocking;
+            if blocking {
+                record.wake = Wake::Thread(thread::current());
+            }
+            self.say(state, number, Pace::Now);
+            self.keep(state);
+            Ok(blocking)
+        })?;
+        if !waits {
+            return Ok(());
+        }
+        let until = clock::now().saturating_add(nanos(FAREWELL));
+        let mut outcome = None;
+        self.wait(until, &mut || {
+            let mut state = self.state();
+            match state.records.get(&number).map(|record| &record.stage) {
+                Some(Stage::Released(result)) => outcome = Some(result.clone()),
+                Some(_) => return false,
+                None => outcome = Some(Ok(())),
+            }
+            state.records.remove(&number);
+            true
+        });
+        outcome.unwrap_or_else(|| {
+            self.with(|state, _| {
+                if let Some(record) = state.records.get_mut(&number) {
+                    record.blocking = false;
+                    record.wake = Wake::Nobody;
+                }
+                Err(self.unreachable(state, "and hears of this release later, or sees the lease end"))
+            })
+        })
+    }
+
+    pub(super) fn downgrade(&'static self, grant: &Grant) -> Result<Grant, Error> {
+        let name = self.name_of(grant)?;
+        if grant.mode == Mode::Read {
+            return Ok(*grant);
+        }
+        let reply: Reply = self.ask(Verb::Downgrade, &[&self.session, &self.id(grant.handle), &name])?;
+        self.with(|state, after| {
+            if reply.granted.is_none() {
+                state.lose(after, grant.handle, "the server no longer had it");
+            }
+            let record = state.records.get_mut(&grant.handle).ok_or_else(not_ours)?;
+            match &mut record.stage {
+                Stage::Held(hold) => {
+                    hold.mode = Mode::Read;
+                    record.asked.mode = Mode::Read;
+                    Ok(Grant { mode: Mode::Read, ..*grant })
+                }
+                Stage::Lost(error) => Err(error.clone()),
+                _ => Err(not_ours()),
+            }
+        })
+    }
+
+    pub(super) fn held_for(&self, grant: &Grant) -> Duration {
+        Duration::from_nanos(clock::now().saturating_sub(grant.since))
+    }
+
+    pub(super) fn name_of(&self, grant: &Grant) -> Result<String, Error> {
+        let state = self.state();
+        let record = state.records.get(&grant.handle).ok_or_else(not_ours)?;
+        match &record.stage {
+            Stage::Lost(error) => Err(error.clone()),
+            _ => Ok(record.asked.name.clone()),
+        }
+    }
+
+    /// Asks the server whether the grant stands.
+    pub(super) fn verify(&'static self, grant: &Grant) -> lease::Standing {
+        let Some(lease) = self.lease(grant) else { return lease::Standing::Lost };
+        let patience = PATIENCE.min(lease.remaining);
+        let sent = clock::now();
+        let result = self.call(Verb::Verify, &[&self.session, &self.id(grant.handle)], patience);
+        self.verified(grant.handle, sent, result)
+    }
+
+    /// The same, without waiting: `tell` gets the answer, or is told at the lease's end.
+    pub(super) fn verify_later(&'static self, grant: &Grant, tell: Box<dyn FnOnce(lease::Standing) + Send>) {
+        let number = grant.handle;
+        let link = self.state().link.clone();
+        let (Some(link), Some(_)) = (link, self.lease(grant)) else {
+            let known = self.lease(grant).is_some();
+            return tell(if known { lease::Standing::Unknown } else { lease::Standing::Lost });
+        };
+        let sent = clock::now();
+        let attention = link.attend();
+        let answer = Box::new(move |result: Result<String, Failure>| {
+            drop(attention);
+            tell(self.verified(number, sent, result.map_err(|failure| match failure {
+                Failure::Broken(why) => Error::new(ErrorKind::Unreachable, why),
+                Failure::Refused(why) => self.refused(&why),
+            })));
+        });
+        let arguments = [&*self.session, &self.id(number)];
+        link.send(&super::protocol::Call { verb: Verb::Verify, arguments: &arguments }, Pace::Gathered, answer);
+    }
+
+    fn verified(&'static self, number: u64, sent: u64, result: Result<String, Error>) -> lease::Standing {
+        let reply = result.and_then(|text| self.read::<Reply>(&text));
+        self.with(|state, after| {
+            match reply {
+                Ok(reply) if reply.held.is_some() => state.lease.answered(sent),
+                Ok(reply) if reply.lost.is_some() => state.lose(after, number, "the server no longer has it"),
+                Ok(reply) => {
+                    // The session is unknown: it introduces itself anew, and is told what it lost.
+                    if reply.unknown.is_some() {
+                        after.close = state.link.clone();
+                    }
+                    return state.standing(number).map_or(lease::Standing::Lost, |_| lease::Standing::Unknown);
+                }
+                Err(_) => return state.standing(number).map_or(lease::Standing::Lost, |_| lease::Standing::Unknown),
+            }
+            state.standing(number).map_or(lease::Standing::Lost, |_| lease::Standing::Renewed)
+        })
+    }
+
+    /// What is left of a grant's lease; `None` if it is lost.
+    pub(super) fn lease(&self, grant: &Grant) -> Option<lease::Lease> {
+        let state = self.state();
+        let (until, danger) = state.standing(grant.handle)?;
+        Some(lease::Lease {
+            length: state.lease.length(),
+            remaining: left_until(until),
+            in_danger: clock::now() >= danger,
+        })
+    }
+
+    pub(super) fn on_lost(&'static self, grant: &Grant, tell: Tell) {
+        self.with(|state, after| {
+            let Some(record) = state.records.get_mut(&grant.handle) else {
+                return after.tells.push((tell, not_ours()));
+            };
+            match &record.stage {
+                Stage::Lost(error) => after.tells.push((tell, error.clone())),
+                Stage::Held(_) => record.tell.push(tell),
+                _ => after.untold.push(tell),
+            }
+        });
+    }
+
+    pub(super) fn record_order(&'static self, earlier: &str, later: &str, label: &str) {
+        let link = self.state().link.clone();
+        if let Some(link) = link {
+            let attention = link.attend();
+            // A hint for people: if it is not told now, the next time will do.
+            let answer = Box::new(move |_: Result<String, Failure>| drop(attention));
+            let arguments = [earlier, later, label];
+            link.send(&super::protocol::Call { verb: Verb::RecordOrder, arguments: &arguments }, Pace::Gathered, answer);
+        }
+    }
+}
+
+impl State {
+    /// Until when a grant is ours and from when it is in danger; `None` if it is lost.
+    pub(super) fn standing(&self, number: u64) -> Option<(u64, u64)> {
+        let Stage::Held(hold) = &self.records.get(&number)?.stage else { return None };
+        let until = self.lease.deadline(hold.learned).min(hold.ends);
+        let danger = self.lease.danger(hold.learned).min(hold.ends.saturating_sub(hold.ends.saturating_sub(hold.since) / 10));
+        (clock::now() < until).then_some((until, danger))
+    }
+}
+
+fn not_ours() -> Error {
+    lost_error("", "it is not of this process: it was taken before a fork, or given back")
+}
+

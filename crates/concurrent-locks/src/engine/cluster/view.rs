@@ -1,0 +1,242 @@
+//! The server's answers as they are shown: status, statistics, events, health.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use super::{
+    client::Client,
+    protocol::Verb,
+    reply::{self, Left, Row, State, StatusReply, Tally},
+};
+use crate::{
+    error::{Busy, Error},
+    event::Event,
+    histogram::{BUCKETS, Histogram},
+    name::Name,
+    owner::label_text,
+    stats::{Operation, Statistics, StatisticsMap},
+    status::{Health, Holder, Process, Status, StatusMap, Usage, Waiter},
+};
+
+/// When the server looked: microseconds since 1970 on its own clock.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: u64,
+}
+
+impl Moment {
+    /// Milliseconds from `at` until then.
+    pub(super) fn since(self, at: u64) -> f64 {
+        millis(self.now.saturating_sub(at))
+    }
+}
+
+fn millis(micros: u64) -> f64 {
+    micros as f64 / 1e3
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+/// A moment in words.
+pub(super) fn time(micros: u64) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_micros(micros)).filter(|_| micros < MAX_TIME);
+    humantime::format_rfc3339_millis(time.unwrap_or(UNIX_EPOCH)).to_string()
+}
+
+/// The end of the year 9999, after which there is no way to write a time.
+const MAX_TIME: u64 = 253_402_300_799_000_000;
+
+fn holder(row: &Row, moment: Moment) -> Holder {
+    Holder {
+        owner: row.owner.clone(),
+        label: label_text(row.label.clone(), row.pid),
+        pid: row.pid,
+        host: row.host.clone(),
+        mode: row.mode,
+        since: time(row.since),
+        held_ms: moment.since(row.since),
+        priority: row.priority,
+        token: row.token,
+        note: row.note.clone(),
+    }
+}
+
+fn waiter(row: &Row, moment: Moment) -> Waiter {
+    Waiter {
+        owner: row.owner.clone(),
+        label: label_text(row.label.clone(), row.pid),
+        pid: row.pid,
+        host: row.host.clone(),
+        mode: row.mode,
+        since: time(row.requested),
+        waited_ms: moment.since(row.requested),
+        priority: row.priority,
+        token: None,
+        note: row.note.clone(),
+    }
+}
+
+pub(super) fn statuses(reply: &StatusReply) -> StatusMap {
+    let moment = Moment { now: reply.now };
+    let resources = reply.resources.iter().map(|resource| {
+        let of = |state| resource.rows.iter().filter(move |row| row.state == state);
+        let holders = of(State::Held).map(|row| holder(row, moment)).collect();
+        let waiters = of(State::Waiting).map(|row| waiter(row, moment)).collect();
+        (resource.name.clone(), Status::of(resource.name.clone(), holders, waiters))
+    });
+    resources.collect()
+}
+
+fn statistics(tally: Tally) -> Statistics {
+    let mean = |sum: u64, count: u64| if count == 0 { 0.0 } else { millis(sum) / count as f64 };
+    let quantile = |counts: &BTreeMap<String, u64>, quantile, min, max: u64| {
+        let count = |bucket: usize| counts.get(&bucket.to_string()).copied().unwrap_or(0);
+        let nanos = Histogram::from_counts((0..BUCKETS).map(count)).quantile(quantile);
+        // A bucket's middle may lie beyond the true extremes, which are known.
+        (nanos as f64 / 1e6).clamp(millis(min), millis(max.max(min)))
+    };
+    let lock_type = tally.mode.as_str().to_owned();
+    Statistics {
+        resource_name: tally.name,
+        total_acquisitions: tally.acquisitions,
+        total_releases: tally.releases,
+        total_timeouts: tally.timeouts,
+        total_errors: tally.errors,
+        total_deadlocks: tally.deadlocks,
+        avg_wait_time_ms: mean(tally.wait_sum, tally.acquisitions),
+        min_wait_time_ms: millis(tally.wait_min),
+        max_wait_time_ms: millis(tally.wait_max),
+        p50_wait_time_ms: quantile(&tally.waits, 0.5, tally.wait_min, tally.wait_max),
+        p99_wait_time_ms: quantile(&tally.waits, 0.99, tally.wait_min, tally.wait_max),
+        avg_hold_time_ms: mean(tally.hold_sum, tally.releases),
+        min_hold_time_ms: millis(tally.hold_min),
+        max_hold_time_ms: millis(tally.hold_max),
+        p50_hold_time_ms: quantile(&tally.holds, 0.5, tally.hold_min, tally.hold_max),
+        p99_hold_time_ms: quantile(&tally.holds, 0.99, tally.hold_min, tally.hold_max),
+        current_holders: tally.holders,
+        current_waiters: tally.waiters,
+        recent_operations: tally.operations.into_iter().map(|shown| operation(shown, &lock_type)).collect(),
+        lock_type,
+    }
+}
+
+fn operation(shown: reply::Operation, lock_type: &str) -> Operation {
+    let time = Some(seconds(shown.time));
+    let released = matches!(&*shown.kind, "release") || shown.kind == "error" && shown.token != 0;
+    Operation {
+        lock_type: lock_type.to_owned(),
+        timestamp: seconds(shown.timestamp),
+        wait_time: time.filter(|_| !released),
+        hold_time: time.filter(|_| released),
+        requester: label_text(shown.requester, shown.pid),
+        token: shown.token,
+        kind: shown.kind,
+    }
+}
+
+impl Client {
+    /// What a busy lock looked like.
+    pub(super) fn busy(&self, left: Left, waited: u64) -> Busy {
+        let moment = Moment { now: left.now };
+        Busy {
+            holders: left.holders.iter().map(|row| holder(row, moment)).collect(),
+            position: left.position,
+            waiters: left.waiters,
+            waited: Duration::from_nanos(waited),
+        }
+    }
+
+    pub(super) fn status(&'static self, name: Option<Name<'_>>) -> Result<StatusMap, Error> {
+        let reply: StatusReply = self.ask(Verb::Status, &[text(name)])?;
+        Ok(statuses(&reply))
+    }
+
+    pub(super) fn statistics(&'static self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error> {
+        let reply: reply::StatisticsReply = self.ask(Verb::Statistics, &[text(name)])?;
+        let mut map = StatisticsMap::new();
+        for tally in reply.resources {
+            map.entry(tally.name.clone()).or_default().insert(tally.mode, statistics(tally));
+        }
+        Ok(map)
+    }
+
+    pub(super) fn reset_statistics(&'static self, name: Option<Name<'_>>) -> Result<(), Error> {
+        self.ask::<reply::Empty>(Verb::ResetStatistics, &[text(name)]).map(drop)
+    }
+
+    pub(super) fn revoke(&'static self, name: Name<'_>, token: u64) -> Result<Holder, Error> {
+        let status: StatusReply = self.ask(Verb::Status, &[name.text()])?;
+        let revoked: reply::Revoked = self.ask(Verb::Revoke, &[name.text(), &token.to_string()])?;
+        let row = revoked.revoked.ok_or_else(|| Error::nobody_holds(name.text(), token))?;
+        Ok(holder(&row, Moment { now: status.now }))
+    }
+
+    /// Events from `cursor` on; asks again and again until there is one.
+    pub(super) fn events(&'static self, cursor: Option<u64>, wait: Duration) -> Result<(Vec<Event>, u64), Error> {
+        let started = std::time::Instant::now();
+        let mut cursor = cursor.map(|cursor| cursor.to_string()).unwrap_or_default();
+        let mut pause = Duration::from_millis(5);
+        loop {
+            let reply: reply::Events = self.ask(Verb::Events, &[&cursor, "1000"])?;
+            let left = wait.saturating_sub(started.elapsed());
+            if !reply.events.is_empty() || left.is_zero() {
+                return Ok((reply.events.into_iter().map(event).collect(), reply.next));
+            }
+            cursor = reply.next.to_string();
+            std::thread::sleep(pause.min(left));
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    pub(super) fn health(&'static self) -> Result<Health, Error> {
+        let reply: reply::Health = self.ask(Verb::Health, &[])?;
+        let usage = |used| Usage { used, capacity: u64::MAX };
+        let attached: Vec<Process> = reply
+            .sessions
+            .into_iter()
+            .map(|session| Process {
+                pid: session.pid,
+                host: session.host,
+                program: session.program,
+                alive: session.alive,
+                requests: session.requests,
+            })
+            .collect();
+        Ok(Health {
+            url: self.url.clone(),
+            path: Some(reply.server),
+            layout: reply.layout,
+            resources: usage(reply.resources),
+            requests: usage(reply.requests),
+            processes: usage(attached.len() as u64),
+            attached,
+            reaped: reply.reaped,
+            deadlocks: reply.deadlocks,
+            problems: reply.problems,
+            ..Health::default()
+        })
+    }
+}
+
+fn text<'a>(name: Option<Name<'a>>) -> &'a str {
+    name.map_or("", |name| name.text())
+}
+
+fn event(shown: reply::Event) -> Event {
+    Event {
+        sequence: shown.sequence,
+        kind: shown.kind,
+        at: time(shown.at),
+        resource: shown.resource,
+        mode: shown.mode,
+        owner: shown.owner,
+        label: label_text(shown.label, shown.pid),
+        pid: shown.pid,
+        token: shown.token,
+        elapsed_ms: millis(shown.elapsed),
+    }
+}
