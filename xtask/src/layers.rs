@@ -23,10 +23,11 @@ struct Layer {
 
 /// Deepest first.
 const LAYERS: &[Layer] = &[
-    Layer { what: "words", modules: &["mode", "histogram"], knot: false },
+    Layer { what: "words", modules: &["mode", "histogram", "lease"], knot: false },
     Layer { what: "what is shown", modules: &["status", "stats", "event"], knot: false },
     Layer { what: "what is told of deadlocks", modules: &["deadlock"], knot: false },
     Layer { what: "errors", modules: &["error"], knot: false },
+    Layer { what: "the news of a loss", modules: &["lost"], knot: false },
     Layer { what: "names and the grant rule", modules: &["name", "grant"], knot: false },
     Layer { what: "the wait-for graph", modules: &["wait_for"], knot: false },
     Layer { what: "where lock state lives", modules: &["engine"], knot: false },
@@ -42,6 +43,7 @@ const LAYERS: &[Layer] = &[
             "waiting",
             "guard",
             "upgrade",
+            "verify",
             "resource",
             "url",
         ],

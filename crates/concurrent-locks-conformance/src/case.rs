@@ -34,6 +34,8 @@ pub enum Need {
     Revoke,
     /// Cycles are found.
     Deadlocks,
+    /// Locks are granted on a lease.
+    Lease,
 }
 
 impl Need {
@@ -49,6 +51,7 @@ impl Need {
             Need::Inspect => capabilities.inspect,
             Need::Revoke => capabilities.revoke,
             Need::Deadlocks => capabilities.deadlocks,
+            Need::Lease => capabilities.lease,
         }
     }
 }

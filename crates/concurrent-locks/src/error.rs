@@ -15,7 +15,8 @@ pub enum ErrorKind {
     WouldBlock,
     /// Waiting on would close, or closed, a cycle of owners that wait for each other.
     Deadlock,
-    /// The grant is gone: broken by an operator, or it belonged to another process (fork).
+    /// The grant is gone: its lease or `max_hold` is over, an operator broke it, or it belonged to
+    /// another process (fork).
     Lost,
     /// The lock space was closed or replaced.
     Closed,

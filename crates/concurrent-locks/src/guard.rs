@@ -1,17 +1,25 @@
 //! Guards: what the caller holds.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     deadlock::DeadlockPolicy,
-    engine::{self, Ask, Ending, Engine, Grant, Progress, Wait},
+    engine::{self, Ask, Begin, Ending, Engine, Grant, Progress, Wait},
     error::Error,
     holdings::Held,
+    lease::{Lease, Standing},
+    lost::{Lost, Watch},
     manager::Fairness,
     mode::Mode,
     name::Name,
     owner::Identity,
     upgrade::Upgrade,
+    verify::Verify,
 };
 
 /// What a guard keeps of the request it comes from: who gave it, and how an upgrade of it asks.
@@ -22,6 +30,7 @@ pub(crate) struct Terms {
     pub(crate) priority: i8,
     pub(crate) policy: DeadlockPolicy,
     pub(crate) fairness: Fairness,
+    pub(crate) max_hold: Option<Duration>,
 }
 
 /// A lock that is held. Dropping it gives the lock back and hands it to the next waiters.
@@ -36,13 +45,15 @@ pub struct Guard {
     held: bool,
     /// `Some` for a labelled owner, whose count of requests this guard is part of.
     identity: Option<Arc<Identity>>,
+    /// Who is to be told of the lock's loss, once anybody is.
+    watch: OnceLock<Arc<Watch>>,
 }
 
 impl Guard {
     /// The guard of a grant that was made; from here on its owner knows of it.
     #[inline]
     pub(crate) fn new(terms: Terms, grant: Grant, identity: Option<&Arc<Identity>>) -> Result<Guard, Error> {
-        let mut guard = Guard { terms, grant, held: true, identity: None };
+        let mut guard = Guard { terms, grant, held: true, identity: None, watch: OnceLock::new() };
         if let Some(identity) = identity {
             guard.belong_to(identity)?;
         }
@@ -101,17 +112,122 @@ impl Guard {
     /// The resource's name.
     ///
     /// # Errors
-    /// `Lost` if the grant is gone (broken by an operator, or this is a forked child's copy).
+    /// `Lost` if the grant is gone (see [`Guard::release`]).
     pub fn name(&self) -> Result<String, Error> {
         self.terms.engine.name_of(&self.grant)
+    }
+
+    /// Asks whether the lock is still ours. Await it, or finish it with `.blocking()`. For when doubt
+    /// is cheap to settle: before the one step that cannot be undone. A lock with a lease can be lost
+    /// right after the answer; only a storage that refuses old [tokens](Guard::token) is safe then.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Standing};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
+    /// # let locks = LockManager::connect("local:doc-verify")?;
+    /// let guard = locks.write("skills").await?;
+    /// assert_eq!(guard.verify().await, Standing::Held); // with a lease: Renewed
+    ///
+    /// locks.break_lock("skills", guard.token())?; // an operator takes it away
+    /// assert_eq!(guard.verify().blocking(), Standing::Lost);
+    /// # Ok(()) }
+    /// ```
+    pub fn verify(&self) -> Verify<'_> {
+        Verify::new(std::slice::from_ref(self))
+    }
+
+    /// A future that is ready with the error, of kind `Lost`, when the lock is lost: its lease is
+    /// over, [`max_hold`](crate::Request::max_hold) is, or an operator broke it. It borrows nothing, so
+    /// it can be awaited beside the work:
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # async fn rewrite(_: &concurrent_locks::Guard) {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
+    /// # let locks = LockManager::connect("local:doc-lost")?;
+    /// let guard = locks.write("skills").await?;
+    /// tokio::select! {
+    ///     () = rewrite(&guard) => {}
+    ///     error = guard.lost() => return Err(error), // drops the work where it is
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Without a lease (`local:`, `host:`, `file:`) only an operator can take a lock away; nobody tells
+    /// of that, and the future is pending for ever. [`Guard::verify`] sees it.
+    ///
+    /// # Cancel safety
+    /// Dropping it forgets nothing: the next one is ready at once if the lock was lost in between.
+    pub fn lost(&self) -> Lost {
+        Lost::of([self.watch()])
+    }
+
+    /// Has `tell` called with that error when the lock is lost; at once, in this thread, if it is lost
+    /// already. Otherwise a thread of the library calls it, on which all renewals and hand-offs of the
+    /// process depend: it must not block, and not take locks. See [`Guard::lost`] for when it is.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-on-lost")?;
+    /// let guard = locks.write("skills").blocking()?;
+    /// let stop = Arc::new(AtomicBool::new(false));
+    /// let stopped = Arc::clone(&stop);
+    /// guard.on_lost(move |_| stopped.store(true, Ordering::Relaxed));
+    /// while !stop.load(Ordering::Relaxed) {
+    ///     # stop.store(true, Ordering::Relaxed);
+    ///     // one step of the work
+    /// }
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    pub fn on_lost(&self, tell: impl FnOnce(Error) + Send + 'static) {
+        self.watch().on_lost(Box::new(tell));
+    }
+
+    /// How long the lock stays ours if its server is not heard of any more; `None` where there is no
+    /// lease, so that it is held until it is given back. Asks nobody.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-lease")?;
+    /// let guard = locks.write("skills").blocking()?;
+    /// assert!(guard.lease().is_none()); // redis://, postgres://: how much is left
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.terms.engine.lease(&self.grant)
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.terms.engine.verify(&self.grant)
+    }
+
+    pub(crate) fn standing_later(&self, tell: Box<dyn FnOnce(Standing) + Send>) {
+        self.terms.engine.verify_later(&self.grant, tell);
+    }
+
+    /// One for all who want to know, so that asking often leaves nothing behind in the engine.
+    fn watch(&self) -> Arc<Watch> {
+        let watch = self.watch.get_or_init(|| {
+            let watch = Arc::new(Watch::default());
+            self.keep_watch(&watch);
+            watch
+        });
+        Arc::clone(watch)
+    }
+
+    fn keep_watch(&self, watch: &Arc<Watch>) {
+        let watch = Arc::clone(watch);
+        self.terms.engine.on_lost(&self.grant, Box::new(move |loss| watch.tell(&loss)));
     }
 
     /// Gives the lock back and says whether it was still ours. Dropping the guard does the same
     /// and cannot say.
     ///
     /// # Errors
-    /// `Lost` if the grant was gone already: broken by an operator, or this is a forked child's
-    /// copy. Whoever gets this error was not alone in its section.
+    /// `Lost` if the grant was gone already: its lease was over, it was broken by an operator, or
+    /// this is a forked child's copy. Whoever gets this error was not alone in its section.
     pub fn release(mut self) -> Result<(), Error> {
         self.give_back(Ending::Normal)
     }
@@ -137,7 +253,7 @@ impl Guard {
     }
 
     /// Begins the upgrade: a request by the same owner, which the grant rule puts first.
-    pub(crate) fn begin_upgrade(&self, wait: Wait) -> Result<Progress, Error> {
+    pub(crate) fn begin_upgrade(&self, wait: Wait, begin: Begin) -> Result<Progress, Error> {
         let name = self.name()?;
         let label = self.identity.as_ref().map_or("", |identity| identity.label.as_str());
         let ask = Ask {
@@ -153,8 +269,9 @@ impl Guard {
             wait,
             policy: self.terms.policy,
             fairness: self.terms.fairness,
+            max_hold: self.terms.max_hold,
         };
-        engine::begin(self.terms.engine, &ask)
+        engine::progress(self.terms.engine, begin, &ask)
     }
 
     /// Puts the new write grant in the place of the read grant, which is given back.
@@ -163,6 +280,9 @@ impl Guard {
         if let Some(identity) = &self.identity {
             let read = Held { engine: self.terms.engine, handle: read.handle };
             identity.holdings.replaced(&read, &self.as_held());
+        }
+        if let Some(watch) = self.watch.get() {
+            self.keep_watch(watch);
         }
         self.terms.engine.release(&read, Ending::Normal, self.terms.fairness)
     }
@@ -223,6 +343,37 @@ impl GuardAll {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Guard> {
         self.guards.iter().find(|guard| guard.name().is_ok_and(|own| own == name))
+    }
+
+    /// Asks whether all of them are still ours: the answer is the worst of the single ones. See
+    /// [`Guard::verify`].
+    pub fn verify(&self) -> Verify<'_> {
+        Verify::new(&self.guards)
+    }
+
+    /// A future that is ready with the error when the first of them is lost. See [`Guard::lost`].
+    pub fn lost(&self) -> Lost {
+        Lost::of(self.guards.iter().map(Guard::watch))
+    }
+
+    /// Has `tell` called with the error when the first of them is lost. See [`Guard::on_lost`].
+    pub fn on_lost(&self, tell: impl FnOnce(Error) + Send + 'static) {
+        let tell = Arc::new(Mutex::new(Some(tell)));
+        for guard in &self.guards {
+            let tell = Arc::clone(&tell);
+            guard.on_lost(move |loss| {
+                let first = tell.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(tell) = first {
+                    tell(loss);
+                }
+            });
+        }
+    }
+
+    /// The lease that ends first. See [`Guard::lease`].
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.guards.iter().filter_map(Guard::lease).min_by_key(|lease| lease.remaining)
     }
 
     /// Gives all of them back; the first loss is the error.

@@ -131,6 +131,11 @@ impl LockManager {
     }
 
     #[cfg(test)]
+    pub(crate) fn on(engine: &'static dyn Engine) -> LockManager {
+        LockManager { engine, settings: Settings::default() }
+    }
+
+    #[cfg(test)]
     pub(crate) fn engine(&self) -> &'static dyn Engine {
         self.engine
     }

@@ -16,13 +16,15 @@ use crate::{
     waiting::Waiting,
 };
 
-/// What became of a request that was begun: [`Request::begin`](crate::Request::begin).
+/// What became of a request that was begun: [`Request::begin`](crate::Request::begin) or
+/// [`Request::ask`](crate::Request::ask).
 #[derive(Debug)]
 #[must_use = "dropping it gives the lock back or leaves the queue"]
 pub enum Begun {
     /// The lock was free.
     Granted(Guard),
-    /// The lock is busy; the request has its place in the queue.
+    /// The lock is busy; the request has its place in the queue. Or, of `ask` only, the server's answer
+    /// is still to come.
     Queued(Queued),
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     deadlock::DeadlockPolicy,
-    engine::{self, Ask, Engine, Grant, Ticket, Wait},
+    engine::{self, Ask, Begin, Engine, Grant, Ticket, Wait},
     error::Error,
     guard::{Guard, Terms},
     manager::{Fairness, Settings},
@@ -73,6 +73,7 @@ pub struct Request<'a> {
     priority: i8,
     deadlocks: DeadlockPolicy,
     fairness: Fairness,
+    max_hold: Option<Duration>,
 }
 
 impl<'a> Request<'a> {
@@ -100,6 +101,7 @@ impl<'a> Request<'a> {
             priority: 0,
             deadlocks: settings.deadlocks,
             fairness: settings.fairness,
+            max_hold: None,
         }
     }
 
@@ -128,6 +130,18 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// The longest it may be held: after that the lock goes to the next waiter and this one is
+    /// [`Lost`](crate::Guard::lost), whether it is renewed or not. It ties the lock to progress: a
+    /// holder that hangs while its process lives keeps nobody out for ever. Counts from the grant; an
+    /// upgrade's write grant counts anew. Default: no limit.
+    ///
+    /// Only for engines that grant on leases ([`Capabilities::lease`](crate::Capabilities)): others
+    /// refuse the request with `Unsupported`. Zero is `InvalidInput`.
+    pub fn max_hold(mut self, max_hold: impl Into<Option<Duration>>) -> Request<'a> {
+        self.max_hold = max_hold.into();
+        self
+    }
+
     pub(crate) fn identity(mut self, identity: Option<&'a Arc<Identity>>) -> Request<'a> {
         self.identity = identity;
         self
@@ -140,34 +154,64 @@ impl<'a> Request<'a> {
     #[inline]
     pub fn blocking(self) -> Result<Guard, Error> {
         let mut grant = Grant::NONE;
-        match self.take(self.wait(), &mut grant)? {
+        match self.take(self.wait(), &mut grant, Engine::begin)? {
             None => self.guard(grant),
             Some(ticket) => self.guard(self.park(ticket)?),
         }
     }
 
-    /// Takes the lock if it is free for this request now; never waits.
+    /// Takes the lock if it is free for this request now; never waits, but for the one answer of a
+    /// server where there is one. (In a task, await it with a timeout of zero instead.)
     ///
     /// # Errors
     /// `WouldBlock` if it is busy; else see [`Request`].
     #[inline]
     pub fn try_now(self) -> Result<Guard, Error> {
         let mut grant = Grant::NONE;
-        match self.take(Wait::No, &mut grant)? {
+        match self.take(Wait::No, &mut grant, Engine::begin)? {
             None => self.guard(grant),
             Some(ticket) => Err(engine::queued_against_its_will(self.engine, &ticket)),
         }
     }
 
-    /// Takes the lock or joins the queue, and never waits: for callers that keep the wait
-    /// themselves, where [`Queued`] borrows nothing.
+    /// Takes the lock or joins the queue, and does not wait for it: for callers that keep the wait
+    /// themselves, where [`Queued`] borrows nothing. Where there is a server, waits for its answer, so
+    /// that a free lock is `Granted`; [`Request::ask`] does not.
     ///
     /// # Errors
     /// See [`Request`].
     #[inline]
     pub fn begin(self) -> Result<Begun, Error> {
+        self.begun(Engine::begin)
+    }
+
+    /// As [`Request::begin`], and never waits, not even for the answer of a server: for event loops.
+    /// While that answer is on its way the request is `Queued`, also if the lock is free; what the
+    /// server refuses is then the error of [`Queued`].
+    ///
+    /// ```
+    /// # use concurrent_locks::{Begun, LockManager};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
+    /// # let locks = LockManager::connect("local:doc-ask")?;
+    /// let guard = match locks.write("skills").ask()? {
+    ///     Begun::Granted(guard) => guard,
+    ///     Begun::Queued(queued) => queued.await?,
+    /// };
+    /// # drop(guard);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Request`].
+    #[inline]
+    pub fn ask(self) -> Result<Begun, Error> {
+        self.begun(Engine::ask)
+    }
+
+    #[inline]
+    fn begun(&self, begin: Begin) -> Result<Begun, Error> {
         let mut grant = Grant::NONE;
-        match self.take(self.wait(), &mut grant)? {
+        match self.take(self.wait(), &mut grant, begin)? {
             None => self.guard(grant).map(Begun::Granted),
             Some(ticket) => Ok(Begun::Queued(self.queued(ticket))),
         }
@@ -184,7 +228,15 @@ impl<'a> Request<'a> {
     }
 
     /// Asks for the lock: `None` if `grant` was made, else the ticket of a request that has queued.
-    fn take(&self, wait: Wait, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+    fn take(
+        &self,
+        wait: Wait,
+        grant: &mut Grant,
+        begin: impl FnOnce(&(dyn Engine + 'static), &Ask<'_>, &mut Grant) -> Result<Option<Ticket>, Error>,
+    ) -> Result<Option<Ticket>, Error> {
+        if let Some(max_hold) = self.max_hold {
+            engine::check_max_hold(self.engine, max_hold)?;
+        }
         let (owner, ancestors, label, may_hold): (_, &[u64], _, _) = match self.identity {
             Some(identity) => (identity.id, &identity.ancestors, identity.label.as_str(), identity.may_hold()),
             None => (0, &[], "", false),
@@ -202,8 +254,9 @@ impl<'a> Request<'a> {
             wait,
             policy: self.deadlocks,
             fairness: self.fairness,
+            max_hold: self.max_hold,
         };
-        self.engine.begin(&ask, grant)
+        begin(self.engine, &ask, grant)
     }
 
     #[inline]
@@ -233,6 +286,7 @@ impl<'a> Request<'a> {
             priority: self.priority,
             policy: self.deadlocks,
             fairness: self.fairness,
+            max_hold: self.max_hold,
         }
     }
 }
@@ -278,7 +332,7 @@ impl Future for Acquire<'_> {
             return self.poll_again(context);
         }
         let mut grant = Grant::NONE;
-        match self.request.take(self.request.wait(), &mut grant)? {
+        match self.request.take(self.request.wait(), &mut grant, Engine::ask)? {
             None => Poll::Ready(self.request.guard(grant)),
             Some(ticket) => {
                 self.waiting = Some(Waiting::queued(self.request.engine, ticket, self.request.identity));

@@ -39,6 +39,7 @@ pub struct RequestAll {
     priority: i8,
     note: String,
     identity: Option<Arc<Identity>>,
+    max_hold: Option<Duration>,
 }
 
 impl RequestAll {
@@ -52,7 +53,16 @@ impl RequestAll {
         wanted.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         wanted.dedup_by(|later, first| later.0 == first.0);
         let timeout = settings.write_timeout;
-        RequestAll { engine, settings: *settings, wanted, timeout, priority: 0, note: String::new(), identity: None }
+        RequestAll {
+            engine,
+            settings: *settings,
+            wanted,
+            timeout,
+            priority: 0,
+            note: String::new(),
+            identity: None,
+            max_hold: None,
+        }
     }
 
     /// How long to wait for all of them; `None` for ever. Default 30 s.
@@ -76,6 +86,12 @@ impl RequestAll {
     /// See [`Request::owner`].
     pub fn owner(mut self, owner: &Owner) -> RequestAll {
         self.identity = Some(Arc::clone(owner.identity()));
+        self
+    }
+
+    /// See [`Request::max_hold`]. Each lock counts from its own grant, the first taken ends first.
+    pub fn max_hold(mut self, max_hold: impl Into<Option<Duration>>) -> RequestAll {
+        self.max_hold = max_hold.into();
         self
     }
 
@@ -130,6 +146,7 @@ impl RequestAll {
             .priority(self.priority)
             .note(&self.note)
             .identity(self.identity.as_ref())
+            .max_hold(self.max_hold)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -183,7 +200,7 @@ impl AcquireAll {
     /// Takes or queues for the next one; `false` if there is none.
     fn begin_next(&mut self) -> Result<bool, Error> {
         let Some((name, mode)) = self.request.wanted.get(self.guards.len()) else { return Ok(false) };
-        match self.request.request(name, *mode).timeout(remaining(self.deadline)).begin()? {
+        match self.request.request(name, *mode).timeout(remaining(self.deadline)).ask()? {
             Begun::Granted(guard) => self.guards.push(guard),
             Begun::Queued(queued) => self.queued = Some(queued),
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    engine::{self, Progress, Wait},
+    engine::{self, Begin, Engine, Progress, Wait},
     error::Error,
     guard::Guard,
     mode::Mode,
@@ -40,7 +40,7 @@ impl<'g> Upgrade<'g> {
     /// # Errors
     /// See [`Request`](crate::Request); the guard is still a read guard.
     pub fn blocking(mut self) -> Result<(), Error> {
-        match self.step()? {
+        match self.step(Engine::begin)? {
             None => Ok(()),
             Some(queued) => queued.blocking_while(self.guard, || true).map(|_| ()),
         }
@@ -54,26 +54,35 @@ impl<'g> Upgrade<'g> {
         if self.guard.mode() == Mode::Write {
             return Ok(());
         }
-        match self.guard.begin_upgrade(Wait::No)? {
+        match self.guard.begin_upgrade(Wait::No, Engine::begin)? {
             Progress::Granted(grant) => self.guard.upgraded(grant),
             Progress::Queued(ticket) => Err(engine::queued_against_its_will(self.guard.engine(), &ticket)),
         }
     }
 
-    /// Upgrades (`None`) or joins the queue, and never waits: for callers that keep the wait
-    /// themselves, where [`QueuedUpgrade`] borrows nothing.
+    /// Upgrades (`None`) or joins the queue, and does not wait for its turn: for callers that keep the
+    /// wait themselves, where [`QueuedUpgrade`] borrows nothing. Where there is a server, waits for its
+    /// answer; [`Upgrade::ask`] does not.
     ///
     /// # Errors
     /// See [`Request`](crate::Request); the guard is still a read guard.
     pub fn begin(mut self) -> Result<Option<QueuedUpgrade>, Error> {
-        self.step()
+        self.step(Engine::begin)
     }
 
-    fn step(&mut self) -> Result<Option<QueuedUpgrade>, Error> {
+    /// As [`Upgrade::begin`], and never waits, as [`Request::ask`](crate::Request::ask).
+    ///
+    /// # Errors
+    /// See [`Request`](crate::Request); the guard is still a read guard.
+    pub fn ask(mut self) -> Result<Option<QueuedUpgrade>, Error> {
+        self.step(Engine::ask)
+    }
+
+    fn step(&mut self, begin: Begin) -> Result<Option<QueuedUpgrade>, Error> {
         if self.guard.mode() == Mode::Write {
             return Ok(None);
         }
-        match self.guard.begin_upgrade(self.timeout.map_or(Wait::Forever, Wait::For))? {
+        match self.guard.begin_upgrade(self.timeout.map_or(Wait::Forever, Wait::For), begin)? {
             Progress::Granted(grant) => self.guard.upgraded(grant).map(|()| None),
             Progress::Queued(ticket) => {
                 let waiting = Waiting::queued(self.guard.engine(), ticket, None);
@@ -138,7 +147,7 @@ impl Future for Upgrading<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.queued.is_none() {
-            this.queued = this.upgrade.step()?;
+            this.queued = this.upgrade.step(Engine::ask)?;
         }
         match &mut this.queued {
             None => Poll::Ready(Ok(())),

@@ -3,8 +3,8 @@
 use std::{thread, time::Duration};
 
 use concurrent_locks::{
-    Acquire, AcquireAll, Error, Guard, GuardAll, LockManager, Mode, Owner, Queued, QueuedUpgrade, Request, RequestAll,
-    Resource, Upgrade, Upgrading,
+    Acquire, AcquireAll, Error, Guard, GuardAll, LockManager, Lost, Mode, Owner, Queued, QueuedUpgrade, Request,
+    RequestAll, Resource, Upgrade, Upgrading, Verify, Verifying,
 };
 
 use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
@@ -90,6 +90,9 @@ fn guards_and_futures_are_send(_: &Bench) {
     send::<Upgrading<'_>>();
     send::<Queued>();
     send::<QueuedUpgrade>();
+    send::<Lost>();
+    send::<Verify<'_>>();
+    send::<Verifying<'_>>();
     sync::<LockManager>();
     sync::<Owner>();
     sync::<Resource>();

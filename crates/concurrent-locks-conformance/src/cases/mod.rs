@@ -12,6 +12,7 @@ mod events;
 mod exclusion;
 mod guards;
 mod histories;
+mod leases;
 mod multi;
 mod names;
 mod order;
@@ -39,6 +40,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("begun", begun::CASES),
     ("owners", owners::CASES),
     ("guards", guards::CASES),
+    ("leases", leases::CASES),
     ("upgrade", upgrade::CASES),
     ("multi", multi::CASES),
     ("priority", priority::CASES),

@@ -1,6 +1,7 @@
 //! The seam between the API and where lock state lives.
 //!
-//! A request begins with [`Engine::begin`], which never waits: it is granted, refused or queued.
+//! A request begins with [`Engine::begin`] (a thread) or [`Engine::ask`] (a future), which do not
+//! wait for the lock: it is granted, refused or queued.
 //! A queued request is finished by [`Engine::poll`] (a future) or [`Engine::park`] (a thread), or
 //! ended by [`Engine::abandon`]. What is granted goes back with [`Engine::release`].
 //!
@@ -20,6 +21,7 @@ use crate::{
     deadlock::{DeadlockPolicy, DeadlockReport},
     error::{Error, ErrorKind},
     event::Event,
+    lease::{Lease, Standing},
     manager::Fairness,
     mode::Mode,
     name::Name,
@@ -47,6 +49,9 @@ pub struct Capabilities {
     pub revoke: bool,
     /// Cycles through other processes are found.
     pub deadlocks: bool,
+    /// Locks are granted on a lease that is renewed, so they can end while they are held: by
+    /// `max_hold`, or when their server is out of reach for too long.
+    pub lease: bool,
 }
 
 /// How long a request is ready to queue.
@@ -80,6 +85,9 @@ pub(crate) struct Ask<'a> {
     pub(crate) wait: Wait,
     pub(crate) policy: DeadlockPolicy,
     pub(crate) fairness: Fairness,
+    /// The longest it may be held; `Some` only if the engine grants on leases, and not zero.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only engines with leases look at it"))]
+    pub(crate) max_hold: Option<Duration>,
 }
 
 /// A grant as the engine knows it. Plain data: dropping it releases nothing.
@@ -120,13 +128,34 @@ pub(crate) enum Progress {
     Queued(Ticket),
 }
 
+/// [`Engine::begin`] or [`Engine::ask`].
+pub(crate) type Begin = fn(&(dyn Engine + 'static), &Ask<'_>, &mut Grant) -> Result<Option<Ticket>, Error>;
+
 /// [`Engine::begin`], for callers that do not have a place for the grant yet.
-pub(crate) fn begin(engine: &dyn Engine, ask: &Ask<'_>) -> Result<Progress, Error> {
+pub(crate) fn begin(engine: &(dyn Engine + 'static), ask: &Ask<'_>) -> Result<Progress, Error> {
+    progress(engine, Engine::begin, ask)
+}
+
+/// The same with either way to begin.
+pub(crate) fn progress(engine: &(dyn Engine + 'static), begin: Begin, ask: &Ask<'_>) -> Result<Progress, Error> {
     let mut grant = Grant::NONE;
-    Ok(match engine.begin(ask, &mut grant)? {
+    Ok(match begin(engine, ask, &mut grant)? {
         None => Progress::Granted(grant),
         Some(ticket) => Progress::Queued(ticket),
     })
+}
+
+/// Refuses a hold of limited length where it cannot be had.
+#[cold]
+pub(crate) fn check_max_hold(engine: &dyn Engine, max_hold: Duration) -> Result<(), Error> {
+    if !engine.capabilities().lease {
+        let instead = "ask without `max_hold`, or use redis:// or postgres://";
+        return Err(unsupported(engine.url(), "take a lock back after a time", instead));
+    }
+    if max_hold.is_zero() {
+        return Err(Error::new(ErrorKind::InvalidInput, "a `max_hold` of zero would end before it began"));
+    }
+    Ok(())
 }
 
 /// The error of a request that does not wait and was queued all the same: only a damaged table does so.
@@ -159,11 +188,18 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
 
     fn capabilities(&self) -> Capabilities;
 
-    /// Takes the lock (`None`: `grant` is filled), or refuses, or queues the request. Does not wait.
+    /// Takes the lock (`None`: `grant` is filled), or refuses, or queues the request. Does not wait
+    /// for the lock, but for the answer of a server if there is one.
     ///
     /// The grant is written where it stays: moving it through several results costs more than the
     /// lock itself, because a processor cannot forward eight-byte stores to sixteen-byte loads.
     fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error>;
+
+    /// As `begin`, for futures: does not wait for a server's answer either. A request whose answer is
+    /// still to come is queued, also if the lock is free.
+    fn ask(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+        self.begin(ask, grant)
+    }
 
     /// Looks whether the queued request is granted; else the context's waker will be woken.
     /// After `Ready` the ticket is spent.
@@ -181,13 +217,39 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// Gives a grant back and hands the resource to its successors.
     fn release(&self, grant: &Grant, ending: Ending, fairness: Fairness) -> Result<(), Error>;
 
-    /// Turns a write grant into a read grant without a gap in which somebody else could write.
+    /// Turns a write grant into a read grant without a gap in which somebody else could write. The
+    /// handle stays, and with it who is told of its loss.
     fn downgrade(&self, grant: &Grant) -> Result<Grant, Error>;
 
     fn held_for(&self, grant: &Grant) -> Duration;
 
     /// The name of the resource a grant is for.
     fn name_of(&self, grant: &Grant) -> Result<String, Error>;
+
+    /// Whether the grant still stands: asks the server where there is one, and renews the lease. Ends
+    /// at the lease's deadline at the latest, with `Lost`.
+    fn verify(&self, grant: &Grant) -> Standing {
+        look_at(self.name_of(grant))
+    }
+
+    /// As `verify`, for futures: does not wait. `tell` is called once, in this thread or another,
+    /// without a lock of the engine held; dropping it tells `Unknown`.
+    fn verify_later(&self, grant: &Grant, tell: Box<dyn FnOnce(Standing) + Send>) {
+        tell(self.verify(grant));
+    }
+
+    /// The grant's lease; `None` where grants are held until they are given back.
+    fn lease(&self, _grant: &Grant) -> Option<Lease> {
+        None
+    }
+
+    /// Has `tell` called once, with an error of kind `Lost`, when the grant is lost: at the lease's
+    /// deadline, even if a renewal hangs, or as soon as the server says so; at once if it is lost
+    /// already. Not after the grant was given back. Called without a lock of the engine held, in a
+    /// thread that others need: it does not block.
+    ///
+    /// Where grants have no lease, nobody tells.
+    fn on_lost(&self, _grant: &Grant, _tell: Box<dyn FnOnce(Error) + Send>) {}
 
     /// Records that an owner took `later` while it held `earlier` (lock-order inversions).
     fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error>;
@@ -208,6 +270,15 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     fn revoke(&self, name: Name<'_>, token: u64) -> Result<Holder, Error>;
 
     fn health(&self) -> Result<Health, Error>;
+}
+
+/// How a grant stands whose name was looked for.
+fn look_at(name: Result<String, Error>) -> Standing {
+    match name {
+        Ok(_) => Standing::Held,
+        Err(error) if error.kind() == ErrorKind::Lost => Standing::Lost,
+        Err(_) => Standing::Unknown,
+    }
 }
 
 pub(crate) fn unsupported(url: &str, what: &str, instead: &str) -> Error {

@@ -164,6 +164,7 @@ impl Engine for FileEngine {
             inspect: false,
             revoke: false,
             deadlocks: false,
+            lease: false,
         }
     }
 

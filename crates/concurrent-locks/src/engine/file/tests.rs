@@ -296,10 +296,10 @@ fn what_the_kernel_cannot_do_is_refused_and_changes_nothing() {
     refused(one.break_lock("a", guard.token()).unwrap_err());
     assert_eq!(two.read("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
     guard.release().unwrap();
-    let Capabilities { across_processes, fair, priority, upgrade, downgrade, inspect, revoke, deadlocks } =
+    let Capabilities { across_processes, fair, priority, upgrade, downgrade, inspect, revoke, deadlocks, lease } =
         one.capabilities();
     assert_eq!([across_processes, fair, priority, upgrade], [true, false, false, false]);
-    assert_eq!([downgrade, inspect, revoke, deadlocks], [false; 4]);
+    assert_eq!([downgrade, inspect, revoke, deadlocks, lease], [false; 5]);
 }
 
 #[test]
@@ -407,6 +407,7 @@ fn ask(name: &str) -> Ask<'_> {
         wait: Wait::No,
         policy: DeadlockPolicy::Abort,
         fairness: Fairness::Strict,
+        max_hold: None,
     }
 }
 

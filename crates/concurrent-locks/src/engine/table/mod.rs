@@ -208,6 +208,7 @@ impl Engine for Table {
             inspect: true,
             revoke: true,
             deadlocks: true,
+            lease: false,
         }
     }
 

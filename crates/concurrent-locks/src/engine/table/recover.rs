@@ -419,6 +419,7 @@ mod tests {
                 wait: Wait::No,
                 policy: crate::DeadlockPolicy::Abort,
                 fairness: Fairness::Strict,
+                max_hold: None,
             };
             let mut grant = Grant::NONE;
             assert!(table.begin(&ask, &mut grant).unwrap().is_none());

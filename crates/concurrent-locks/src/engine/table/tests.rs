@@ -33,6 +33,7 @@ fn ask(name: &str, wait: Wait) -> Ask<'_> {
         wait,
         policy: DeadlockPolicy::Abort,
         fairness: Fairness::Strict,
+        max_hold: None,
     }
 }
 
