@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "cluster")]
+use crate::engine::cluster::Cluster;
 use crate::{
     deadlock::{DeadlockPolicy, DeadlockReport},
     engine::{
@@ -105,8 +107,10 @@ impl LockManager {
     }
 
     /// The locks a URL names: `local:`, `local:SPACE`, `host:`, `host:SPACE`, `host:/path/to/table`,
-    /// `file:DIR`. A table that has yet to be made takes its capacity from
-    /// `?resources=N&requests=N&processes=N` behind the URL (default 131,072, 131,072 and 1,024).
+    /// `file:DIR`, `redis://HOST`, `postgres://HOST`. A table that has yet to be made takes its
+    /// capacity from `?resources=N&requests=N&processes=N` behind the URL (default 131,072, 131,072 and
+    /// 1,024); a server's URL takes `?space=SPACE&lease=10s` and more (`docs/engines/`). Connecting to a
+    /// server waits for it, for some seconds at most.
     ///
     /// # Errors
     /// `InvalidInput` if the URL is none of these; else as [`LockManager::host`].
@@ -316,6 +320,8 @@ fn open((target, geometry): (Target, Geometry)) -> Result<&'static dyn Engine, E
         Target::Local(_) => Table::local(target.to_string(), geometry)?,
         Target::Host(path) => Table::host(path, geometry)?,
         Target::File(directory) => FileEngine::open(directory)?,
+        #[cfg(feature = "cluster")]
+        Target::Cluster(address) => Cluster::open((**address).clone())?,
     };
     open.insert(target, engine);
     Ok(engine)

@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf};
 
+#[cfg(feature = "cluster")]
+use crate::engine::cluster::Address;
 use crate::{
     engine::table::Geometry,
     error::{Error, ErrorKind},
@@ -17,6 +19,9 @@ pub(crate) enum Target {
     Host(PathBuf),
     /// A directory of lock files.
     File(PathBuf),
+    /// A space of a server.
+    #[cfg(feature = "cluster")]
+    Cluster(Box<Address>),
 }
 
 impl fmt::Display for Target {
@@ -25,13 +30,19 @@ impl fmt::Display for Target {
             Target::Local(space) => write!(f, "local:{space}"),
             Target::Host(path) => write!(f, "host:{}", path.display()),
             Target::File(directory) => write!(f, "file:{}", directory.display()),
+            #[cfg(feature = "cluster")]
+            Target::Cluster(address) => address.fmt(f),
         }
     }
 }
 
-/// Reads `local:[SPACE]`, `host:[SPACE]`, `host:/path/to/table` or `file:DIR`. The first three may
-/// end in `?resources=N&requests=N&processes=N`: the capacity of a table that has yet to be made.
+/// Reads `local:[SPACE]`, `host:[SPACE]`, `host:/path/to/table`, `file:DIR`, or the URL of a server
+/// ([`Address`]). The first three may end in `?resources=N&requests=N&processes=N`: the capacity of a table that has yet to be made.
 pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
+    #[cfg(feature = "cluster")]
+    if Address::is_meant_by(url) {
+        return Ok((Target::Cluster(Box::new(Address::parse(url)?)), Geometry::DEFAULT));
+    }
     let Some((plain, query)) = url.split_once('?') else { return Ok((parse_target(url)?, Geometry::DEFAULT)) };
     let target = parse_target(plain)?;
     let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("the lock URL {url:?} {what}"));
@@ -60,7 +71,7 @@ fn parse_target(url: &str) -> Result<Target, Error> {
     let invalid = |why: &str| {
         Error::new(
             ErrorKind::InvalidInput,
-            format!("the lock URL {url:?} {why}; use local:, host:, host:/path/to/table or file:DIR"),
+            format!("the lock URL {url:?} {why}; use local:, host:, host:/path/to/table, file:DIR, redis:// or postgres://"),
         )
     };
     let Some((scheme, rest)) = url.split_once(':') else { return Err(invalid("has no scheme")) };

@@ -7,6 +7,8 @@
 //!
 //! Every promise of the API is made here and checked by the one conformance suite.
 
+#[cfg(feature = "cluster")]
+pub(crate) mod cluster;
 pub(crate) mod file;
 pub(crate) mod table;
 

@@ -2,7 +2,8 @@
 //!
 //! - C1. One mutex guards the state, and calls are written while it is held. So the order of calls on
 //!   the connection is the order of the stages: nothing is cancelled before it is asked for.
-//! - C2. Nobody is woken or told anything while it is held ([`After`]).
+//! - C2. Nobody is woken or told anything while it is held ([`After`]). A call on a connection that has
+//!   ended is answered `Broken` at once, by the thread that sends it: such an answer takes no lock.
 //! - C3. A connection that ends loses nothing: on the next one the session introduces itself again and
 //!   says what every stage demands (R1).
 //! - C4. A forked child never uses its parent's client; it makes its own (see [`super::Cluster`]).
@@ -18,7 +19,7 @@ use std::{
 use super::{
     address::Address,
     clock,
-    lease::Lease,
+    lease::{HEARTBEAT, Lease},
     protocol::{Call, Verb},
     reply::{Granted, Hello, Reply},
     request::{Asked, Hold, Leaving, Record, Stage, Tell, Wake},
@@ -72,8 +73,9 @@ pub(super) struct After {
     pub(super) looks: Vec<u64>,
     /// A connection that is of no more use.
     pub(super) close: Option<Arc<Link>>,
-    /// Dropped without the lock: it may end a thread's attention.
+    /// Dropped without the lock: what callers gave us may do anything when it is dropped.
     pub(super) dropped: Vec<Record>,
+    pub(super) untold: Vec<Tell>,
 }
 
 impl Client {
@@ -224,7 +226,8 @@ impl Client {
                 }
                 Err(error) => state.refuse(after, number, error),
             }
-            self.keep(state);
+            let at = state.timers.first().map_or(u64::MAX, |(at, _)| *at);
+            self.keep(state, at);
         });
     }
 
@@ -238,9 +241,13 @@ impl Client {
         match (verb, &record.stage) {
             (Verb::Acquire, Stage::Asking) if reply.queued.is_some() => {
                 record.stage = Stage::Waiting;
-                after.wakes.push(std::mem::take(&mut record.wake));
+                if record.blocking {
+                    after.wakes.push(std::mem::take(&mut record.wake));
+                } else if record.deadline != u64::MAX {
+                    state.timers.insert((record.deadline, number));
+                }
                 if record.may_hold {
-                    record.look_at = now;
+                    record.look_at = now.saturating_add(HEARTBEAT);
                     after.looks.push(number);
                 }
             }
@@ -270,9 +277,10 @@ impl Client {
             }
             (Verb::Cancel, Stage::Forsaken) => state.forget(after, number),
             (Verb::Release, Stage::Releasing(_)) => {
-                let lost = reply.lost.is_some();
-                let result = if lost { Err(lost_error(&record.asked.name, "the server no longer had it")) } else { Ok(()) };
-                state.released(after, number, result);
+                // Said twice, the first may have been heard, and its answer lost.
+                let lost = reply.lost.is_some() && !record.said_again;
+                let lost = lost.then(|| lost_error(&record.asked.name, "the server no longer had it"));
+                state.released(after, number, lost.map_or(Ok(()), Err));
             }
             // Said again on a new connection, or overtaken by a push (R2).
             _ => {}
@@ -296,6 +304,7 @@ impl Client {
             let numbers: Vec<u64> = state.records.keys().copied().collect();
             for number in numbers {
                 if let Some(record) = state.records.get_mut(&number) {
+                    record.said_again = true;
                     record.attention = None;
                     if let Wake::Thread(thread) = &record.wake {
                         after.wakes.push(Wake::Thread(thread.clone()));
@@ -303,8 +312,8 @@ impl Client {
                 }
                 self.say(state, number, Pace::Gathered);
             }
-            state.keeper.renew_now();
-            self.keep(state);
+            state.keeper.connected();
+            self.keep(state, 0);
         });
     }
 
@@ -520,7 +529,7 @@ impl State {
     }
 
     pub(super) fn attend(&self) -> Option<Attention> {
-        self.link.as_ref().map(Link::attend)
+        self.link.as_ref().map(|link| link.attend())
     }
 }
 

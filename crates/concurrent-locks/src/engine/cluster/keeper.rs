@@ -6,13 +6,16 @@
 //! - K2. It sleeps until the next moment it is needed, and whoever brings an earlier one wakes it.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
 
 use super::{
-    client::{After, Client, State, instant},
+    client::{After, Client, State, left_until},
     clock,
     lease::HEARTBEAT,
     protocol::{Call, Verb},
@@ -26,6 +29,10 @@ use crate::error::{Error, ErrorKind};
 const FIRST_LOOK: u64 = HEARTBEAT;
 const LAST_LOOK: u64 = 60_000_000_000;
 
+/// Between two attempts to connect, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 pub(super) struct Keeper {
     runs: bool,
@@ -33,36 +40,37 @@ pub(super) struct Keeper {
     wakes_at: u64,
     /// When the last renewal was sent.
     renewed: u64,
+    /// When the connection was made.
+    connected: u64,
     /// Its answer is not there yet; the link's thread reads until it is.
     renewing: Option<Attention>,
     /// When something in our way could expire, as the server said.
     next: Option<u64>,
-    /// Somebody connects.
-    connecting: bool,
 }
 
 impl Keeper {
-    /// The next renewal is due at once: the connection is new.
-    pub(super) fn renew_now(&mut self) {
+    /// The connection is new: the next renewal is due at once.
+    pub(super) fn connected(&mut self) {
         self.renewed = 0;
         self.renewing = None;
-        self.connecting = false;
+        self.connected = clock::now();
+    }
+
+    /// The connection is no more; answers when it was made.
+    fn disconnected(&mut self) -> u64 {
+        self.renewing = None;
+        self.connected
     }
 }
 
 impl Client {
-    /// Makes sure that the keeper wakes in time for the state as it is now (K2).
-    pub(super) fn keep(&'static self, state: &mut State) {
-        if state.records.is_empty() && state.link.is_some() {
-            return;
-        }
-        let at = state.next_moment();
+    /// Makes sure that the keeper wakes at `at` (K2).
+    pub(super) fn keep(&'static self, state: &mut State, at: u64) {
         if !state.keeper.runs {
             state.keeper.runs = true;
             state.keeper.wakes_at = at;
             let name = format!("locks-keeper-{}", &self.session[..4]);
-            let started = thread::Builder::new().name(name).spawn(|| self.run());
-            if let Err(error) = started {
+            if let Err(error) = thread::Builder::new().name(name).spawn(|| self.run()) {
                 state.keeper.runs = false;
                 state.trouble = Some(Error::io("start the keeper's thread", &error));
             }
@@ -76,18 +84,16 @@ impl Client {
         loop {
             self.with(|state, after| self.look_after(state, after));
             let mut state = self.state();
-            let at = state.next_moment();
+            let at = state.next_moment(clock::now());
             state.keeper.wakes_at = at;
-            let asleep = match instant(at) {
-                // A second at most: the machine may have slept meanwhile, and a condition variable's
-                // clock with it.
-                Some(deadline) if at != u64::MAX => {
-                    let left = deadline.saturating_duration_since(std::time::Instant::now());
-                    self.changed.wait_timeout(state, left.min(Duration::from_secs(1))).map(|(state, _)| state)
+            let asleep = match at {
+                u64::MAX => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                // A second at most: the machine may sleep meanwhile, and a condition variable's clock with it.
+                _ => {
+                    let left = left_until(at).min(Duration::from_secs(1));
+                    self.changed.wait_timeout(state, left).map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state)
                 }
-                _ => self.changed.wait(state),
             };
-            // Poisoned or not, the state is whole (`Client::state`).
             drop(asleep);
         }
     }
@@ -96,10 +102,7 @@ impl Client {
     fn look_after(&'static self, state: &mut State, after: &mut After) {
         let now = clock::now();
         self.end_what_is_over(state, after, now);
-        if state.link.as_ref().is_none_or(|link| !link.is_open()) {
-            return self.connect_soon(state);
-        }
-        if now >= state.renewal() {
+        if state.link.is_some() && now >= state.renewal() {
             self.renew(state, now);
         }
         let waiting = state.records.iter_mut().filter(|(_, record)| record.may_hold && record.look_at <= now);
@@ -182,7 +185,8 @@ impl Client {
         let reply = match result {
             Ok(text) => self.read::<Renewed>(&text),
             Err(Failure::Refused(why)) => Err(self.refused(&why)),
-            Err(Failure::Broken(why)) => Err(Error::new(ErrorKind::Unreachable, why)),
+            // Told by the end of the connection, too (C2).
+            Err(Failure::Broken(_)) => return,
         };
         let attention = self.with(|state, after| {
             let attention = state.keeper.renewing.take();
@@ -197,7 +201,8 @@ impl Client {
                 // Not renewed: the deadline says what that means.
                 Err(error) => state.trouble = Some(error),
             }
-            self.keep(state);
+            let due = state.renewal();
+            self.keep(state, due);
             attention
         });
         drop(attention);
@@ -224,35 +229,55 @@ impl Client {
         }
     }
 
-    /// Connects on a thread of its own (K1), again and again until it succeeds.
-    fn connect_soon(&'static self, state: &mut State) {
-        if std::mem::replace(&mut state.keeper.connecting, true) {
-            return;
-        }
-        let started = thread::Builder::new().name("locks-connect".to_owned()).spawn(move || {
-            let mut pause = Duration::from_millis(20);
+    /// Connects on a thread of its own (K1), again and again until it succeeds. `ended`: the connection
+    /// that is of no more use, and why.
+    pub(super) fn connect_soon(&'static self, ended: Option<(u64, String)>) {
+        let connect = move || {
+            if let Some((ended, why)) = ended
+                && !self.disconnected(ended, why)
+            {
+                return;
+            }
+            let mut pause = FIRST_PAUSE;
             while let Err(error) = self.connect() {
                 self.state().trouble = Some(error);
                 thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_secs(1));
+                pause = (pause * 2).min(LAST_PAUSE);
             }
-        });
-        if let Err(error) = started {
-            state.keeper.connecting = false;
-            state.trouble = Some(Error::io("start the thread that connects", &error));
+        };
+        if let Err(error) = thread::Builder::new().name("locks-connect".to_owned()).spawn(connect) {
+            self.state().trouble = Some(Error::io("start the thread that connects", &error));
         }
+    }
+
+    /// Whether it was the present connection.
+    fn disconnected(&'static self, ended: u64, why: String) -> bool {
+        let lived = self.with(|state, _| {
+            if state.link.is_none() || state.connection != ended {
+                return None;
+            }
+            state.link = None;
+            state.trouble = Some(Error::new(ErrorKind::Unreachable, why));
+            Some(clock::now().saturating_sub(state.keeper.disconnected()))
+        });
+        // One that lived for a moment only will hardly do better at once.
+        if lived.is_some_and(|lived| lived < LAST_PAUSE.as_nanos() as u64) {
+            thread::sleep(FIRST_PAUSE);
+        }
+        lived.is_some()
     }
 
     /// Makes a connection to the first host that serves us, and says everything on it.
     pub(super) fn connect(&'static self) -> Result<(), Error> {
-        let connection = {
-            let mut state = self.state();
-            state.connection += 1;
-            state.connection
-        };
+        static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         let ear = Arc::new(Ear { client: self, connection });
         let link = super::connect(&self.address, &self.session, ear)?;
         self.connected(&link, connection);
+        // It may have ended before it was known here; then nobody listened to that.
+        if !link.is_open() {
+            self.connect_soon(Some((connection, "it ended as soon as it was made".to_owned())));
+        }
         Ok(())
     }
 }
@@ -279,20 +304,19 @@ impl State {
         if !any {
             return u64::MAX;
         }
-        let due = self.lease.renewal(self.keeper.renewed, waits);
+        let due = self.keeper.renewed.saturating_add(self.lease.interval(waits));
         self.keeper.next.filter(|_| waits).map_or(due, |next| due.min(next))
     }
 
     /// The next moment at which the keeper has something to do.
-    fn next_moment(&self) -> u64 {
-        if self.link.as_ref().is_none_or(|link| !link.is_open()) && !self.keeper.connecting {
-            return 0;
-        }
+    fn next_moment(&self, now: u64) -> u64 {
         let looks = self.records.values().filter(|record| record.may_hold && record.waits());
         let look = looks.map(|record| record.look_at).min();
         let timer = self.timers.first().map(|(at, _)| *at);
         let due = if self.link.is_some() { self.renewal() } else { u64::MAX };
-        [look, timer, self.loss(), Some(due)].into_iter().flatten().min().unwrap_or(u64::MAX)
+        // While there is something to look after, it looks: so nothing that comes up in between has to wake it.
+        let beat = if self.records.is_empty() { u64::MAX } else { now.saturating_add(self.lease.interval(false)) };
+        [look, timer, self.loss(), Some(due), Some(beat)].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 }
 
@@ -312,6 +336,7 @@ impl Listener for Ear {
                 && let Some(number) = client.number(&granted.request)
             {
                 Client::granted(state, after, number, &granted.grant, learned, learned);
+                client.keep(state, state.lease.deadline(learned));
             }
             if let Some(number) = push.lost.and_then(|id| client.number(&id)) {
                 state.lose(after, number, "it was broken by an operator");
@@ -319,22 +344,11 @@ impl Listener for Ear {
             if let Some(number) = push.look.and_then(|id| client.number(&id)) {
                 after.looks.push(number);
             }
-            client.keep(state);
         });
     }
 
+    /// On another thread: this one may hold the state's lock (C2).
     fn ended(&self, why: &str) {
-        self.client.with(|state, after| {
-            if state.connection == self.connection && state.link.is_some() {
-                state.link = None;
-                state.keeper.renewing = None;
-                state.trouble = Some(Error::new(ErrorKind::Unreachable, why));
-                for record in state.records.values_mut() {
-                    after.attentions.extend(record.attention.take());
-                }
-                self.client.keep(state);
-            }
-        });
+        self.client.connect_soon(Some((self.connection, why.to_owned())));
     }
 }
-

@@ -46,16 +46,10 @@ impl Lease {
         self.heard.saturating_add(granted - self.margin(granted))
     }
 
-    /// From when on a grant is in danger: a renewal should have come through by now, and there is still
-    /// time to stop.
-    pub(super) fn danger(&self, learned: u64) -> u64 {
-        self.deadline(learned).saturating_sub(self.length.min(UNCONFIRMED) / 3)
-    }
-
-    /// When the session has to be heard of next: a third of what is left to it.
-    pub(super) fn renewal(&self, asked: u64, waits: bool) -> u64 {
+    /// How often the session shows that it lives: in a third of what is left to it.
+    pub(super) fn interval(&self, waits: bool) -> u64 {
         let every = self.length / 3;
-        asked.saturating_add(if waits { every.min(HEARTBEAT) } else { every })
+        if waits { every.min(HEARTBEAT) } else { every }
     }
 
     pub(super) fn length(&self) -> Duration {
@@ -98,13 +92,12 @@ mod tests {
     }
 
     #[test]
-    fn danger_comes_before_the_deadline_and_after_the_next_renewal() {
+    fn two_renewals_come_before_the_deadline() {
         for seconds in [1, 2, 3, 10, 60, 3600] {
             let mut lease = Lease::new(Duration::from_secs(seconds));
             lease.answered(SECOND);
             for learned in [0, 2 * SECOND] {
-                assert!(lease.danger(learned) < lease.deadline(learned));
-                assert!(lease.renewal(SECOND, learned > 0) < lease.danger(learned), "{seconds} {learned}");
+                assert!(SECOND + 2 * lease.interval(learned > 0) < lease.deadline(learned), "{seconds} {learned}");
                 assert!(lease.deadline(learned) < SECOND + seconds * SECOND);
             }
         }

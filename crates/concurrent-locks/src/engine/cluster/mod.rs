@@ -96,7 +96,9 @@ impl Cluster {
         while generation.client.pid != pid {
             generation = generation.next.get_or_init(|| {
                 owner::forget_anonymous();
-                Generation::new(&self.address, &self.url)
+                let next = Generation::new(&self.address, &self.url);
+                next.client.connect_soon(None);
+                next
             });
         }
         generation.client

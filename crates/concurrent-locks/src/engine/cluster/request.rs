@@ -128,6 +128,8 @@ pub(super) struct Record {
     pub(super) blocking: bool,
     /// Keeps the link's thread reading while a future needs it.
     pub(super) attention: Option<Attention>,
+    /// It was said on more than one connection.
+    pub(super) said_again: bool,
     /// The server could not be asked whether it was granted: forsake it when its error is taken.
     pub(super) uncertain: bool,
     pub(super) tell: Vec<Tell>,

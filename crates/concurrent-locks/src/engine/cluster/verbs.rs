@@ -1,6 +1,7 @@
 //! What the API asks of a request: begin it, wait for it, leave, give back.
 
 use std::{
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     thread,
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 use super::{
     client::{Client, LEAST_PATIENCE, PATIENCE, State, left_until, lost_error},
     clock,
-    protocol::Verb,
+    protocol::{Call, Verb},
     reply::Reply,
     request::{Asked, Leaving, Record, Stage, Tell, Wake},
     wire::{Failure, Pace},
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     engine::{Ask, Ending, Grant, Progress, Ticket, Wait, nanos},
     error::{Error, ErrorKind},
-    lease,
+    lease::{Lease, Standing},
     mode::Mode,
 };
 
@@ -58,16 +59,20 @@ impl Client {
             look_at: u64::MAX,
             blocking,
             attention: None,
+            said_again: false,
             uncertain: false,
             tell: Vec::new(),
         };
         self.with(|state, _| {
             state.records.insert(number, record);
+            let mut at = begun.saturating_add(state.lease.interval(false));
             if !blocking {
-                state.timers.insert((Self::unanswered_at(begun, deadline), number));
+                let unanswered = Self::unanswered_at(begun, deadline);
+                state.timers.insert((unanswered, number));
+                at = at.min(unanswered);
             }
             self.say(state, number, if blocking { Pace::Now } else { Pace::Gathered });
-            self.keep(state);
+            self.keep(state, at);
         });
         Ticket { handle: number, deadline, policy: ask.policy, fairness: ask.fairness, may_hold: ask.may_hold }
     }
@@ -115,7 +120,6 @@ impl Client {
         // The answer has no thread that waits for it.
         record.blocking = false;
         self.say(state, number, Pace::Gathered);
-        self.keep(state);
     }
 
     /// The outcome of a request that has one; its caller has it from here on.
@@ -155,10 +159,11 @@ impl Client {
                 // It was begun by a thread and goes on as a future.
                 record.blocking = false;
                 record.attention = attention;
-                if record.deadline != u64::MAX {
-                    state.timers.insert((record.deadline, ticket.handle));
+                let deadline = record.deadline;
+                if deadline != u64::MAX {
+                    state.timers.insert((deadline, ticket.handle));
+                    self.keep(state, deadline);
                 }
-                self.keep(state);
             }
             false
         });
@@ -171,16 +176,14 @@ impl Client {
 
     pub(super) fn park(&'static self, ticket: &Ticket, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error> {
         let number = ticket.handle;
-        self.with(|state, after| {
+        self.with(|state, _| {
             if let Some(record) = state.records.get_mut(&number) {
                 record.blocking = true;
                 record.wake = Wake::Thread(thread::current());
                 state.timers.remove(&(record.deadline, number));
                 let begun = record.begun;
                 state.timers.remove(&(Self::unanswered_at(begun, record.deadline), number));
-                if let Some(attention) = record.attention.take() {
-                    after.attentions.push(attention);
-                }
+                record.attention = None;
             }
         });
         let mut until = ticket.deadline;
@@ -251,7 +254,6 @@ impl Client {
                 record.wake = Wake::Thread(thread::current());
             }
             self.say(state, number, Pace::Now);
-            self.keep(state);
             Ok(blocking)
         })?;
         if !waits {
@@ -317,63 +319,81 @@ impl Client {
     }
 
     /// Asks the server whether the grant stands.
-    pub(super) fn verify(&'static self, grant: &Grant) -> lease::Standing {
-        let Some(lease) = self.lease(grant) else { return lease::Standing::Lost };
-        let patience = PATIENCE.min(lease.remaining);
+    pub(super) fn verify(&'static self, grant: &Grant) -> Standing {
+        if let Err(known) = self.known_standing(grant.handle) {
+            return known;
+        }
+        let patience = PATIENCE.min(self.lease(grant).remaining);
         let sent = clock::now();
         let result = self.call(Verb::Verify, &[&self.session, &self.id(grant.handle)], patience);
         self.verified(grant.handle, sent, result)
     }
 
-    /// The same, without waiting: `tell` gets the answer, or is told at the lease's end.
-    pub(super) fn verify_later(&'static self, grant: &Grant, tell: Box<dyn FnOnce(lease::Standing) + Send>) {
+    /// The same without waiting; `tell` hears of it at the end of the lease at the latest.
+    pub(super) fn verify_later(&'static self, grant: &Grant, tell: Box<dyn FnOnce(Standing) + Send>) {
         let number = grant.handle;
         let link = self.state().link.clone();
-        let (Some(link), Some(_)) = (link, self.lease(grant)) else {
-            let known = self.lease(grant).is_some();
-            return tell(if known { lease::Standing::Unknown } else { lease::Standing::Lost });
+        let link = match (self.known_standing(number), link) {
+            (Err(known), _) => return tell(known),
+            (Ok(()), None) => return tell(Standing::Unknown),
+            (Ok(()), Some(link)) => link,
         };
-        let sent = clock::now();
-        let attention = link.attend();
+        let tell = Arc::new(Mutex::new(Some(tell)));
+        let late = Arc::clone(&tell);
+        self.on_lost(grant, Box::new(move |_| tell_once(&late, Standing::Lost)));
+        let (sent, attention) = (clock::now(), link.attend());
         let answer = Box::new(move |result: Result<String, Failure>| {
             drop(attention);
-            tell(self.verified(number, sent, result.map_err(|failure| match failure {
+            let result = result.map_err(|failure| match failure {
                 Failure::Broken(why) => Error::new(ErrorKind::Unreachable, why),
                 Failure::Refused(why) => self.refused(&why),
-            })));
+            });
+            tell_once(&tell, self.verified(number, sent, result));
         });
         let arguments = [&*self.session, &self.id(number)];
-        link.send(&super::protocol::Call { verb: Verb::Verify, arguments: &arguments }, Pace::Gathered, answer);
+        link.send(&Call { verb: Verb::Verify, arguments: &arguments }, Pace::Gathered, answer);
     }
 
-    fn verified(&'static self, number: u64, sent: u64, result: Result<String, Error>) -> lease::Standing {
+    /// `Err`: how it stands is known without asking.
+    fn known_standing(&self, number: u64) -> Result<(), Standing> {
+        self.state().standing(number).map(|_| ()).ok_or(Standing::Lost)
+    }
+
+    fn verified(&'static self, number: u64, sent: u64, result: Result<String, Error>) -> Standing {
         let reply = result.and_then(|text| self.read::<Reply>(&text));
         self.with(|state, after| {
-            match reply {
-                Ok(reply) if reply.held.is_some() => state.lease.answered(sent),
-                Ok(reply) if reply.lost.is_some() => state.lose(after, number, "the server no longer has it"),
+            let renewed = match reply {
+                Ok(reply) if reply.held.is_some() => {
+                    state.lease.answered(sent);
+                    true
+                }
                 Ok(reply) => {
-                    // The session is unknown: it introduces itself anew, and is told what it lost.
-                    if reply.unknown.is_some() {
+                    if reply.lost.is_some() {
+                        state.lose(after, number, "the server no longer has it");
+                    } else if reply.unknown.is_some() {
+                        // The session introduces itself anew, and is told what it lost.
                         after.close = state.link.clone();
                     }
-                    return state.standing(number).map_or(lease::Standing::Lost, |_| lease::Standing::Unknown);
+                    false
                 }
-                Err(_) => return state.standing(number).map_or(lease::Standing::Lost, |_| lease::Standing::Unknown),
+                Err(_) => false,
+            };
+            match state.standing(number) {
+                None => Standing::Lost,
+                Some(_) if renewed => Standing::Renewed,
+                Some(_) => Standing::Unknown,
             }
-            state.standing(number).map_or(lease::Standing::Lost, |_| lease::Standing::Renewed)
         })
     }
 
-    /// What is left of a grant's lease; `None` if it is lost.
-    pub(super) fn lease(&self, grant: &Grant) -> Option<lease::Lease> {
+    /// What is left of a grant's lease.
+    pub(super) fn lease(&self, grant: &Grant) -> Lease {
         let state = self.state();
-        let (until, danger) = state.standing(grant.handle)?;
-        Some(lease::Lease {
-            length: state.lease.length(),
-            remaining: left_until(until),
-            in_danger: clock::now() >= danger,
-        })
+        let length = state.lease.length();
+        match state.standing(grant.handle) {
+            Some((until, longest)) => Lease::new(length.min(longest), left_until(until)),
+            None => Lease::new(length, Duration::ZERO),
+        }
     }
 
     pub(super) fn on_lost(&'static self, grant: &Grant, tell: Tell) {
@@ -390,24 +410,24 @@ impl Client {
     }
 
     pub(super) fn record_order(&'static self, earlier: &str, later: &str, label: &str) {
-        let link = self.state().link.clone();
-        if let Some(link) = link {
-            let attention = link.attend();
-            // A hint for people: if it is not told now, the next time will do.
-            let answer = Box::new(move |_: Result<String, Failure>| drop(attention));
-            let arguments = [earlier, later, label];
-            link.send(&super::protocol::Call { verb: Verb::RecordOrder, arguments: &arguments }, Pace::Gathered, answer);
-        }
+        // A hint for people: if it is not heard now, the next time will do.
+        self.tell_server(Verb::RecordOrder, &[earlier, later, label], |_| {});
+    }
+}
+
+fn tell_once(tell: &Mutex<Option<Box<dyn FnOnce(Standing) + Send>>>, standing: Standing) {
+    let tell = tell.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(tell) = tell {
+        tell(standing);
     }
 }
 
 impl State {
-    /// Until when a grant is ours and from when it is in danger; `None` if it is lost.
-    pub(super) fn standing(&self, number: u64) -> Option<(u64, u64)> {
+    /// Until when a grant is ours, and how long it may be held at most; `None` if it is lost.
+    pub(super) fn standing(&self, number: u64) -> Option<(u64, Duration)> {
         let Stage::Held(hold) = &self.records.get(&number)?.stage else { return None };
         let until = self.lease.deadline(hold.learned).min(hold.ends);
-        let danger = self.lease.danger(hold.learned).min(hold.ends.saturating_sub(hold.ends.saturating_sub(hold.since) / 10));
-        (clock::now() < until).then_some((until, danger))
+        (clock::now() < until).then(|| (until, Duration::from_nanos(hold.ends.saturating_sub(hold.since))))
     }
 }
 

@@ -15,14 +15,14 @@ use std::{
 use super::{
     Table, kernel,
     layout::{Checked, EventSlot, Record},
-    view::{label_text, owner_text},
+    view::owner_text,
 };
 use crate::{
     error::Error,
     event::{Event, EventKind},
     mode::Mode,
     name::MAX_NAME_BYTES,
-    owner::MAX_LABEL_BYTES,
+    owner::{MAX_LABEL_BYTES, label_text},
 };
 
 /// How long a watcher's announcement holds.

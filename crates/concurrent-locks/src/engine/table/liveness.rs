@@ -222,6 +222,6 @@ fn exiting_tasks(pid: u32) -> Option<usize> {
         count += 1;
     }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse().ok()?;
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse::<usize>().ok()?;
     (count > 0 && count == threads).then_some(count)
 }

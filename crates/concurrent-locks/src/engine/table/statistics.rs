@@ -9,7 +9,7 @@ use super::{
     Table,
     history::Outcome,
     layout::{Detail, Mishaps, OPERATIONS_KEPT, Tally, linked},
-    view::{Seen, Times, label_text, millis, seconds},
+    view::{Seen, Times, millis, seconds},
     word::State,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     histogram::Histogram,
     mode::Mode,
     name::Name,
+    owner::label_text,
     stats::{Operation, Statistics, StatisticsMap},
 };
 

@@ -19,6 +19,7 @@ use crate::{
     error::Error,
     grant::Rank,
     name::Name,
+    owner::label_text,
     status::{Holder, Status, StatusMap, Waiter},
 };
 

@@ -4,7 +4,240 @@
 //! role of the reader itself, so it hears of its answer without a hop through another thread; who
 //! waits meanwhile follows, and takes over when the reader has what it wanted. A thread of our own
 //! reads only while futures wait.
+//!
+//! Two locks. `output` is held while bytes are written, so calls and their answers have one order.
+//! `desk` is held for a few instructions, and may be taken inside `output`. Answers and pushes are
+//! told under neither: they may call [`Link::send`]. They must not panic, nor [`Link::wait`].
+//!
+//! Why no follower sleeps while nobody reads:
+//!
+//! - **W1.** Under the desk's lock, a thread either takes the role or, only if it is taken or the link is
+//!   ending, stands among the followers. It stands there as long as it sleeps.
+//! - **W2.** Whoever puts the role back or leaves the followers calls `Desk::next` under the same
+//!   lock, and wakes whom it names: if the role is free and somebody follows, one of them. So
+//!   there is always a wake-up under way to a follower when the role is free and somebody follows,
+//!   because that follower can only take the role, or leave the list and wake another.
+//! - **W3.** `unpark` before `park` is not lost, and a follower looks whether it is done after every
+//!   wake-up and before every sleep. Between that look and the sleep it takes nothing but the desk's lock,
+//!   so the wake-up by the callback that makes it done is not lost either.
+//! - **W4.** The same for futures: `attend` calls `Desk::next`, which names the attendant or has it started,
+//!   and the attendant stands aside only while somebody else reads or follows.
+//! - **W5.** Who ends the link wakes all followers after it has told all answers; they sleep until then, so
+//!   `wait` never says "not done" of what is being told at that moment.
+//!
+//! Why no call is kept for ever ([`Pace::Gathered`]):
+//!
+//! - **G1.** A call is kept only while an older one is written and unanswered and somebody reads; both are
+//!   looked at in the same instant of the desk in which the call joins the answers to come.
+//! - **G2.** A reader that has told an answer writes what is kept, and so does whoever puts the role back.
+//!
+//! A write never waits: what the system does not take stays in `output`, and a thread that lives only as
+//! long as there is such a rest goes on with it (**B1**; `Output::writer` says that it lives).
 
+mod backlog;
+mod desk;
 mod dialect;
+mod inbox;
+mod reading;
+mod socket;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tls;
 
-pub(crate) use dialect::{Dialect, Failure, Frame, Greeting};
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
+    time::Duration,
+};
+
+use self::{
+    backlog::Output,
+    desk::{Desk, Next, Phase},
+    inbox::Inbox,
+    stream::{Conversation, Patience, Stream},
+};
+pub(crate) use self::{
+    dialect::{Dialect, Failure, Frame, Greeting},
+    reading::Attention,
+};
+use crate::{
+    engine::cluster::{address::Endpoint, protocol::Call},
+    error::{Error, ErrorKind},
+};
+
+/// What is done with the answer to a call.
+pub(crate) type Answer = Box<dyn FnOnce(Result<String, Failure>) + Send>;
+
+/// What a link tells its engine.
+pub(crate) trait Listener: Send + Sync {
+    fn pushed(&self, text: &str);
+    /// Exactly once, after every outstanding answer.
+    fn ended(&self, why: &str);
+}
+
+/// When a call is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// At once, with what is kept.
+    Now,
+    /// At once if no answer is outstanding, else with the next write or answer (Nagle's rule).
+    Gathered,
+}
+
+/// One stream to the server, and how it speaks there.
+pub(crate) struct Channel {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) dialect: Box<dyn Dialect>,
+}
+
+/// A greeted channel.
+struct Line {
+    stream: Stream,
+    dialect: Box<dyn Dialect>,
+}
+
+/// The connection. Dropping it says nothing to the server: its descriptors are closed, in a forked child
+/// no more than that.
+pub(crate) struct Link {
+    me: Weak<Link>,
+    /// Calls go over the first; pushes come over any.
+    lines: Vec<Line>,
+    listener: Arc<dyn Listener>,
+    output: Mutex<Output>,
+    desk: Mutex<Desk>,
+    open: AtomicBool,
+    process: u32,
+}
+
+impl Link {
+    /// Connects and greets, in at most `patience` (the system's look-up of names apart). One or two channels.
+    pub(crate) fn open(
+        channels: Vec<Channel>,
+        session: &str,
+        listener: Arc<dyn Listener>,
+        patience: Duration,
+    ) -> Result<Arc<Link>, Error> {
+        if channels.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidInput, "a link needs a channel"));
+        }
+        let patience = Patience::new(patience);
+        let mut lines = Vec::new();
+        let mut inboxes = Vec::new();
+        for Channel { endpoint, dialect } in channels {
+            let stream = Stream::connect(&endpoint, &patience)?;
+            let mut input = Vec::new();
+            let mut conversation = Conversation { stream: &stream, host: &endpoint.host, patience: &patience };
+            dialect.greet(&mut conversation, &mut input, session)?;
+            inboxes.push(Inbox::new(input));
+            lines.push(Line { stream, dialect });
+        }
+        Ok(Arc::new_cyclic(|me| Link {
+            me: me.clone(),
+            lines,
+            listener,
+            output: Mutex::default(),
+            desk: Mutex::new(Desk::new(inboxes)),
+            open: AtomicBool::new(true),
+            process: std::process::id(),
+        }))
+    }
+
+    /// Writes the call, or keeps it for a moment, and never waits. `answer` is called exactly once: by a
+    /// reader, or with `Broken` when the link ends; by this thread if it has ended or ends now.
+    pub(crate) fn send(&self, call: &Call<'_>, pace: Pace, answer: Answer) {
+        let mut output = self.output();
+        let length = output.bytes.len();
+        self.lines[0].dialect.encode(call, &mut output.bytes);
+        let mut desk = self.desk();
+        if let Some(why) = desk.ended() {
+            let broken = Failure::Broken(why.to_owned());
+            output.bytes.truncate(length);
+            drop((desk, output));
+            return answer(Err(broken));
+        }
+        let keep = pace == Pace::Gathered && !desk.answers.is_empty() && desk.role.is_none();
+        desk.answers.push_back(answer);
+        desk.kept = keep;
+        drop(desk);
+        if !keep {
+            self.write(output);
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Acquire)
+    }
+
+    /// Ends it: outstanding answers are `Broken`, and the listener hears of it.
+    pub(crate) fn close(&self) {
+        self.end("it was closed");
+    }
+
+    /// G2.
+    fn write_kept(&self) {
+        let output = self.output();
+        if mem::take(&mut self.desk().kept) {
+            self.write(output);
+        }
+    }
+
+    /// Told once; whoever comes later does nothing.
+    fn end(&self, why: &str) {
+        let answers = {
+            let mut desk = self.desk();
+            if desk.ended().is_some() {
+                return;
+            }
+            desk.phase = Phase::Ending(why.to_owned());
+            desk.kept = false;
+            mem::take(&mut desk.answers)
+        };
+        self.open.store(false, Release);
+        if std::process::id() == self.process {
+            // Wakes the reader and the writer.
+            self.lines.iter().for_each(|line| line.stream.socket().shutdown());
+        }
+        for answer in answers {
+            answer(Err(Failure::Broken(why.to_owned())));
+        }
+        self.listener.ended(why);
+        let sleepers = {
+            let mut desk = self.desk();
+            desk.phase = Phase::Over(why.to_owned());
+            mem::take(&mut desk.followers)
+        };
+        sleepers.iter().for_each(|thread| thread.unpark()); // W5
+    }
+
+    fn tell(&self, next: Next) {
+        match next {
+            Next::Nobody => {}
+            Next::Wake(thread) => thread.unpark(),
+            Next::StartAttendant => self.start_attendant(),
+        }
+    }
+
+    fn output(&self) -> MutexGuard<'_, Output> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // In a forked child, the answers are its parent's.
+        if std::process::id() == self.process {
+            self.end("nobody uses it any more");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! [`Desk`]: who waits for which answer, and who reads. Plain state under one short lock.
+
+use std::{collections::VecDeque, thread::Thread};
+
+use super::{Answer, inbox::Inbox};
+
+/// How far the link is.
+pub(super) enum Phase {
+    Open,
+    /// Somebody tells everybody that it is broken.
+    Ending(String),
+    /// Everybody has been told.
+    Over(String),
+}
+
+/// The thread of the link that reads while futures wait.
+pub(super) enum Attendant {
+    None,
+    /// It will look at the desk by itself.
+    Starting,
+    Running(Thread),
+}
+
+pub(super) struct Desk {
+    pub(super) phase: Phase,
+    /// Who waits for the answers to come, the oldest first.
+    pub(super) answers: VecDeque<Answer>,
+    /// Whether calls are kept back for the next write.
+    pub(super) kept: bool,
+    /// The role of the reader: who takes the inboxes out reads for all.
+    pub(super) role: Option<Vec<Inbox>>,
+    /// Blocked threads that do not read.
+    pub(super) followers: Vec<Thread>,
+    pub(super) attendant: Attendant,
+    /// How many `Attention`s live, and how many there ever were.
+    pub(super) attending: usize,
+    pub(super) attended: u64,
+}
+
+/// Who must be told that nobody reads.
+#[must_use]
+pub(super) enum Next {
+    Nobody,
+    Wake(Thread),
+    StartAttendant,
+}
+
+impl Desk {
+    pub(super) fn new(inboxes: Vec<Inbox>) -> Desk {
+        Desk {
+            phase: Phase::Open,
+            answers: VecDeque::new(),
+            kept: false,
+            role: Some(inboxes),
+            followers: Vec::new(),
+            attendant: Attendant::None,
+            attending: 0,
+            attended: 0,
+        }
+    }
+
+    /// The end of the link in words, if it has ended.
+    pub(super) fn ended(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Open => None,
+            Phase::Ending(why) | Phase::Over(why) => Some(why),
+        }
+    }
+
+
+
+    /// Who should read, if nobody does (W2). The last who came: its answer is the likeliest not to have come yet.
+    pub(super) fn next(&mut self) -> Next {
+        if self.role.is_none() || self.ended().is_some() {
+            return Next::Nobody;
+        }
+        if let Some(follower) = self.followers.last() {
+            return Next::Wake(follower.clone());
+        }
+        if self.attending == 0 {
+            return Next::Nobody;
+        }
+        match &self.attendant {
+            Attendant::Running(thread) => Next::Wake(thread.clone()),
+            Attendant::Starting => Next::Nobody,
+            Attendant::None => {
+                self.attendant = Attendant::Starting;
+                Next::StartAttendant
+            }
+        }
+    }
+}

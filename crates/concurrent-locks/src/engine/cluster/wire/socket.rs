@@ -1,0 +1,144 @@
+//! A socket that never blocks, and the one place where a thread sleeps for it.
+
+use std::{
+    io,
+    net::{TcpStream, ToSocketAddrs},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    io::Errno,
+    net::{SendFlags, Shutdown, sockopt},
+};
+
+use crate::engine::cluster::address::Host;
+
+/// A silent connection is probed after this time: a server that vanished without a word ends the
+/// connection within half a minute, and routers on the way do not forget it.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
+
+/// Dropping it closes this process's descriptor only: a forked child says nothing on its parent's connection.
+pub(super) struct Socket(OwnedFd);
+
+impl Socket {
+    /// Connects until `deadline`. The time the system takes to look a name up is not bounded.
+    pub(super) fn connect(host: &Host, deadline: Instant) -> io::Result<Socket> {
+        let (name, port) = match host {
+            Host::Tcp { name, port } => (name, port),
+            Host::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_nonblocking(true)?;
+                return Ok(Socket(stream.into()));
+            }
+        };
+        let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in (name.as_str(), *port).to_socket_addrs()? {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match TcpStream::connect_timeout(&address, left) {
+                Ok(stream) => {
+                    stream.set_nonblocking(true)?;
+                    stream.set_nodelay(true)?;
+                    keep_alive(&stream)?;
+                    return Ok(Socket(stream.into()));
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    /// Appends what has come to `bytes`, which has room; 0 is the end of the stream.
+    pub(super) fn read(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        retry(|| rustix::io::read(&self.0, rustix::buffer::spare_capacity(bytes)))
+    }
+
+    /// Writes what the system takes now.
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        // std sets SO_NOSIGPIPE where there is no such flag.
+        #[cfg(target_vendor = "apple")]
+        let flags = SendFlags::empty();
+        #[cfg(not(target_vendor = "apple"))]
+        let flags = SendFlags::NOSIGNAL;
+        retry(|| rustix::net::send(&self.0, bytes, flags))
+    }
+
+    /// Ends the connection for everybody who has it, and wakes who sleeps for it.
+    pub(super) fn shutdown(&self) {
+        // It fails only where the connection has ended already.
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl io::Read for &Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        retry(|| rustix::io::read(&self.0, &mut *buffer))
+    }
+}
+
+impl io::Write for &Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Socket::write(self, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Sleeps until `sockets` can be read (or one can be written, with `writable`), at most until `deadline`.
+/// Bit `i` of the answer: the socket `i` has something, be it an error. Zero: the deadline, or a signal.
+pub(super) fn sleep(sockets: &[&Socket], writable: bool, deadline: Option<Instant>) -> io::Result<u8> {
+    const LINES: usize = 2;
+    let wanted = if writable { PollFlags::OUT } else { PollFlags::IN };
+    let first = PollFd::new(sockets[0], wanted);
+    let mut entries: [PollFd<'_>; LINES] = [first.clone(), first];
+    let count = sockets.len().min(LINES);
+    for (entry, socket) in entries.iter_mut().zip(sockets) {
+        *entry = PollFd::new(*socket, wanted);
+    }
+    let timeout = deadline.map(|deadline| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // What does not fit is longer than anybody waits.
+        Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
+    });
+    match rustix::event::poll(&mut entries[..count], timeout.as_ref()) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(0),
+        Err(error) => return Err(error.into()),
+    }
+    let ready = entries[..count].iter().enumerate().filter(|(_, entry)| !entry.revents().is_empty());
+    Ok(ready.fold(0, |bits, (index, _)| bits | 1 << index))
+}
+
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, PROBES)?;
+    Ok(())
+}
+
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other.map_err(Into::into),
+        }
+    }
+}
