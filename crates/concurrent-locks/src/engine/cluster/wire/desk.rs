@@ -67,8 +67,6 @@ impl Desk {
         }
     }
 
-
-
     /// Who should read, if nobody does (W2). The last who came: its answer is the likeliest not to have come yet.
     pub(super) fn next(&mut self) -> Next {
         if self.role.is_none() || self.ended().is_some() {
