@@ -1,0 +1,53 @@
+-- Part of every script: rows as others see them.
+
+local function load_view()
+  local view = {}
+  local sessions = {}
+
+  -- Process id, host and program of a session; of one that is gone nothing is known.
+  local function process_of(session)
+    if not sessions[session] then
+      local packed = call('HGET', SESSIONS, session)
+      local process = { host = '', program = '' }
+      if packed then
+        process.lease, process.pid, process.host, process.program = cmsgpack.unpack(packed)
+      end
+      sessions[session] = process
+    end
+    return sessions[session]
+  end
+  view.process_of = process_of
+
+  function view.row(row)
+    return '{"request":' .. quote(row.request) .. ',"name":' .. quote(row.name) .. ',"state":"'
+      .. (is_held(row) and 'held' or 'waiting') .. '","mode":"' .. row.mode .. '","owner":' .. quote(row.owner)
+      .. ',"family":' .. quote(row.family) .. ',"label":' .. quote(row.label) .. ',"note":' .. quote(row.note)
+      .. ',"priority":' .. whole(row.priority) .. ',"session":' .. quote(row.session) .. ',"pid":' .. whole(row.pid)
+      .. ',"host":' .. quote(process_of(row.session).host) .. ',"requested":' .. whole(row.requested) .. ',"since":'
+      .. whole(row.since) .. ',"token":' .. whole(row.token) .. ',"rank":' .. whole(row.rank) .. ',"ticket":'
+      .. whole(row.ticket) .. '}'
+  end
+
+  function view.rows(rows)
+    local texts = {}
+    for index, row in ipairs(rows) do
+      texts[index] = view.row(row)
+    end
+    return table.concat(texts, ',')
+  end
+
+  function view.held(rows)
+    table.sort(rows, function(a, b)
+      return a.token < b.token or a.token == b.token and a.ticket < b.ticket
+    end)
+    return view.rows(rows)
+  end
+
+  -- What a request sees that is not granted.
+  function view.busy(rule, name)
+    return '"now":' .. NOW .. ',"holders":[' .. view.held(rule.holders(name)) .. '],"waiters":'
+      .. whole(rule.count_waiters(name))
+  end
+
+  return view
+end
