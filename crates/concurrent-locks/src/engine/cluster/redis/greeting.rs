@@ -1,0 +1,176 @@
+//! The beginning of a connection: who we are, whether this server will do, and the scripts.
+
+use super::{
+    resp::{self, Value},
+    scripts::SCRIPTS,
+};
+use crate::{
+    engine::cluster::wire::Greeting,
+    error::{Error, ErrorKind},
+};
+
+/// The oldest server that will do.
+const OLDEST: (u32, u32) = (6, 2);
+
+/// What a connection is opened with.
+pub(super) struct Hello<'a> {
+    pub(super) user: Option<&'a str>,
+    pub(super) password: Option<&'a str>,
+    pub(super) db: u32,
+    /// A key of our space: a cluster says where it is.
+    pub(super) key: &'a str,
+    /// What pushes for this session come over.
+    pub(super) channel: &'a str,
+    pub(super) session: &'a str,
+}
+
+pub(super) fn greet(hello: &Hello<'_>, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<(), Error> {
+    let mut conversation = Conversation { stream, input, output: Vec::new() };
+    conversation.introduce(hello)?;
+    conversation.look_around(hello)?;
+    conversation.load_scripts()?;
+    // Last, so that nothing is pushed before the greeting ends.
+    conversation.say(&["SUBSCRIBE", hello.channel]);
+    conversation.flush()?;
+    conversation.answer(true, |_| ())
+}
+
+struct Conversation<'a> {
+    stream: &'a mut dyn Greeting,
+    input: &'a mut Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl Conversation<'_> {
+    fn say(&mut self, words: &[&str]) {
+        resp::command(words, &mut self.output);
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.stream.write(&self.output)?;
+        self.output.clear();
+        Ok(())
+    }
+
+    /// Takes the next answer. What is said unasked is not one, except where it is what we wait for:
+    /// the confirmation of a subscription.
+    fn answer<T>(&mut self, subscribed: bool, take: impl FnOnce(&Value<'_>) -> T) -> Result<T, Error> {
+        loop {
+            let read = resp::read(self.input).map_err(|why| {
+                Error::new(ErrorKind::Unreachable, format!("this server does not speak Redis's protocol: {}", why.0))
+            })?;
+            let Some((length, value)) = read else {
+                self.stream.read(self.input)?;
+                continue;
+            };
+            if matches!(value, Value::Push(_)) && !subscribed {
+                self.input.drain(..length);
+                continue;
+            }
+            let result = match &value {
+                Value::Error(text) => Err(refusal(&String::from_utf8_lossy(text))),
+                value => Ok(take(value)),
+            };
+            self.input.drain(..length);
+            return result;
+        }
+    }
+
+    fn introduce(&mut self, hello: &Hello<'_>) -> Result<(), Error> {
+        let name = format!("concurrent-locks-{}", hello.session);
+        let mut words = vec!["HELLO", "3"];
+        if let Some(password) = hello.password {
+            words.extend(["AUTH", hello.user.unwrap_or("default"), password]);
+        }
+        words.extend(["SETNAME", &name]);
+        self.say(&words);
+        self.flush()?;
+        let (version, role) = self.answer(false, |about| (field(about, "version"), field(about, "role")))?;
+        check_version(version.as_deref().unwrap_or_default())?;
+        if role.as_deref() != Some("master") {
+            return Err(Error::new(
+                ErrorKind::Unreachable,
+                "this server is a replica: locks need the server that takes writes",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The database, and whether this server has our keys.
+    fn look_around(&mut self, hello: &Hello<'_>) -> Result<(), Error> {
+        let db = hello.db.to_string();
+        if hello.db != 0 {
+            self.say(&["SELECT", &db]);
+        }
+        self.say(&["EXISTS", hello.key]);
+        self.flush()?;
+        if hello.db != 0 {
+            self.answer(false, |_| ())?;
+        }
+        self.answer(false, |_| ())
+    }
+
+    fn load_scripts(&mut self) -> Result<(), Error> {
+        let mut words = vec!["SCRIPT", "EXISTS"];
+        words.extend(SCRIPTS.iter().map(|script| &*script.sha));
+        self.say(&words);
+        self.flush()?;
+        let known = self.answer(false, |answer| match answer {
+            Value::List(list) => list.iter().map(|value| *value == Value::Scalar(b"1")).collect(),
+            _ => Vec::new(),
+        })?;
+        let missing = || SCRIPTS.iter().enumerate().filter(|(index, _)| known.get(*index) != Some(&true));
+        for (_, script) in missing() {
+            self.say(&["SCRIPT", "LOAD", &script.text]);
+        }
+        self.flush()?;
+        for (_, script) in missing() {
+            let same = self.answer(false, |answer| *answer == Value::Text(script.sha.as_bytes()))?;
+            if !same {
+                return Err(Error::new(ErrorKind::Unsupported, "this server names scripts as no Redis does"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A field of the answer to HELLO.
+fn field(about: &Value<'_>, name: &str) -> Option<String> {
+    let Value::List(list) = about else { return None };
+    list.as_chunks::<2>().0.iter().find_map(|[key, value]| match (key, value) {
+        (Value::Text(key), Value::Text(value)) if *key == name.as_bytes() => {
+            Some(String::from_utf8_lossy(value).into_owned())
+        }
+        _ => None,
+    })
+}
+
+fn check_version(version: &str) -> Result<(), Error> {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if found < OLDEST { Err(too_old(&format!("it is version {version:?}"))) } else { Ok(()) }
+}
+
+fn too_old(why: &str) -> Error {
+    let needed = "locks need Redis 6.2 or later, or Valkey";
+    Error::new(ErrorKind::Unsupported, format!("{needed}, with the commands HELLO and EVALSHA: {why}"))
+}
+
+/// What it means that the server refused a part of the greeting.
+fn refusal(text: &str) -> Error {
+    let word = text.split(' ').next().unwrap_or_default();
+    match word {
+        "WRONGPASS" | "NOAUTH" | "NOPERM" => {
+            Error::new(ErrorKind::Permission, format!("the server does not let us in: {text}"))
+        }
+        "NOPROTO" => too_old(text),
+        "ERR" if text.contains("unknown command") => too_old(text),
+        "ERR" if text.contains("DB index") || text.contains("SELECT is not allowed") => {
+            Error::new(ErrorKind::InvalidInput, format!("the server has no such database: {text}"))
+        }
+        "MOVED" => {
+            Error::new(ErrorKind::Unreachable, format!("another server of the cluster has this space's keys: {text}"))
+        }
+        _ => Error::new(ErrorKind::Unreachable, format!("the server does not serve us now: {text}")),
+    }
+}

@@ -1,0 +1,53 @@
+//! The verbs as scripts: what all of them need, and one file each.
+
+use std::sync::LazyLock;
+
+use crate::engine::cluster::protocol::Verb;
+
+/// One verb's script.
+pub(super) struct Script {
+    pub(super) text: String,
+    /// What the server calls it.
+    pub(super) sha: String,
+}
+
+/// The script of each verb, in the order of [`Verb::ALL`].
+pub(super) static SCRIPTS: LazyLock<Vec<Script>> = LazyLock::new(|| {
+    let script = |verb: &Verb| {
+        let text = [SHARED, &[own_part(*verb)]].concat().concat();
+        let sha = sha1_smol::Sha1::from(&text).digest().to_string();
+        Script { text, sha }
+    };
+    Verb::ALL.iter().map(script).collect()
+});
+
+/// In the order in which they build on each other.
+const SHARED: &[&str] = &[
+    include_str!("scripts/space.lua"),
+    include_str!("scripts/history.lua"),
+    include_str!("scripts/rule.lua"),
+    include_str!("scripts/view.lua"),
+];
+
+fn own_part(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Hello => include_str!("scripts/hello.lua"),
+        Verb::Acquire => include_str!("scripts/acquire.lua"),
+        Verb::Release => include_str!("scripts/release.lua"),
+        Verb::Cancel => include_str!("scripts/cancel.lua"),
+        Verb::Downgrade => include_str!("scripts/downgrade.lua"),
+        Verb::Renew => include_str!("scripts/renew.lua"),
+        Verb::Verify => include_str!("scripts/verify.lua"),
+        Verb::Status => include_str!("scripts/status.lua"),
+        Verb::Reorder => include_str!("scripts/reorder.lua"),
+        Verb::Nudge => include_str!("scripts/nudge.lua"),
+        Verb::Revoke => include_str!("scripts/revoke.lua"),
+        Verb::Statistics => include_str!("scripts/statistics.lua"),
+        Verb::ResetStatistics => include_str!("scripts/reset_statistics.lua"),
+        Verb::RecordOrder => include_str!("scripts/record_order.lua"),
+        Verb::Orders => include_str!("scripts/orders.lua"),
+        Verb::Events => include_str!("scripts/events.lua"),
+        Verb::Health => include_str!("scripts/health.lua"),
+        Verb::Bye => include_str!("scripts/bye.lua"),
+    }
+}
