@@ -62,9 +62,16 @@ pub(crate) struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Address { pub(crate) kind: Kind, pub(crate) hosts: Vec<Host>, pub(crate) user: Option<String>, pub(crate) password: Option<String>, pub(crate) database: String, pub(crate) tls: Tls, pub(crate) ca: Option<PathBuf>, pub(crate) space: String, pub(crate) lease: std::time::Duration, pub(crate) listen: Option<Host> }
 impl Address {
-    pub(crate) fn is_meant_by(_url: &str) -> bool { false }
-    pub(crate) fn parse(_url: &str) -> Result<Address, crate::error::Error> { todo!() }
+    pub(crate) fn is_meant_by(url: &str) -> bool { url.starts_with("redis://") || url.starts_with("postgres://") }
+    pub(crate) fn parse(url: &str) -> Result<Address, crate::error::Error> {
+        let (scheme, rest) = url.split_once("://").unwrap();
+        let (host, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let host = host.split('/').next().unwrap();
+        let (name, port) = host.split_once(':').unwrap();
+        let get = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned);
+        Ok(Address { kind: if scheme == "redis" { Kind::Redis } else { Kind::Postgres }, hosts: vec![Host::Tcp { name: name.into(), port: port.parse().unwrap() }], user: None, password: None, database: "0".into(), tls: Tls::Off, ca: None, space: get("space").unwrap_or("default".into()), lease: get("lease").map_or(std::time::Duration::from_secs(10), |t| humantime::parse_duration(&t).unwrap()), listen: None })
+    }
     pub(crate) fn endpoint(&self, host: &Host) -> Endpoint { Endpoint { kind: self.kind, host: host.clone(), tls: self.tls, ca: self.ca.clone() } }
     pub(crate) fn is_guarded(&self) -> bool { self.kind == Kind::Postgres }
 }
-impl fmt::Display for Address { fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "x") } }
+impl fmt::Display for Address { fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{}://{}?space={}", if self.kind == Kind::Redis { "redis" } else { "postgres" }, self.hosts[0], self.space) } }

@@ -258,7 +258,7 @@ fn connect(address: &Address, session: &str, listener: Arc<dyn Listener>) -> Res
 fn dialect(address: &Address, listens: bool) -> Result<Box<dyn Dialect>, Error> {
     match address.kind {
         #[cfg(feature = "redis")]
-        Kind::Redis => Ok(Box::new(redis::RedisDialect::new(address))),
+        Kind::Redis => Ok(Box::new(redis::RedisDialect::new(&address.space, address.user.clone(), address.password.clone(), address.database.parse().unwrap_or(0)))),
         #[cfg(feature = "postgres")]
         Kind::Postgres => Ok(Box::new(postgres::PostgresDialect::new(address, listens))),
         #[allow(unreachable_patterns, reason = "with all features there is no other kind")]
