@@ -96,9 +96,7 @@ local function load_history()
   return { KEPT = KEPT, new_sum = new_sum, count = count, count_grant = count_grant, sum_of = sum_of, fold = fold }
 end
 
-local function history_key(name)
-  return PREFIX .. 'stat:' .. name
-end
+local STAT = PREFIX .. 'stat:'
 
 local function note_name(name)
   call('ZADD', PREFIX .. 'names', NOW, name)
@@ -107,7 +105,7 @@ end
 
 -- Keeps how a request ended; `held`: for how long, -1 if it was not granted.
 local function keep(row, ending, waited, held)
-  local key = history_key(row.name)
+  local key = STAT .. row.name
   local at = held < 0 and now or row.since
   local length = call('RPUSH', key,
     cmsgpack.pack(ending, row.mode, row.label, row.pid, row.token, at, waited, held))

@@ -8,5 +8,7 @@ if not row or not is_held(row) then
   return '{"lost":{}}'
 end
 let_go(row, ending, 'release')
-load_rule().walk(row.name)
+if call('ZRANGEBYLEX', QUEUE, '[' .. row.name .. '\0', '(' .. row.name .. '\1', 'LIMIT', 0, 1)[1] then
+  load_rule().walk(row.name)
+end
 return '{"released":{}}'

@@ -68,7 +68,7 @@ if tonumber(sweep[1] or 0) <= now then
   end
   local names_key = PREFIX .. 'names'
   for _, name in ipairs(call('ZRANGEBYSCORE', names_key, '-inf', whole(now - GONE), 'LIMIT', 0, 16)) do
-    if call('EXISTS', history_key(name)) == 1 then
+    if call('EXISTS', STAT .. name) == 1 then
       note_name(name)
     else
       call('ZREM', names_key, name)

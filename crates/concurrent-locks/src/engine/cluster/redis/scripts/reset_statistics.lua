@@ -3,7 +3,7 @@ local history = load_history()
 local names_key = PREFIX .. 'names'
 
 local function reset(name)
-  local key = history_key(name)
+  local key = STAT .. name
   call('DEL', key)
   if look(name).writer or look(name).reader then
     call('RPUSH', key, cmsgpack.pack('sum', history.new_sum(now)))

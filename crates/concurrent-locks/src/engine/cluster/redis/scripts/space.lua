@@ -8,9 +8,10 @@
 --   queue     ZSET    name \0 rank \0 ticket \0 request id, and for the same request
 --                     \0 owner \0 name \0 request id (names are not empty, so the two kinds keep apart)
 --   seen      ZSET    session -> when it was heard of last
---   sessions  HASH    session -> lease, pid, host, program (MessagePack); `watched` -> until when
---                     somebody looks at the events of grants and releases
---   counters  HASH    stamp, sequence of the last event, reaped, deadlocks, sweep, sweep_cursor
+--   sessions  HASH    session -> lease, pid, host, program (MessagePack). Here, because every verb of
+--                     a session reads it: `stamp`, the last one; `watched`, until when somebody looks
+--                     at the events of grants and releases
+--   counters  HASH    sequence of the last event, reaped, deadlocks, sweep, sweep_cursor
 --   events    STREAM  <sequence>-0 -> JSON
 --   orders    HASH    earlier \0 later -> label
 --   names     ZSET    name that has a history -> when it was noted last
@@ -36,12 +37,13 @@ end
 local NOW = whole(now)
 local quote = cjson.encode
 
-local watched_until
+-- What `enter` has read, so that nobody need ask again.
+local watched_until, last_stamp
 
 -- Confirms that the session lives. Its process id, or nil if nobody said hello for it.
 local function enter(session)
-  local found = call('HMGET', SESSIONS, session, 'watched')
-  watched_until = tonumber(found[2] or 0)
+  local found = call('HMGET', SESSIONS, session, 'watched', 'stamp')
+  watched_until, last_stamp = tonumber(found[2] or 0), tonumber(found[3] or 0)
   if not found[1] then
     return nil
   end
@@ -50,12 +52,10 @@ local function enter(session)
   return pid
 end
 
-local last_stamp
-
 -- Never the same twice, never backwards: arrival, tie-break and fencing token.
 local function stamp()
-  last_stamp = math.max(now, (last_stamp or tonumber(call('HGET', COUNTERS, 'stamp') or 0)) + 1)
-  call('HSET', COUNTERS, 'stamp', whole(last_stamp))
+  last_stamp = math.max(now, (last_stamp or tonumber(call('HGET', SESSIONS, 'stamp') or 0)) + 1)
+  call('HSET', SESSIONS, 'stamp', whole(last_stamp))
   return last_stamp
 end
 

@@ -80,7 +80,7 @@ end
 
 local texts = {}
 for _, name in ipairs(names) do
-  local list = call('LRANGE', history_key(name), 0, -1)
+  local list = call('LRANGE', STAT .. name, 0, -1)
   local sum, first = history.sum_of(list)
   local operations = { read = {}, write = {} }
   for index = first, #list do
