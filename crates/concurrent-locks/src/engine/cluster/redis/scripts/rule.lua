@@ -44,7 +44,7 @@ local function load_rule()
   end
 
   local function last_part(member)
-    return member:match('(%Z*)$')
+    return member:match('^.*%z(.*)$')
   end
 
   -- All rows that hold the name, or any name.

@@ -12,6 +12,7 @@ local function load_view()
       if packed then
         process.lease, process.pid, process.host, process.program = cmsgpack.unpack(packed)
       end
+      process.quoted_host = quote(process.host)
       sessions[session] = process
     end
     return sessions[session]
@@ -22,10 +23,10 @@ local function load_view()
     return '{"request":' .. quote(row.request) .. ',"name":' .. quote(row.name) .. ',"state":"'
       .. (is_held(row) and 'held' or 'waiting') .. '","mode":"' .. row.mode .. '","owner":' .. quote(row.owner)
       .. ',"family":' .. quote(row.family) .. ',"label":' .. quote(row.label) .. ',"note":' .. quote(row.note)
-      .. ',"priority":' .. whole(row.priority) .. ',"session":' .. quote(row.session) .. ',"pid":' .. whole(row.pid)
-      .. ',"host":' .. quote(process_of(row.session).host) .. ',"requested":' .. whole(row.requested) .. ',"since":'
-      .. whole(row.since) .. ',"token":' .. whole(row.token) .. ',"rank":' .. whole(row.rank) .. ',"ticket":'
-      .. whole(row.ticket) .. '}'
+      .. ',"session":' .. quote(row.session) .. ',"host":' .. process_of(row.session).quoted_host
+      .. string.format(
+        ',"priority":%.0f,"pid":%.0f,"requested":%.0f,"since":%.0f,"token":%.0f,"rank":%.0f,"ticket":%.0f}',
+        row.priority, row.pid, row.requested, row.since, row.token, row.rank, row.ticket)
   end
 
   function view.rows(rows)
