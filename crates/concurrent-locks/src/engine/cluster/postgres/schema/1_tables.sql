@@ -6,6 +6,7 @@
 --
 --     GRANT USAGE ON SCHEMA concurrent_locks TO role;
 --     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA concurrent_locks TO role;
+--     GRANT SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA concurrent_locks TO role;
 --
 -- What serialises what. Every verb is one function, one transaction, one round trip.
 --
@@ -30,10 +31,13 @@ CREATE SCHEMA IF NOT EXISTS concurrent_locks;
 -- The version of all this.
 CREATE TABLE IF NOT EXISTS concurrent_locks.layout (version integer PRIMARY KEY);
 
--- A set of names that can meet. `watched`: until when grants and releases are events. `sequence`: the last event's number.
+-- Its last value: until when somebody watches, so that grants and releases are events too (of all spaces). A sequence,
+-- because it is read by every verb, at the price of a function call.
+CREATE SEQUENCE IF NOT EXISTS concurrent_locks.watched;
+
+-- A set of names that can meet. `sequence`: the last event's number.
 CREATE TABLE IF NOT EXISTS concurrent_locks.space (
     space text COLLATE "C" PRIMARY KEY,
-    watched bigint NOT NULL DEFAULT 0,
     sequence bigint NOT NULL DEFAULT 0,
     swept_at bigint NOT NULL DEFAULT 0,
     swept_to text COLLATE "C" NOT NULL DEFAULT '',
@@ -75,7 +79,7 @@ CREATE TABLE IF NOT EXISTS concurrent_locks.request (
     session text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
     held boolean NOT NULL,
-    mode text COLLATE "C" NOT NULL CHECK (mode IN ('read', 'write')),
+    mode text COLLATE "C" NOT NULL,
     owner text COLLATE "C" NOT NULL,
     family text COLLATE "C" NOT NULL,
     label text NOT NULL,
@@ -91,9 +95,8 @@ CREATE TABLE IF NOT EXISTS concurrent_locks.request (
     until bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (space, request)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-CREATE INDEX IF NOT EXISTS request_held ON concurrent_locks.request (space, name, mode, owner) WHERE held;
-CREATE INDEX IF NOT EXISTS request_waiting ON concurrent_locks.request (space, name, rank, ticket) WHERE NOT held;
-CREATE INDEX IF NOT EXISTS request_waiting_owner ON concurrent_locks.request (space, name, owner) WHERE NOT held;
+CREATE INDEX IF NOT EXISTS request_of ON concurrent_locks.request (space, name, held, mode, owner);
+CREATE INDEX IF NOT EXISTS request_queue ON concurrent_locks.request (space, name, rank, ticket) WHERE NOT held;
 
 -- What ended, and how: a grant with its wait and hold, or (hold is null) a refusal with its wait. The last 100 of a
 -- resource and mode are kept; `fold` adds older ones up into `tally` and `histogram`. Statistics are the sum of all three
@@ -103,7 +106,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS concurrent_locks.operation (
     name text COLLATE "C" NOT NULL,
     mode text COLLATE "C" NOT NULL,
     ended bigint NOT NULL,
-    outcome text NOT NULL CHECK (outcome IN ('released', 'failed', 'timeout', 'cancelled', 'deadlock')),
+    outcome text NOT NULL,
     wait bigint NOT NULL,
     hold bigint,
     token bigint NOT NULL,
@@ -134,7 +137,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS concurrent_locks.histogram (
     space text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
     mode text COLLATE "C" NOT NULL,
-    kind text COLLATE "C" NOT NULL CHECK (kind IN ('wait', 'hold')),
+    kind text COLLATE "C" NOT NULL,
     bucket integer NOT NULL,
     times bigint NOT NULL,
     PRIMARY KEY (space, name, mode, kind, bucket)

@@ -1,4 +1,7 @@
 -- The grant rule (src/grant.rs is its text), who is alive, and what is kept of the past. Times are microseconds since 1970.
+--
+-- LANGUAGE sql only where the planner inlines it (one expression, as volatile as what it calls): otherwise such a function
+-- is parsed and planned anew in each transaction, where PL/pgSQL keeps its plans.
 
 CREATE OR REPLACE FUNCTION concurrent_locks.micros() RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
@@ -41,6 +44,11 @@ BEGIN
 END
 $$;
 
+-- Whether grants and releases are events now. (The name is resolved once, when a plan is made.)
+CREATE OR REPLACE FUNCTION concurrent_locks.is_watched(_now bigint) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(pg_sequence_last_value('concurrent_locks.watched'::regclass), 0) > _now
+$$;
+
 -- The next stamp of a resource.
 CREATE OR REPLACE FUNCTION concurrent_locks.next_stamp(_space text, _name text, _now bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -58,33 +66,41 @@ $$;
 
 CREATE OR REPLACE FUNCTION concurrent_locks.note_event(
     _space text, _kind text, _at bigint, _q concurrent_locks.request, _pid bigint, _token bigint, _elapsed bigint
-) RETURNS void LANGUAGE sql AS $$
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO concurrent_locks.event (space, kind, at, name, mode, owner, label, pid, token, elapsed)
-        VALUES (_space, _kind, _at, _q.name, _q.mode, _q.owner, _q.label, _pid, _token, _elapsed)
+        VALUES (_space, _kind, _at, _q.name, _q.mode, _q.owner, _q.label, coalesce(_pid, 0), _token, _elapsed);
+END
 $$;
 
 -- What is told of a grant, in answers and pushes (there with the request's id).
-CREATE OR REPLACE FUNCTION concurrent_locks.grant_json(_q concurrent_locks.request, _named boolean) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.grant_json(_q concurrent_locks.request, _named boolean) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT '{' || CASE WHEN _named THEN '"request":' || to_json(_q.request) || ',' ELSE '' END
         || '"token":' || _q.token || ',"since":' || _q.since || ',"waited":' || _q.waited || ',"owner":' || to_json(_q.owner) || '}'
 $$;
 
 -- A request as it is shown.
-CREATE OR REPLACE FUNCTION concurrent_locks.row_json(_q concurrent_locks.request) RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT json_build_object(
+CREATE OR REPLACE FUNCTION concurrent_locks.row_json(_q concurrent_locks.request) RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    _pid bigint;
+    _host text;
+BEGIN
+    SELECT s.pid, s.host INTO _pid, _host FROM concurrent_locks.session s WHERE s.space = _q.space AND s.session = _q.session;
+    RETURN json_build_object(
         'request', _q.request, 'name', _q.name, 'state', CASE WHEN _q.held THEN 'held' ELSE 'waiting' END, 'mode', _q.mode,
         'owner', _q.owner, 'family', _q.family, 'label', _q.label, 'note', _q.note, 'priority', _q.priority,
-        'session', _q.session, 'pid', coalesce(s.pid, 0), 'host', coalesce(s.host, ''), 'requested', _q.requested,
-        'since', _q.since, 'token', _q.token, 'rank', _q.rank, 'ticket', _q.ticket
-    )::text FROM (SELECT) one LEFT JOIN concurrent_locks.session s ON s.space = _q.space AND s.session = _q.session
+        'session', _q.session, 'pid', coalesce(_pid, 0), 'host', coalesce(_host, ''), 'requested', _q.requested,
+        'since', _q.since, 'token', _q.token, 'rank', _q.rank, 'ticket', _q.ticket);
+END
 $$;
 
 -- The holders as an array of rows, by token, and the number of waiters.
-CREATE OR REPLACE FUNCTION concurrent_locks.scene(_space text, _name text, OUT holders text, OUT waiters bigint) LANGUAGE sql STABLE AS $$
-    SELECT
-        (SELECT '[' || coalesce(string_agg(concurrent_locks.row_json(q), ',' ORDER BY q.token, q.ticket), '') || ']'
-            FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name AND q.held),
-        (SELECT count(*) FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name AND NOT q.held)
+CREATE OR REPLACE FUNCTION concurrent_locks.scene(_space text, _name text, OUT holders text, OUT waiters bigint) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    SELECT '[' || coalesce(string_agg(concurrent_locks.row_json(q), ',' ORDER BY q.token, q.ticket), '') || ']' INTO holders
+        FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name AND q.held;
+    SELECT count(*) INTO waiters FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name AND NOT q.held;
+END
 $$;
 
 -- Whether a guarded session lives no more, by its advisory lock. Shared, so that two who look at the same moment do not
@@ -184,10 +200,11 @@ CREATE OR REPLACE FUNCTION concurrent_locks.bucket_of(_micros bigint) RETURNS in
         FROM (SELECT greatest(0, least(_micros, 9000000000000000)) * 1000 AS nanos) n) p
 $$;
 
--- What is kept of a request that ends: an operation.
+-- What is kept of a request that ends: an operation. (It returns something so that it can be called in an expression,
+-- which costs less than a statement.)
 CREATE OR REPLACE FUNCTION concurrent_locks.note_end(
     _q concurrent_locks.request, _now bigint, _outcome text, _pid bigint
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO concurrent_locks.operation (space, name, mode, ended, outcome, wait, hold, token, label, pid) VALUES (
         _q.space, _q.name, _q.mode, _now, _outcome,
@@ -197,6 +214,7 @@ BEGIN
     IF random() < 0.015625 THEN
         PERFORM concurrent_locks.fold(_q.space, _q.name, _q.mode);
     END IF;
+    RETURN true;
 END
 $$;
 
@@ -232,10 +250,12 @@ END
 $$;
 
 -- What an owner holds of a resource itself: the mode that covers most, and the token that a re-entry gets.
-CREATE OR REPLACE FUNCTION concurrent_locks.own(_space text, _name text, _owner text, OUT mode text, OUT token bigint) LANGUAGE sql STABLE AS $$
-    SELECT q.mode, q.token FROM concurrent_locks.request q
+CREATE OR REPLACE FUNCTION concurrent_locks.own(_space text, _name text, _owner text, OUT mode text, OUT token bigint) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    SELECT q.mode, q.token INTO mode, token FROM concurrent_locks.request q
         WHERE q.space = _space AND q.name = _name AND q.held AND q.mode IN ('read', 'write') AND q.owner = _owner
-        ORDER BY q.mode DESC, q.token DESC LIMIT 1
+        ORDER BY q.mode DESC, q.token DESC LIMIT 1;
+END
 $$;
 
 -- Whether others than the owner hold a resource in a mode that conflicts.
@@ -265,8 +285,8 @@ DECLARE
 BEGIN
     -- While somebody writes who waits for nothing more here, nobody can be granted.
     PERFORM FROM concurrent_locks.request h WHERE h.space = _space AND h.name = _name AND h.held AND h.mode = 'write'
-        AND NOT EXISTS (SELECT FROM concurrent_locks.request q
-            WHERE q.space = _space AND q.name = _name AND NOT q.held AND q.owner = h.owner);
+        AND NOT EXISTS (SELECT FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name AND NOT q.held
+            AND q.mode IN ('read', 'write') AND q.owner = h.owner);
     IF FOUND THEN
         RETURN;
     END IF;
@@ -299,8 +319,9 @@ BEGIN
                     WHERE q.space = _space AND q.request = _q.request;
                 PERFORM pg_notify('concurrent_locks_' || _q.session,
                     '{"granted":' || concurrent_locks.grant_json(_q, true) || '}');
-                PERFORM concurrent_locks.note_event(_space, 'grant', _now, _q, _s.pid, _q.token, _q.waited)
-                    FROM concurrent_locks.space sp WHERE sp.space = _space AND sp.watched > _now;
+                IF concurrent_locks.is_watched(_now) THEN
+                    PERFORM concurrent_locks.note_event(_space, 'grant', _now, _q, _s.pid, _q.token, _q.waited);
+                END IF;
             ELSIF _q.mode = 'write' THEN
                 RETURN;
             ELSE

@@ -125,7 +125,6 @@ DECLARE
     _names text[];
     _name text;
     _pid bigint;
-    _watched boolean;
     _q concurrent_locks.request;
 BEGIN
     _names := ARRAY(SELECT n.name FROM (SELECT DISTINCT q.name FROM concurrent_locks.request q
@@ -134,14 +133,13 @@ BEGIN
     FOREACH _name IN ARRAY _names LOOP
         _now := concurrent_locks.enter(_space, _name);
     END LOOP;
-    SELECT s.pid, sp.watched > _now INTO _pid, _watched FROM concurrent_locks.session s
-        JOIN concurrent_locks.space sp ON sp.space = s.space WHERE s.space = _space AND s.session = _session;
+    SELECT s.pid INTO _pid FROM concurrent_locks.session s WHERE s.space = _space AND s.session = _session;
     FOR _q IN DELETE FROM concurrent_locks.request q
         WHERE q.space = _space AND q.request > _session || '.' AND q.request < _session || '/' AND q.name = ANY (_names) RETURNING q.*
     LOOP
         IF _q.held THEN
             PERFORM concurrent_locks.note_end(_q, _now, 'released', _pid);
-            IF _watched THEN
+            IF concurrent_locks.is_watched(_now) THEN
                 PERFORM concurrent_locks.note_event(_space, 'release', _now, _q, _pid, _q.token, greatest(0, _now - _q.since));
             END IF;
         ELSE

@@ -191,7 +191,7 @@ DECLARE
     _next bigint;
 BEGIN
     INSERT INTO concurrent_locks.space (space) VALUES (_space) ON CONFLICT DO NOTHING;
-    UPDATE concurrent_locks.space sp SET watched = greatest(sp.watched, concurrent_locks.micros() + 10000000) WHERE sp.space = _space;
+    PERFORM setval('concurrent_locks.watched', concurrent_locks.micros() + 10000000);
     _last := concurrent_locks.number_events(_space);
     IF _cursor = '' THEN
         RETURN '{"events":[],"next":' || _last + 1 || '}';
