@@ -13,7 +13,7 @@ $$;
 CREATE OR REPLACE FUNCTION concurrent_locks.acquire(
     _space text, _session text, _request text, _name text, _mode text, _owner text, _ancestors text,
     _label text, _note text, _priority integer, _wait boolean, _max_hold bigint
-) RETURNS text LANGUAGE plpgsql AS $$
+) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _now bigint := concurrent_locks.enter(_space, _name);
     _s concurrent_locks.session;
@@ -111,7 +111,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION concurrent_locks.release(
     _space text, _session text, _request text, _name text, _ending text
-) RETURNS text LANGUAGE plpgsql AS $$
+) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _now bigint := concurrent_locks.enter(_space, _name);
     _s concurrent_locks.session;
@@ -144,7 +144,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION concurrent_locks.cancel(
     _space text, _session text, _request text, _name text, _why text, _keep boolean, _still text
-) RETURNS text LANGUAGE plpgsql AS $$
+) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _now bigint;
     _seen bigint;
@@ -203,7 +203,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION concurrent_locks.downgrade(
     _space text, _session text, _request text, _name text
-) RETURNS text LANGUAGE plpgsql AS $$
+) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _now bigint := concurrent_locks.enter(_space, _name);
     _seen bigint;

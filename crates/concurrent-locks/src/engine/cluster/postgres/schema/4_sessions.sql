@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE FUNCTION concurrent_locks.hello(
     _space text, _session text, _lease bigint, _pid bigint, _host text, _program text, _guarded boolean
-) RETURNS text LANGUAGE plpgsql AS $$
+) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _now bigint := concurrent_locks.micros();
 BEGIN
@@ -58,7 +58,7 @@ $$;
 -- The names of what waits come from the requests' own rows; at most 64 of them, drawn by lot, are looked after each time.
 CREATE OR REPLACE FUNCTION concurrent_locks.renew(
     _space text, _session text, _lease bigint, _held text, _waiting text, _names text
-) RETURNS text LANGUAGE plpgsql AS $$
+) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _now bigint := concurrent_locks.micros();
     _ids_held text[] := string_to_array(_held, ',');
@@ -99,7 +99,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION concurrent_locks.verify(_space text, _session text, _request text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.verify(_space text, _session text, _request text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _token bigint;
     _since bigint;
@@ -119,7 +119,7 @@ $$;
 
 -- What a session has left ends as if by release and cancel. Requests of a session begin with its id and a dot; '/' comes
 -- after the dot. More than 1000 names would take too many of the server's locks: the rest is left to those it is in the way of.
-CREATE OR REPLACE FUNCTION concurrent_locks.bye(_space text, _session text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.bye(_space text, _session text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _now bigint := concurrent_locks.micros();
     _names text[];

@@ -1,6 +1,6 @@
 -- The verbs of those who look, and of operators.
 
-CREATE OR REPLACE FUNCTION concurrent_locks.status(_space text, _name text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.status(_space text, _name text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _of text;
 BEGIN
@@ -17,7 +17,7 @@ END
 $$;
 
 -- The moved request takes the place before the other one.
-CREATE OR REPLACE FUNCTION concurrent_locks.reorder(_space text, _moved text, _before text, _name text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.reorder(_space text, _moved text, _before text, _name text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _now bigint := concurrent_locks.enter(_space, _name);
 BEGIN
@@ -33,7 +33,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION concurrent_locks.nudge(_space text, _request text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.nudge(_space text, _request text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
     PERFORM pg_notify('concurrent_locks_' || q.session, '{"look":' || to_json(q.request) || '}')
         FROM concurrent_locks.request q WHERE q.space = _space AND q.request = _request AND NOT q.held;
@@ -42,7 +42,7 @@ END
 $$;
 
 -- Tokens come from people: any decimal is understood, and none but a grant's is found.
-CREATE OR REPLACE FUNCTION concurrent_locks.revoke(_space text, _name text, _token numeric) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.revoke(_space text, _name text, _token numeric) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _now bigint := concurrent_locks.enter(_space, _name);
     _q concurrent_locks.request;
@@ -142,7 +142,7 @@ CREATE OR REPLACE FUNCTION concurrent_locks.statistics(_space text, _name text) 
 $$;
 
 -- What is held now counts as an acquisition for as long as it is held, so it is taken off beforehand.
-CREATE OR REPLACE FUNCTION concurrent_locks.reset_statistics(_space text, _name text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.reset_statistics(_space text, _name text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(concurrent_locks.resource_key(_space, ''));
     DELETE FROM concurrent_locks.operation o WHERE o.space = _space AND (_name = '' OR o.name = _name);
@@ -160,7 +160,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION concurrent_locks.record_order(_space text, _earlier text, _later text, _label text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.record_order(_space text, _earlier text, _later text, _label text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
     INSERT INTO concurrent_locks.lock_order (space, first, second, label)
         SELECT _space, _earlier, _later, _label
@@ -184,7 +184,7 @@ CREATE OR REPLACE FUNCTION concurrent_locks.orders(_space text) RETURNS text LAN
 $$;
 
 -- Who reads gives the numbers; and while somebody reads, grants and releases are events too.
-CREATE OR REPLACE FUNCTION concurrent_locks.events(_space text, _cursor text, _limit integer) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.events(_space text, _cursor text, _limit integer) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _last bigint;
     _events text;
@@ -206,7 +206,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION concurrent_locks.health(_space text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.health(_space text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _now bigint := concurrent_locks.micros();
 BEGIN
