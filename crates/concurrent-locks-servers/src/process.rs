@@ -107,12 +107,19 @@ impl Process {
         self.child.id()
     }
 
-    /// Stops it and its children where they are.
+    /// Stops it and its children where they are, and waits until they have stopped.
     pub(crate) fn stop(&mut self) {
-        // It first: so no more children come.
-        self.signal(Signal::STOP);
-        signal_all(&children(self.pid()), Signal::STOP);
+        self.stop_alone();
+        let children = children(self.pid());
+        signal_all(&children, Signal::STOP);
+        until_none(&children, |state| !is_still(state));
         self.stopped = true;
+    }
+
+    /// Stops it, so that no more children come.
+    fn stop_alone(&self) {
+        self.signal(Signal::STOP);
+        until_none(&[self.pid()], |state| !is_still(state));
     }
 
     pub(crate) fn go_on(&mut self) {
@@ -142,16 +149,13 @@ impl Process {
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
         }
-        self.signal(Signal::STOP);
+        self.stop_alone();
         let children = children(self.pid());
         signal_all(&children, Signal::KILL);
         self.signal(Signal::KILL);
         let _ = self.child.wait();
-        // Whoever has adopted them buries them. Until then nothing of theirs is in use but the number.
-        let start = Instant::now();
-        while start.elapsed() < DEADLINE && children.iter().any(|pid| lives(*pid)) {
-            thread::sleep(Duration::from_millis(1));
-        }
+        // Zombies are buried by whoever has adopted them; nothing of theirs is in use but the number.
+        until_none(&children, |state| state != 'Z');
     }
 
     fn signal(&self, signal: Signal) {
@@ -245,9 +249,18 @@ fn children(parent: u32) -> Vec<u32> {
     pids.filter(|pid| stat(*pid).is_some_and(|(_, found)| found == parent)).collect()
 }
 
-/// Whether a process is there and no zombie.
-fn lives(pid: u32) -> bool {
-    stat(pid).is_some_and(|(state, _)| state != 'Z')
+/// Whether a process in this state does nothing: stopped, dead, or a zombie.
+fn is_still(state: char) -> bool {
+    matches!(state, 'T' | 't' | 'X' | 'Z')
+}
+
+/// Waits until none of the processes is in such a state. Signals take effect when the process is next
+/// scheduled.
+fn until_none(pids: &[u32], such: impl Fn(char) -> bool) {
+    let start = Instant::now();
+    while start.elapsed() < DEADLINE && pids.iter().any(|pid| stat(*pid).is_some_and(|(state, _)| such(state))) {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// State and parent of a process. Its name, in parentheses, may contain anything.
