@@ -5,6 +5,7 @@ mod death;
 mod layers;
 mod lint;
 mod python;
+mod servers;
 mod step;
 mod test;
 mod tools;
@@ -15,8 +16,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask TASK [ARGS]
 
-  test [ARGS]    install what the tests need, run all tests, doctests and Python tests; ARGS go to nextest,
-                 and then only its tests run
+  test [ARGS]    install what the tests need, start the servers they share, run all tests, doctests and
+                 Python tests; ARGS go to nextest, and then only its tests run
   test-python    the tests of the Python package alone, in an environment of its own under target/
   lint           formatting, clippy, documentation, layers, dependencies (cargo-deny, if installed), and the
                  Python package's ruff, mypy, stubtest and pyright

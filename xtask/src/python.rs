@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    servers,
     step::{self, Outcome},
     tools,
 };
@@ -17,7 +18,7 @@ const OLD_ENOUGH: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info
 /// Installs the package as a user does (`pip install .`) with what its tests need, and runs them.
 pub(crate) fn test() -> Outcome {
     let python = installed("test,bench")?;
-    step::run("Python tests", run(&python).args(["-m", "pytest", "--quiet"]))
+    step::run("Python tests", run(&python).args(["-m", "pytest", "--quiet"]).envs(servers::environment()?))
 }
 
 /// Formatting, style, types, and the stubs against the module itself.
@@ -97,7 +98,7 @@ fn interpreter() -> Result<&'static str, String> {
     if let Some(name) = names.iter().find(|name| fits(name)) {
         return Ok(name);
     }
-    tools::install_package("python3-venv")
+    tools::install_packages(&["python3-venv"])
         .map_err(|problem| format!("{problem}\nthe Python package needs Python 3.11 or newer with venv"))?;
     names.iter().find(|name| fits(name)).copied().ok_or_else(|| "no Python 3.11 or newer was found".to_owned())
 }

@@ -45,22 +45,23 @@ pub(crate) fn program(name: &str, probe: &str, package: &str) -> Outcome {
     }
     let missing =
         format!("the tests need `{name}`: install it with your package manager (Debian: apt-get install {package})");
-    install_package(package).map_err(|problem| format!("{problem}\n{missing}"))
+    install_packages(&[package]).map_err(|problem| format!("{problem}\n{missing}"))
 }
 
-/// A Debian package, if this is such a system and we may.
-pub(crate) fn install_package(package: &str) -> Outcome {
+/// Debian packages, if this is such a system and we may.
+pub(crate) fn install_packages(packages: &[&str]) -> Outcome {
+    let names = packages.join(" ");
     if !step::works(Command::new("apt-get").arg("--version")) || !root_user() {
-        return Err(format!("cannot install {package}: that takes apt-get and root"));
+        return Err(format!("cannot install {names}: that takes apt-get and root"));
     }
     let apt = |arguments: &[&str]| {
         step::run(
-            &format!("install {package}"),
+            &format!("install {names}"),
             Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments),
         )
     };
     apt(&["update", "--quiet"])?;
-    apt(&["install", "--yes", "--quiet", "--no-install-recommends", package])
+    apt(&[&["install", "--yes", "--quiet", "--no-install-recommends"], packages].concat())
 }
 
 fn install(package: &str, version: &str) -> Outcome {

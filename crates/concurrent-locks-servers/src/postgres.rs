@@ -111,7 +111,7 @@ impl PostgresOptions {
     fn arguments(&self, folder: &Path, port: u16) -> Vec<String> {
         let inside = |name: &str| folder.join(name).display().to_string();
         let durable = if self.durable { "on" } else { "off" };
-        let mut settings = vec![
+        let settings = vec![
             ("listen_addresses", "127.0.0.1".to_owned()),
             ("port", port.to_string()),
             ("unix_socket_directories", inside("")),
@@ -123,13 +123,13 @@ impl PostgresOptions {
             ("dynamic_shared_memory_type", "mmap".to_owned()),
         ];
         #[cfg(feature = "tls")]
-        if self.tls.is_some() {
-            settings.extend([
-                ("ssl", "on".to_owned()),
-                ("ssl_cert_file", inside("server.pem")),
-                ("ssl_key_file", inside("server.key")),
-            ]);
-        }
+        let settings = match self.tls {
+            Some(_) => {
+                let files = [("ssl_cert_file", inside("server.pem")), ("ssl_key_file", inside("server.key"))];
+                [settings, vec![("ssl", "on".to_owned())], files.into()].concat()
+            }
+            None => settings,
+        };
         let more = self.settings.iter().map(|(name, value)| (name.as_str(), value.clone()));
         let settings =
             settings.into_iter().chain(more).flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
