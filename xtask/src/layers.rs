@@ -28,6 +28,8 @@ const LAYERS: &[Layer] = &[
     Layer { what: "what is told of deadlocks", modules: &["deadlock"], knot: false },
     Layer { what: "errors", modules: &["error"], knot: false },
     Layer { what: "the news of a loss", modules: &["lost"], knot: false },
+    Layer { what: "files", modules: &["kernel_lock", "number_file"], knot: false },
+    Layer { what: "fences of what locks protect", modules: &["fencing"], knot: false },
     Layer { what: "names and the grant rule", modules: &["name", "grant"], knot: false },
     Layer { what: "the wait-for graph", modules: &["wait_for"], knot: false },
     Layer { what: "where lock state lives", modules: &["engine"], knot: false },

@@ -16,7 +16,7 @@ pub enum ErrorKind {
     /// Waiting on would close, or closed, a cycle of owners that wait for each other.
     Deadlock,
     /// The grant is gone: its lease or `max_hold` is over, an operator broke it, or it belonged to
-    /// another process (fork).
+    /// another process (fork). Of a [fence](crate::fencing): a later grant has written.
     Lost,
     /// The lock space was closed or replaced.
     Closed,

@@ -27,12 +27,14 @@ mod deadlock;
 mod engine;
 mod error;
 mod event;
+pub mod fencing;
 mod grant;
 #[cfg(test)]
 mod grant_model;
 mod guard;
 mod histogram;
 mod holdings;
+mod kernel_lock;
 mod lease;
 #[cfg(test)]
 mod leased_engine;
@@ -40,6 +42,7 @@ mod lost;
 mod manager;
 mod mode;
 mod name;
+mod number_file;
 mod owner;
 mod queued;
 mod request;

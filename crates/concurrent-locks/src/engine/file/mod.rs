@@ -13,7 +13,7 @@
 //! 1. Who holds a grant of this engine holds the table's grant and, through its process, the lock file.
 //! 2. The lock file is given back before the table hands its grant on, and never while one of its
 //!    users is left.
-//! 3. Lock files are never removed. If somebody else does, it is noticed after locking ([`kernel`]).
+//! 3. Lock files are never removed. If somebody else does, it is noticed after locking ([`crate::kernel_lock`]).
 //! 4. Every grant has a new [`token`], also those that share one lock of the file.
 //!
 //! # Files
@@ -39,8 +39,8 @@
 //! never does, and its parent dies without giving a lock back, the lock stays taken until the child
 //! ends or executes another program.
 
+mod files;
 mod journal;
-mod kernel;
 mod process;
 mod record;
 mod resource;
@@ -63,7 +63,7 @@ use std::{
     time::Duration,
 };
 
-use self::{kernel::KernelLock, process::Process};
+use self::process::Process;
 use crate::{
     deadlock::DeadlockReport,
     engine::{
@@ -73,6 +73,7 @@ use crate::{
     },
     error::Error,
     event::Event,
+    kernel_lock::{self, KernelLock},
     manager::Fairness,
     mode::Mode,
     name::Name,
@@ -115,7 +116,7 @@ impl FileEngine {
     }
 
     fn new(directory: &Path) -> Result<FileEngine, Error> {
-        make(directory).map_err(|error| kernel::failed("make the directory", directory, &error))?;
+        make(directory).map_err(|error| kernel_lock::failed("make the directory", directory, &error))?;
         // Whether files can be made and locked here is better told now than at the first lock.
         KernelLock::try_take(&directory.join(token::MAKER), Mode::Read)?;
         let url = format!("file:{}", directory.display());
@@ -251,7 +252,7 @@ impl Engine for FileEngine {
     }
 
     fn health(&self) -> Result<Health, Error> {
-        let failed = |error: std::io::Error| kernel::failed("read the directory", &self.directory, &error);
+        let failed = |error: std::io::Error| kernel_lock::failed("read the directory", &self.directory, &error);
         let metadata = std::fs::metadata(&self.directory).map_err(failed)?;
         let lock_files = std::fs::read_dir(&self.directory)
             .map_err(failed)?

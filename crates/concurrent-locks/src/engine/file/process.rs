@@ -12,13 +12,13 @@ use std::{
 
 use super::{
     journal::{Journal, Who},
-    kernel::KernelLock,
     resource::{Entered, Entrant, Granted, Resource, Stage, left},
     timer::Timer,
 };
 use crate::{
     engine::{self, Ask, Ending, Engine, Grant, Progress, Ticket, Wait, nanos, unsupported},
     error::{Error, ErrorKind},
+    kernel_lock::KernelLock,
     manager::Fairness,
     mode::Mode,
     name::Name,

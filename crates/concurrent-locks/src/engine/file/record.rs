@@ -5,8 +5,12 @@
 
 use std::{io::Write, path::Path, time::SystemTime};
 
-use super::kernel::{failed, open};
-use crate::{error::Error, mode::Mode, status::Holder};
+use crate::{
+    error::Error,
+    kernel_lock::{failed, open},
+    mode::Mode,
+    status::Holder,
+};
 
 /// Records the holder in place of whoever was there.
 pub(super) fn write(path: &Path, holder: &Holder) -> Result<(), Error> {

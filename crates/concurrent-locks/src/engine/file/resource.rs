@@ -12,13 +12,14 @@ use std::{
 };
 
 use super::{
+    files::Files,
     journal::{milliseconds, timestamp},
-    kernel::{Files, KernelLock},
     record, token,
 };
 use crate::{
     engine::Engine,
     error::Error,
+    kernel_lock::KernelLock,
     mode::Mode,
     name::Name,
     status::{Holder, Waiter},

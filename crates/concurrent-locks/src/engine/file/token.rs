@@ -1,23 +1,16 @@
 //! Fencing tokens: a number per resource in a file of its own, which only ever grows.
 //!
 //! Readers of several processes are granted at the same time, so the number has its own short
-//! exclusive lock. It is written in place and not synced: it survives the death of processes, not a
-//! power failure. A file that cannot be read as a number is never taken for a new one.
+//! exclusive lock. It is not synced: it survives the death of processes, not a power failure.
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom, Write},
-    path::Path,
-};
+use std::{fs::File, path::Path};
 
-use super::kernel::{KernelLock, failed, open};
 use crate::{
     error::{Error, ErrorKind},
+    kernel_lock::{KernelLock, failed, open},
     mode::Mode,
+    number_file::{self, Unreadable},
 };
-
-/// 20 digits and a newline. Written in one go over an old number of the same length.
-const LENGTH: usize = 21;
 
 /// Who makes a token file holds this file's lock, so that no other process sees it half made.
 pub(super) const MAKER: &str = "tokens.lock";
@@ -27,10 +20,10 @@ pub(super) fn next(path: &Path) -> Result<u64, Error> {
     if !path.exists() {
         make(path)?;
     }
-    let mut file = open(path).map_err(|error| failed("open", path, &error))?;
+    let file = open(path).map_err(|error| failed("open", path, &error))?;
     file.lock().map_err(|error| failed("lock", path, &error))?;
     let token = read(&file, path)?.checked_add(1).ok_or_else(|| damaged(path, "it has reached its end"))?;
-    write(&mut file, token).map_err(|error| failed("write", path, &error))?;
+    number_file::write(&file, token).map_err(|error| failed("write", path, &error))?;
     file.unlock().map_err(|error| failed("unlock", path, &error))?;
     Ok(token)
 }
@@ -41,8 +34,8 @@ fn make(path: &Path) -> Result<(), Error> {
     let making = KernelLock::take(&maker, Mode::Write)?;
     if !path.exists() {
         let unfinished = path.with_extension("token.new");
-        let finish = |mut file: File| {
-            write(&mut file, 0)?;
+        let finish = |file: File| {
+            number_file::write(&file, 0)?;
             file.sync_all()?;
             drop(file); // Windows renames no open file.
             std::fs::rename(&unfinished, path)
@@ -52,26 +45,11 @@ fn make(path: &Path) -> Result<(), Error> {
     making.give_back(&maker)
 }
 
-fn write(file: &mut File, token: u64) -> std::io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(format!("{token:0width$}\n", width = LENGTH - 1).as_bytes())
-}
-
 fn read(file: &File, path: &Path) -> Result<u64, Error> {
-    let mut text = String::new();
-    // One byte more than a whole number has, to notice what is too long.
-    file.take(LENGTH as u64 + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => damaged(path, "it is not text"),
-        _ => failed("read", path, &error),
-    })?;
-    let digits = text.strip_suffix('\n').unwrap_or(&text);
-    let whole = text.len() == LENGTH && digits.len() == LENGTH - 1;
-    // A number written by hand has no leading zero; the beginning of a torn one has.
-    let by_hand = !text.starts_with('0') && text.len() < LENGTH;
-    match digits.parse() {
-        Ok(token) if (whole || by_hand) && digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(token),
-        _ => Err(damaged(path, &format!("it reads {text:?}"))),
-    }
+    number_file::read(file).map_err(|unreadable| match unreadable {
+        Unreadable::Damaged(how) => damaged(path, &how),
+        Unreadable::Failed(error) => failed("read", path, &error),
+    })
 }
 
 fn damaged(path: &Path, how: &str) -> Error {

@@ -1,4 +1,4 @@
-//! One lock file per resource, locked by the kernel for the process (std: flock, LockFileEx).
+//! Files that the kernel has locked for this process (std: flock, LockFileEx).
 //!
 //! Every [`KernelLock`] is an open file of its own, so two of them exclude each other also within
 //! one process, and closing one never touches another.
@@ -6,51 +6,21 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use crate::{error::Error, mode::Mode, name::Name};
-
-/// How much of a name can be read in its file names.
-const READABLE_BYTES: usize = 80;
-
-/// The files of one resource.
-#[derive(Debug)]
-pub(super) struct Files {
-    /// Locked by the kernel; stays empty.
-    pub(super) lock: PathBuf,
-    /// The last fencing token.
-    pub(super) token: PathBuf,
-    /// Who holds the lock file.
-    pub(super) holder: PathBuf,
-}
-
-impl Files {
-    pub(super) fn of(directory: &Path, name: Name<'_>) -> Files {
-        let stem = stem(name);
-        let file = |extension| directory.join(format!("{stem}.{extension}"));
-        Files { lock: file("lock"), token: file("token"), holder: file("holder") }
-    }
-}
-
-/// A file name of at most 113 bytes that stands for a name: what can be read of it, then a hash that
-/// tells apart names which differ only in case, in what a file name cannot have, or far behind.
-fn stem(name: Name<'_>) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c.to_ascii_lowercase() } else { '_' };
-    let readable: String = name.text().chars().take(READABLE_BYTES).map(plain).collect();
-    format!("{readable}-{:032x}", xxhash_rust::xxh3::xxh3_128(name.bytes()))
-}
+use crate::{error::Error, mode::Mode};
 
 /// A lock file that the kernel has locked for this process. Dropping it closes the file, which gives
 /// the lock back unless a forked child has inherited it; [`KernelLock::give_back`] does in any case.
 #[derive(Debug)]
-pub(super) struct KernelLock {
+pub(crate) struct KernelLock {
     file: File,
 }
 
 impl KernelLock {
     /// Takes the lock if it is free.
-    pub(super) fn try_take(path: &Path, mode: Mode) -> Result<Option<KernelLock>, Error> {
+    pub(crate) fn try_take(path: &Path, mode: Mode) -> Result<Option<KernelLock>, Error> {
         loop {
             let file = open(path).map_err(|error| failed("open", path, &error))?;
             let locked = match mode {
@@ -68,7 +38,7 @@ impl KernelLock {
     }
 
     /// Waits for the lock.
-    pub(super) fn take(path: &Path, mode: Mode) -> Result<KernelLock, Error> {
+    pub(crate) fn take(path: &Path, mode: Mode) -> Result<KernelLock, Error> {
         loop {
             let file = open(path).map_err(|error| failed("open", path, &error))?;
             let locked = match mode {
@@ -84,13 +54,18 @@ impl KernelLock {
         }
     }
 
-    pub(super) fn give_back(self, path: &Path) -> Result<(), Error> {
+    /// The locked file itself.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn give_back(self, path: &Path) -> Result<(), Error> {
         self.file.unlock().map_err(|error| failed("unlock", path, &error))
     }
 }
 
 /// Opens, and makes if missing, a file that only this user may use. Never follows a symbolic link.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -125,7 +100,7 @@ fn is_at(_file: &File, _path: &Path) -> bool {
 }
 
 /// What went wrong with which file, and what to look at.
-pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
+pub(crate) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
     let path = path.display();
     Error::io(
         format!("cannot {doing} {path} (its directory must belong to this user, on a file system with file locks)"),
@@ -136,32 +111,6 @@ pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn stem_of(name: &str) -> String {
-        stem(Name::new(name).unwrap())
-    }
-
-    #[test]
-    fn file_names_are_safe_and_distinct() {
-        let long = "x".repeat(255);
-        let wide = "日".repeat(85);
-        let names = ["a", "A", "a/b", "a_b", "../a", ".", "con", "tab\t", long.as_str(), &long[1..], wide.as_str()];
-        let stems: Vec<String> = names.iter().map(|name| stem_of(name)).collect();
-        for stem in &stems {
-            assert!(stem.len() <= READABLE_BYTES + 33, "{stem}");
-            assert!(stem.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c)), "{stem}");
-        }
-        let mut distinct = stems.clone();
-        distinct.sort();
-        distinct.dedup();
-        assert_eq!(distinct.len(), stems.len());
-    }
-
-    /// Processes built at different times must meet at the same files.
-    #[test]
-    fn golden() {
-        assert_eq!(stem_of("db:Main.sqlite"), "db_main.sqlite-f680e940ade106bcd6139019a5ac53d8");
-    }
 
     #[test]
     fn a_removed_lock_file_is_not_held() {
