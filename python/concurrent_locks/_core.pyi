@@ -1,8 +1,10 @@
 """The native half. Use the package: nothing here is an interface."""
 
 from collections.abc import Awaitable, Generator
+from os import PathLike
+from pathlib import Path
 from types import EllipsisType, TracebackType
-from typing import Any, Self, final
+from typing import Any, Final, Self, final
 
 from typing_extensions import disjoint_base
 
@@ -86,11 +88,28 @@ class Guard(Enterable): ...
 class GuardAll(Enterable): ...
 
 @final
+class FencePassage:
+    def __new__(cls, path: str | PathLike[str], token: int, /) -> Self: ...
+    @property
+    def path(self) -> Path: ...
+    def end(self) -> None: ...
+
+@final
 class Readiness:
     def fileno(self) -> int: ...
     def poll(self) -> bool: ...
     def leave(self) -> None: ...
 
+FENCE_POSTGRES_CHECK: Final[str]
+FENCE_POSTGRES_SETUP: Final[str]
+FENCE_POSTGRES_SQLSTATE: Final[str]
+FENCE_REDIS_GUARD: Final[str]
+FENCE_REDIS_REFUSAL: Final[str]
+FENCE_SQLITE_CHECK: Final[str]
+FENCE_SQLITE_REFUSAL: Final[str]
+FENCE_SQLITE_SCHEMA: Final[str]
+
+def fence_write_file(path: str | PathLike[str], token: int, contents: bytes, /) -> None: ...
 def current_owner(manager: Manager, label: str | None, /) -> str | None: ...
 def in_event_loop() -> bool: ...
 def guard_acquire(object: Any, blocking: bool, timeout: _Timeout) -> bool: ...

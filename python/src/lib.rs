@@ -14,6 +14,7 @@
 mod blocking;
 mod context;
 mod error;
+mod fencing;
 mod fork;
 mod gil;
 mod guard;
@@ -38,6 +39,7 @@ mod _core {
 
     #[pymodule_export]
     use crate::{
+        fencing::{FencePassage, fence_write_file},
         guard::methods::{
             guard_acquire, guard_acquiring, guard_downgrade, guard_enter_here, guard_held_for, guard_locked,
             guard_mode, guard_owner, guard_release, guard_target, guard_tokens, guard_upgrade, guard_upgrading,
@@ -48,6 +50,23 @@ mod _core {
         readiness::Readiness,
         told::waiting_timeout,
     };
+
+    #[pymodule_export]
+    const FENCE_SQLITE_SCHEMA: &str = concurrent_locks::fencing::sqlite::SCHEMA;
+    #[pymodule_export]
+    const FENCE_SQLITE_CHECK: &str = concurrent_locks::fencing::sqlite::CHECK;
+    #[pymodule_export]
+    const FENCE_SQLITE_REFUSAL: &str = concurrent_locks::fencing::sqlite::REFUSAL;
+    #[pymodule_export]
+    const FENCE_POSTGRES_SETUP: &str = concurrent_locks::fencing::postgres::SETUP;
+    #[pymodule_export]
+    const FENCE_POSTGRES_CHECK: &str = concurrent_locks::fencing::postgres::CHECK;
+    #[pymodule_export]
+    const FENCE_POSTGRES_SQLSTATE: &str = concurrent_locks::fencing::postgres::SQLSTATE;
+    #[pymodule_export]
+    const FENCE_REDIS_GUARD: &str = concurrent_locks::fencing::redis::GUARD;
+    #[pymodule_export]
+    const FENCE_REDIS_REFUSAL: &str = concurrent_locks::fencing::redis::REFUSAL;
 
     /// The GIL, the classes and the caches of this module belong to one interpreter.
     #[expect(unsafe_code, reason = "PyO3 does not tell interpreters apart under abi3")]
