@@ -8,6 +8,7 @@ A test fails if `api.md` is not what this gives.
 from __future__ import annotations
 
 import enum
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -19,7 +20,7 @@ import concurrent_locks
 HEAD = """# API reference
 
 Made from the docstrings by `python docs/python/generate_api.py`; change those, not this page. Everything here
-can be imported from `concurrent_locks`.
+can be imported from `concurrent_locks`, the last section from `concurrent_locks.fencing`.
 """
 
 
@@ -116,8 +117,14 @@ def reference(package: ModuleType) -> str:
             functions += [f"### `{name}{signature(value)}`", "", documentation(value), ""]
         else:
             constants.append(f"- `{name}` = `{value!r}`")
+    fences = importlib.import_module(f"{package.__name__}.fencing")
+    fencing = [documentation(fences), ""]
+    for name, value in sorted(vars(fences).items()):
+        if inspect.isfunction(value) and value.__module__ == fences.__name__ and not name.startswith("_"):
+            way = "await " if inspect.iscoroutinefunction(value) else ""
+            fencing += [f"### `{way}{name}{signature(value)}`", "", documentation(value), ""]
     parts = [HEAD, "## Functions", "", *functions, "## Classes", "", *classes, "## Errors", "", *errors]
-    return "\n".join([*parts, "## Constants", "", *constants, ""])
+    return "\n".join([*parts, "## Constants", "", *constants, "", "## Fencing", "", *fencing])
 
 
 if __name__ == "__main__":

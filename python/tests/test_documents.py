@@ -19,7 +19,8 @@ def blocks(document: Path, kind: str) -> list[str]:
     return [code for label, code in BLOCK.findall(document.read_text()) if label == kind]
 
 
-WITH_CODE = [document for document in [*DOCUMENTS, ROOT / "README.md"] if blocks(document, "python")]
+ELSEWHERE = [ROOT / "README.md", ROOT / "docs" / "fencing.md"]
+WITH_CODE = [document for document in [*DOCUMENTS, *ELSEWHERE] if blocks(document, "python")]
 
 
 @pytest.mark.parametrize("document", WITH_CODE, ids=lambda path: path.stem)

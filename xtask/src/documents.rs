@@ -12,6 +12,8 @@ mod examples {
     mod errors {}
     #[doc = include_str!("../../docs/fairness.md")]
     mod fairness {}
+    #[doc = include_str!("../../docs/fencing.md")]
+    mod fencing {}
     #[doc = include_str!("../../docs/engines/local.md")]
     mod local {}
     #[doc = include_str!("../../docs/engines/host.md")]
