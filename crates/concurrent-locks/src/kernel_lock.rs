@@ -59,6 +59,11 @@ impl KernelLock {
         &self.file
     }
 
+    /// Whether it still keeps out who takes the lock by this path.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        is_at(&self.file, path)
+    }
+
     pub(crate) fn give_back(self, path: &Path) -> Result<(), Error> {
         self.file.unlock().map_err(|error| failed("unlock", path, &error))
     }

@@ -275,7 +275,7 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
 }
 
 /// How a grant stands whose name was looked for.
-fn look_at(name: Result<String, Error>) -> Standing {
+pub(crate) fn look_at(name: Result<String, Error>) -> Standing {
     match name {
         Ok(_) => Standing::Held,
         Err(error) if error.kind() == ErrorKind::Lost => Standing::Lost,

@@ -3,7 +3,7 @@
 
 use std::{fs, thread};
 
-use concurrent_locks::ErrorKind;
+use concurrent_locks::{ErrorKind, Standing};
 
 use crate::{
     child::Child,
@@ -86,5 +86,17 @@ fn the_doctor_sees_that_the_table_is_gone() {
             problems.iter().any(|problem| problem.contains("was deleted or replaced while in use")),
             "{problems:?}"
         );
+    }
+}
+
+#[test]
+fn a_lock_in_a_table_that_is_gone_is_not_verified() {
+    for replace in [false, true] {
+        let space = Space::new();
+        let locks = space.connect();
+        let guard = locks.write("a").blocking().unwrap();
+        assert_eq!(guard.verify().blocking(), Standing::Held);
+        take_away(&space, replace);
+        assert_eq!(guard.verify().blocking(), Standing::Lost);
     }
 }

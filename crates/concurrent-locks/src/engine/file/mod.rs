@@ -74,6 +74,7 @@ use crate::{
     error::Error,
     event::Event,
     kernel_lock::{self, KernelLock},
+    lease::Standing,
     manager::Fairness,
     mode::Mode,
     name::Name,
@@ -220,6 +221,10 @@ impl Engine for FileEngine {
 
     fn name_of(&self, grant: &Grant) -> Result<String, Error> {
         self.process()?.name_of(grant)
+    }
+
+    fn verify(&self, grant: &Grant) -> Standing {
+        self.process().map_or(Standing::Unknown, |process| process.verify(grant))
     }
 
     fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error> {

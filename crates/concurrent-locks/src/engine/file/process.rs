@@ -19,6 +19,7 @@ use crate::{
     engine::{self, Ask, Ending, Engine, Grant, Progress, Ticket, Wait, nanos, unsupported},
     error::{Error, ErrorKind},
     kernel_lock::KernelLock,
+    lease::Standing,
     manager::Fairness,
     mode::Mode,
     name::Name,
@@ -286,6 +287,14 @@ impl Process {
     pub(super) fn name_of(&self, grant: &Grant) -> Result<String, Error> {
         let requests = self.requests();
         requests.get(&grant.handle).map(|request| request.who.resource.clone()).ok_or_else(|| self.lost("grant"))
+    }
+
+    pub(super) fn verify(&self, grant: &Grant) -> Standing {
+        let resource = self.requests().get(&grant.handle).map(|request| Arc::clone(&request.resource));
+        let holds = resource.as_ref().is_some_and(|resource| resource.keeps_others_out());
+        // A clone that stays behind would be taken for a use.
+        resource.into_iter().for_each(|resource| self.forget(resource));
+        if holds { Standing::Held } else { Standing::Lost }
     }
 
     /// Gives back all that a request that entered has: the kernel's lock first, then the table's.

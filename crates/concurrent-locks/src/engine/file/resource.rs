@@ -106,6 +106,11 @@ impl Resource {
         &self.files.lock
     }
 
+    /// Whether the lock file is held, and still the one that others find.
+    pub(super) fn keeps_others_out(&self) -> bool {
+        self.state().held.as_ref().is_some_and(|held| held.kernel.is_at(&self.files.lock))
+    }
+
     /// Whether a write request of this owner would be an upgrade.
     pub(super) fn would_upgrade(&self, owner: u64) -> bool {
         self.state().would_upgrade(owner)

@@ -529,3 +529,14 @@ fn fixture_has_two_tokens(fixture: &Fixture) -> bool {
     let entries = std::fs::read_dir(fixture.directory()).unwrap();
     entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|own| own == "token")).count() == 2
 }
+
+#[test]
+fn a_lock_whose_file_was_removed_is_not_verified() {
+    let fixture = Fixture::new();
+    let [one, two] = fixture.processes();
+    let guard = one.write("a").blocking().unwrap();
+    assert_eq!(guard.verify().blocking(), Standing::Held);
+    std::fs::remove_file(fixture.file("lock")).unwrap();
+    assert_eq!(guard.verify().blocking(), Standing::Lost);
+    two.write("a").try_now().unwrap().release().unwrap();
+}

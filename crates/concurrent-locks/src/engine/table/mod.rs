@@ -90,9 +90,10 @@ use self::{
 pub(crate) use self::{file::default_path, geometry::Geometry};
 use crate::{
     deadlock::DeadlockReport,
-    engine::{Ask, Capabilities, Ending, Engine, Grant, Ticket},
+    engine::{self, Ask, Capabilities, Ending, Engine, Grant, Ticket},
     error::{Error, ErrorKind},
     event::Event,
+    lease::Standing,
     manager::Fairness,
     name::Name,
     stats::StatisticsMap,
@@ -264,6 +265,14 @@ impl Engine for Table {
         // What is read from a table may be anything: no caller's mistake, so not `InvalidName`.
         Name::new(&name).map_err(|_| Violation("a resource's name"))?;
         Ok(name)
+    }
+
+    fn verify(&self, grant: &Grant) -> Standing {
+        // Newcomers use another table then: who holds this one is not alone any more.
+        if self.check_in_place().is_err() {
+            return Standing::Lost;
+        }
+        engine::look_at(self.name_of(grant))
     }
 
     fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error> {
