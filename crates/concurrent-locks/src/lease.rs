@@ -26,9 +26,16 @@ impl Lease {
     /// The part of its length that is danger: a renewal is due at two thirds, and has failed by then.
     const DANGER: u32 = 3;
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "only engines with leases make one"))]
-    pub(crate) fn new(length: Duration, remaining: Duration) -> Lease {
+    /// A lease of this length with this much left; for tests of code that acts on one.
+    #[must_use]
+    pub fn new(length: Duration, remaining: Duration) -> Lease {
         Lease { length, remaining, in_danger: remaining <= length / Lease::DANGER }
+    }
+
+    /// How long it is not [in danger](Lease::in_danger) yet, if it is not renewed: when to look again.
+    #[must_use]
+    pub fn safe_for(&self) -> Duration {
+        self.remaining.saturating_sub(self.length / Lease::DANGER)
     }
 }
 
@@ -57,6 +64,7 @@ mod tests {
         assert!(!lease(3001).in_danger);
         assert!(lease(3000).in_danger);
         assert!(lease(0).in_danger);
+        assert_eq!([3000, 5000].map(|left| lease(left).safe_for().as_millis()), [0, 2000]);
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub(crate) struct Cli {
 /// What every verb understands.
 #[derive(Args, Debug)]
 pub(crate) struct Global {
-    /// The locks to use: host:, host:SPACE, host:/path/to/table or file:DIR; goes before --space
+    /// The locks to use: host:, host:SPACE, host:/path/to/table, file:DIR, redis://HOST or
+    /// postgres://HOST; goes before --space
     /// [env: CONCURRENT_LOCKS_URL] [default: host:]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
@@ -112,6 +113,11 @@ pub(crate) struct RunArgs {
     /// What becomes of CMD if `locks run` itself is killed with SIGKILL, which frees the locks at once
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = Orphan::Term)]
     pub(crate) if_killed: Orphan,
+
+    /// How long the locks stay ours when their server is out of reach: 10s, 1m30s, 0.5 (seconds). When that
+    /// time runs out, CMD is ended. Only for redis:// and postgres:// [default: that of the URL, else 10s]
+    #[arg(long, value_name = "TIME", value_parser = patience::time)]
+    pub(crate) lease: Option<Duration>,
 
     /// Name of a lock; several are taken all or nothing, in an order that cannot deadlock
     #[arg(required = true, value_name = "NAME")]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use concurrent_locks::{Health, LockManager};
+use concurrent_locks::{Health, LockManager, Usage};
 use owo_colors::{OwoColorize, Style};
 
 use crate::{
@@ -31,7 +31,7 @@ fn describe(health: &Health) -> String {
     fact("permissions", optional(&health.permissions));
     fact("layout", health.layout.to_string());
     for (what, usage) in usage {
-        fact(what, format!("{} of {}", usage.used, usage.capacity));
+        fact(what, describe_usage(usage));
     }
     fact("dead processes cleaned up", health.reaped.to_string());
     fact("buckets rebuilt", health.rebuilds.to_string());
@@ -56,4 +56,9 @@ fn describe(health: &Health) -> String {
     }
     parts.extend(health.problems.iter().map(|problem| format!("{} {}", "problem:".red(), plain(problem))));
     parts.join("\n")
+}
+
+/// How much of it is used; files and servers have no capacity of their own.
+fn describe_usage(usage: Usage) -> String {
+    if usage.capacity == u64::MAX { usage.used.to_string() } else { format!("{} of {}", usage.used, usage.capacity) }
 }

@@ -18,6 +18,7 @@ pub(crate) enum Exit {
     Usage = 64,
     Unavailable = 69,
     Lost = 70,
+    Ended = 73,
     Io = 74,
     Busy = 75,
     Deadlock = 76,
@@ -33,7 +34,8 @@ Exit codes:
   1      `doctor` found a problem, `break` found no such grant, or `demo` lost something
   64     The command line, a name or a URL makes no sense
   69     The locks are broken or out of reach: damaged, full, no permission
-  70     The command succeeded, but its lock was broken meanwhile by an operator
+  70     The command succeeded, but its lock was lost meanwhile (broken by an operator)
+  73     The command was ended because its lock was lost, or about to be (leases)
   74     Input, output or another service of the system failed
   75     The lock was not got in time (-E changes it)
   76     Waiting for the lock would be a deadlock

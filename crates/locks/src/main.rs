@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: &Cli, output: &Output) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
     match &cli.verb {
-        Verb::Run(args) => run::run(args, &space::open(global)?, output),
+        Verb::Run(args) => run::run(args, &space::open_with_lease(global, args.lease)?, output),
         Verb::Status(args) => status::run(args, &space::open(global)?, output),
         Verb::Stats(args) => stats::run(args, &space::open(global)?, output),
         Verb::Watch(args) => watch::run(args, &space::open(global)?, output),

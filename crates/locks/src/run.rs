@@ -3,6 +3,10 @@
 //! One thread does everything in turn: it waits for the locks, starts the command, passes signals
 //! on, waits for its end and gives the locks back. A second thread only turns signals into messages.
 //!
+//! # If a lock is lost
+//! Locks with a lease can be lost while the command runs. The command is told to end before that, and
+//! stopped if it does not: [`deadline`] has the rule, [`watch`] carries it out, on [`family`].
+//!
 //! # If `locks run` dies
 //! The kernel frees the locks at once, whatever the signal. A command that ran on would then work
 //! without them. So the command is bound to the life of `locks run` (see [`bound`]): it gets SIGTERM
@@ -13,7 +17,10 @@
 mod acquire;
 pub(crate) mod bound;
 mod child;
+mod deadline;
+mod family;
 mod happenings;
+mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -30,9 +37,11 @@ use crate::{
     cli::RunArgs,
     exit::{self, Exit, UsageError},
     output::Output,
+    space,
 };
 use acquire::Acquired;
 use happenings::Happenings;
+use watch::Watch;
 
 /// How it went, for `--json`.
 #[derive(Serialize)]
@@ -44,6 +53,8 @@ struct Report<'a> {
     waited_ms: f64,
     held_ms: f64,
     lost: bool,
+    /// Whether the command was told to end because its locks did.
+    ended: bool,
     exit_code: u8,
 }
 
@@ -51,6 +62,9 @@ pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyho
     if !locks.capabilities().across_processes {
         let reason = format!("{} reaches only one process: its locks keep nobody out", locks.url());
         return Err(UsageError(reason).into());
+    }
+    if args.lease.is_some() && !locks.capabilities().lease {
+        return Err(space::no_lease(locks.url()).into());
     }
     let owner = owner(args, locks)?;
     let mode = if args.read { Mode::Read } else { Mode::Write };
@@ -83,15 +97,17 @@ pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyho
         .env("LOCKS_NAME", names.join("\n"))
         .env("LOCKS_TOKEN", tokens.iter().map(u64::to_string).collect::<Vec<_>>().join("\n"));
     let started = Instant::now();
-    let code = match child::run(command, &happenings) {
+    let mut watch = Watch::new(&guards, &happenings, output);
+    let code = match child::run(command, &happenings, &mut watch) {
+        Ok(_) if watch.has_ended_it() => Exit::Ended as u8,
         Ok(status) => exit::of_status(status),
         Err(error) => {
             output.warning(format_args!("cannot run {:?}: {error}", args.command[0]));
             Exit::of_start(&error) as u8
         }
     };
-    let held = started.elapsed();
-    let (code, lost) = give_back(guards, code, output)?;
+    let (held, ended) = (started.elapsed(), watch.has_ended_it());
+    let (code, lost) = give_back(guards, code, ended, output)?;
     if output.json() {
         output.say_object(&Report {
             mode,
@@ -101,6 +117,7 @@ pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyho
             waited_ms: milliseconds(waited),
             held_ms: milliseconds(held),
             lost,
+            ended,
             exit_code: code,
         });
     }
@@ -143,9 +160,11 @@ fn command(args: &RunArgs) -> Command {
 }
 
 /// Gives the locks back. A lock that was lost while a command ran makes its success doubtful.
-fn give_back(guards: GuardAll, code: u8, output: &Output) -> Result<(u8, bool), Error> {
+fn give_back(guards: GuardAll, code: u8, ended: bool, output: &Output) -> Result<(u8, bool), Error> {
     match guards.release() {
         Ok(()) => Ok((code, false)),
+        // Why it was ended was said already.
+        Err(error) if ended => Ok((code, error.kind() == ErrorKind::Lost)),
         Err(error) if error.kind() == ErrorKind::Lost => {
             output.warning(format_args!("the command was not alone: {error}"));
             Ok((if code == 0 { Exit::Lost as u8 } else { code }, true))

@@ -11,20 +11,25 @@ use signal_hook::consts::{SIGCHLD, SIGTSTP};
 
 use super::{
     acquire::stop,
+    family::Family,
     happenings::{Happening, Happenings},
+    watch::Watch,
 };
 
-/// No message is due while the command runs; this only bounds one wait.
+/// What bounds one wait.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Runs the command to its end.
-pub(crate) fn run(mut command: Command, happenings: &Happenings) -> io::Result<ExitStatus> {
+/// Runs the command to its end, which comes early if a lock is lost.
+pub(crate) fn run(mut command: Command, happenings: &Happenings, watch: &mut Watch<'_>) -> io::Result<ExitStatus> {
     let mut child = command.spawn()?;
+    let mut family = Family::of(&child);
     loop {
-        match happenings.next(LONG) {
+        let wait = watch.look(&mut family);
+        match happenings.next(wait.min(LONG)) {
             None | Some(Happening::Woken) => {}
             Some(Happening::Signal { number: SIGCHLD, .. }) => {
                 if let Some(status) = child.try_wait()? {
+                    watch.see_off(&mut family, happenings);
                     return Ok(status);
                 }
             }

@@ -26,7 +26,7 @@ pub(crate) enum Happening {
     /// A signal came; `typed` if it was typed at the terminal (the kernel sent it, to the whole
     /// foreground process group).
     Signal { number: i32, typed: bool },
-    /// The lock request wants to be looked at.
+    /// The lock request, or what became of its locks, wants to be looked at.
     Woken,
 }
 

@@ -64,6 +64,11 @@ fn bad_input_is_told() {
     --- stderr
     locks: local: reaches only one process: its locks keep nobody out
     "#);
+    snapshot!(space.finish(["--url", "host:", "run", "--lease", "10s", "repo", "--", "true"]), @r#"
+    exit code 64
+    --- stderr
+    locks: --lease is for redis:// and postgres://: the locks of host: have none, they are held until they are given back
+    "#);
     snapshot!(space.finish(["break", "repo"]), @r#"
     exit code 64
     --- stderr
@@ -80,6 +85,8 @@ fn bad_input_is_told() {
         &["run", "-w", "-1", "x", "--", "true"],
         &["run", "-p", "128", "x", "--", "true"],
         &["run", "-E", "256", "x", "--", "true"],
+        &["run", "--lease", "0", "x", "--", "true"],
+        &["run", "--lease", "long", "x", "--", "true"],
         &["run", "--if-killed", "pray", "x", "--", "true"],
         &["run", &"x".repeat(256), "--", "true"],
         &["run", "--owner", &"x".repeat(41), "x", "--", "true"],
