@@ -88,7 +88,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) policy: DeadlockPolicy,
     pub(crate) fairness: Fairness,
     /// The longest it may be held; `Some` only if the engine grants on leases, and not zero.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only engines with leases look at it"))]
+    #[cfg_attr(not(any(test, feature = "cluster")), expect(dead_code, reason = "only engines with leases look at it"))]
     pub(crate) max_hold: Option<Duration>,
 }
 

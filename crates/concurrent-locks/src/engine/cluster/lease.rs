@@ -42,7 +42,7 @@ impl Lease {
 
     /// Until when a grant is ours that we learned of at `learned` (0: by the answer to our own call).
     pub(super) fn deadline(&self, learned: u64) -> u64 {
-        let granted = if self.heard >= learned { self.length } else { self.length.min(UNCONFIRMED) };
+        let granted = self.granted(learned);
         self.heard.saturating_add(granted - self.margin(granted))
     }
 
@@ -52,8 +52,14 @@ impl Lease {
         if waits { every.min(HEARTBEAT) } else { every }
     }
 
-    pub(super) fn length(&self) -> Duration {
-        Duration::from_nanos(self.length)
+    /// How long the server keeps such a grant from when it last heard of us (L2). Measured by the whole
+    /// lease, a grant by hand-off would be in danger from the start.
+    pub(super) fn length(&self, learned: u64) -> Duration {
+        Duration::from_nanos(self.granted(learned))
+    }
+
+    fn granted(&self, learned: u64) -> u64 {
+        if self.heard >= learned { self.length } else { self.length.min(UNCONFIRMED) }
     }
 
     /// One part in fifty, and never less than a scheduler's slice (L3).
@@ -84,11 +90,22 @@ mod tests {
         lease.answered(100 * SECOND);
         let learned = 101 * SECOND;
         assert!(lease.deadline(learned) < 103 * SECOND);
+        assert_eq!(lease.length(learned), Duration::from_nanos(UNCONFIRMED));
         // Sent before we knew of it: it may have come to the server before the grant.
         lease.answered(101 * SECOND - 1);
         assert!(lease.deadline(learned) < 104 * SECOND);
         lease.answered(101 * SECOND);
         assert_eq!(lease.deadline(learned), lease.deadline(0));
+        assert_eq!(lease.length(learned), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_hand_off_is_not_in_danger_from_the_start() {
+        let mut lease = Lease::new(Duration::from_secs(10));
+        lease.answered(100 * SECOND);
+        let learned = 100 * SECOND + lease.interval(true);
+        let left = Duration::from_nanos(lease.deadline(learned) - learned);
+        assert!(!crate::lease::Lease::new(lease.length(learned), left).in_danger);
     }
 
     #[test]

@@ -389,10 +389,9 @@ impl Client {
     /// What is left of a grant's lease.
     pub(super) fn lease(&self, grant: &Grant) -> Lease {
         let state = self.state();
-        let length = state.lease.length();
         match state.standing(grant.handle) {
-            Some((until, longest)) => Lease::new(length.min(longest), left_until(until)),
-            None => Lease::new(length, Duration::ZERO),
+            Some((until, longest)) => Lease::new(longest, left_until(until)),
+            None => Lease::new(state.lease.length(0), Duration::ZERO),
         }
     }
 
@@ -423,11 +422,13 @@ fn tell_once(tell: &Mutex<Option<Box<dyn FnOnce(Standing) + Send>>>, standing: S
 }
 
 impl State {
-    /// Until when a grant is ours, and how long it may be held at most; `None` if it is lost.
+    /// Until when a grant is ours, and how long it can be ours from one sign of life to its end; `None`
+    /// if it is lost.
     pub(super) fn standing(&self, number: u64) -> Option<(u64, Duration)> {
         let Stage::Held(hold) = &self.records.get(&number)?.stage else { return None };
         let until = self.lease.deadline(hold.learned).min(hold.ends);
-        (clock::now() < until).then(|| (until, Duration::from_nanos(hold.ends.saturating_sub(hold.since))))
+        let longest = Duration::from_nanos(hold.ends.saturating_sub(hold.since));
+        (clock::now() < until).then(|| (until, longest.min(self.lease.length(hold.learned))))
     }
 }
 
