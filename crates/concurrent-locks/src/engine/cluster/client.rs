@@ -241,6 +241,9 @@ impl Client {
         match (verb, &record.stage) {
             (Verb::Acquire, Stage::Asking) if reply.queued.is_some() => {
                 record.stage = Stage::Waiting;
+                // The time to wait begins when it is known that it waits, so that the server counts no less.
+                state.timers.remove(&(record.deadline, number));
+                record.deadline = record.deadline.saturating_add(now.saturating_sub(record.begun));
                 if record.blocking {
                     after.wakes.push(std::mem::take(&mut record.wake));
                 } else if record.deadline != u64::MAX {

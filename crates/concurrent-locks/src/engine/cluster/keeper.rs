@@ -21,7 +21,7 @@ use super::{
     protocol::{Call, Verb},
     reply::{Push, Renewed},
     request::{Leaving, Stage},
-    wire::{Attention, Failure, Listener, Pace},
+    wire::{Failure, Listener, Pace},
 };
 use crate::error::{Error, ErrorKind};
 
@@ -33,6 +33,9 @@ const LAST_LOOK: u64 = 60_000_000_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many requests that are held, and how many that wait, are told in one renewal.
+const RENEWED_AT_ONCE: usize = 256;
+
 #[derive(Default)]
 pub(super) struct Keeper {
     runs: bool,
@@ -42,8 +45,8 @@ pub(super) struct Keeper {
     renewed: u64,
     /// When the connection was made.
     connected: u64,
-    /// Its answer is not there yet; the link's thread reads until it is.
-    renewing: Option<Attention>,
+    /// How many of its answers are not there yet; the link's thread reads until they are.
+    renewing: u32,
     /// When something in our way could expire, as the server said.
     next: Option<u64>,
 }
@@ -52,13 +55,13 @@ impl Keeper {
     /// The connection is new: the next renewal is due at once.
     pub(super) fn connected(&mut self) {
         self.renewed = 0;
-        self.renewing = None;
+        self.renewing = 0;
         self.connected = clock::now();
     }
 
     /// The connection is no more; answers when it was made.
     fn disconnected(&mut self) -> u64 {
-        self.renewing = None;
+        self.renewing = 0;
         self.connected
     }
 }
@@ -158,27 +161,38 @@ impl Client {
         }
     }
 
-    /// Heartbeat, safety net for pushes that were lost, and the sight of dead holders, in one.
+    /// Heartbeat, safety net for pushes that were lost, and the sight of dead holders, in one. Many requests
+    /// are told in several calls, so that none keeps the server from others for long.
     fn renew(&'static self, state: &mut State, now: u64) {
         let Some(link) = state.link.clone() else { return };
-        let (mut held, mut waiting, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut held, mut waiting) = (Vec::new(), Vec::new());
         for (number, record) in &state.records {
             if record.hold().is_some() {
                 held.push(self.id(*number));
             } else if record.waits() {
-                waiting.push(self.id(*number));
-                names.push(record.asked.name.as_str());
+                waiting.push((self.id(*number), record.asked.name.as_str()));
             }
         }
-        names.sort_unstable();
-        names.dedup();
+        // Requests for one resource together: then it is looked at once.
+        waiting.sort_unstable_by_key(|(_, name)| *name);
         let lease = self.address.lease.as_micros().to_string();
-        let arguments = [&*self.session, &lease, &held.join(","), &waiting.join(","), &names.join("\u{1f}")];
         state.keeper.renewed = now;
         state.keeper.next = None;
-        state.keeper.renewing = Some(link.attend());
-        let answer = Box::new(move |result| self.renewed(now, result));
-        link.send(&Call { verb: Verb::Renew, arguments: &arguments }, Pace::Now, answer);
+        for chunk in 0..held.len().max(waiting.len()).div_ceil(RENEWED_AT_ONCE).max(1) {
+            let held = part(&held, chunk).join(",");
+            let waiting = part(&waiting, chunk);
+            let ids = waiting.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(",");
+            let mut names: Vec<_> = waiting.iter().map(|(_, name)| *name).collect();
+            names.dedup();
+            let arguments = [&*self.session, &lease, &held, &ids, &names.join("\u{1f}")];
+            state.keeper.renewing += 1;
+            let attention = link.attend();
+            let answer = Box::new(move |result| {
+                self.renewed(now, result);
+                drop(attention);
+            });
+            link.send(&Call { verb: Verb::Renew, arguments: &arguments }, Pace::Now, answer);
+        }
     }
 
     fn renewed(&'static self, sent: u64, result: Result<String, Failure>) {
@@ -188,14 +202,15 @@ impl Client {
             // Told by the end of the connection, too (C2).
             Err(Failure::Broken(_)) => return,
         };
-        let attention = self.with(|state, after| {
-            let attention = state.keeper.renewing.take();
+        self.with(|state, after| {
+            state.keeper.renewing = state.keeper.renewing.saturating_sub(1);
             match reply {
                 Ok(reply) if reply.unknown.is_some() => after.close = state.link.clone(),
                 Ok(reply) => {
                     state.lease.answered(sent);
                     state.anchor_at(sent, reply.now);
-                    state.keeper.next = reply.next.map(|micros| state.local(micros).saturating_add(10_000_000));
+                    let next = reply.next.map(|micros| state.local(micros).saturating_add(10_000_000));
+                    state.keeper.next = [state.keeper.next, next].into_iter().flatten().min();
                     self.told(state, after, &reply, sent);
                 }
                 // Not renewed: the deadline says what that means.
@@ -203,9 +218,7 @@ impl Client {
             }
             let due = state.renewal();
             self.keep(state, due);
-            attention
         });
-        drop(attention);
     }
 
     /// What a renewal tells of our requests.
@@ -291,7 +304,7 @@ impl State {
 
     /// When the session has to be heard of next.
     fn renewal(&self) -> u64 {
-        if self.keeper.renewing.is_some() {
+        if self.keeper.renewing > 0 {
             return u64::MAX;
         }
         let confirmed = |learned| self.lease.deadline(learned) == self.lease.deadline(0);
@@ -318,6 +331,10 @@ impl State {
         let beat = if self.records.is_empty() { u64::MAX } else { now.saturating_add(self.lease.interval(false)) };
         [look, timer, self.loss(), Some(due), Some(beat)].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
+}
+
+fn part<T>(all: &[T], chunk: usize) -> &[T] {
+    all.chunks(RENEWED_AT_ONCE).nth(chunk).unwrap_or_default()
 }
 
 /// Hears what a connection says on its own.

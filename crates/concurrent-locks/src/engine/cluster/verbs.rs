@@ -20,6 +20,7 @@ use crate::{
     error::{Error, ErrorKind},
     lease::{Lease, Standing},
     mode::Mode,
+    request::MAX_NOTE_BYTES,
 };
 
 /// The longest sleep of a thread that may be called back.
@@ -43,7 +44,7 @@ impl Client {
             owner: ask.owner,
             ancestors: ask.ancestors.to_vec(),
             label: ask.label.to_owned(),
-            note: ask.note.to_owned(),
+            note: shortened(ask.note).to_owned(),
             priority: ask.priority,
             waits: ask.wait != Wait::No,
             max_hold: ask.max_hold.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1)),
@@ -186,8 +187,7 @@ impl Client {
                 record.attention = None;
             }
         });
-        let mut until = ticket.deadline;
-        let mut leaving = false;
+        let mut leaving = None;
         loop {
             if let Some(result) = self.take(number) {
                 return result.map(Some);
@@ -197,12 +197,13 @@ impl Client {
                 return Ok(None);
             }
             let now = clock::now();
+            let mut until = leaving.unwrap_or_else(|| self.deadline_of(number));
             if now >= until {
-                if leaving {
+                if leaving.is_some() {
                     return Err(self.give_up(number));
                 }
-                leaving = true;
                 until = now.saturating_add(nanos(LEAST_PATIENCE));
+                leaving = Some(until);
                 self.with(|state, _| self.leave(state, number));
             }
             let slice = now.saturating_add(nanos(SLICE)).min(until);
@@ -210,6 +211,10 @@ impl Client {
                 self.state().records.get(&number).is_none_or(|record| matches!(record.stage, Stage::Settled(_)))
             });
         }
+    }
+
+    fn deadline_of(&self, number: u64) -> u64 {
+        self.state().records.get(&number).map_or(0, |record| record.deadline)
     }
 
     /// The time of a request is over: asks the server to let it go.
@@ -430,6 +435,15 @@ impl State {
         let longest = Duration::from_nanos(hold.ends.saturating_sub(hold.since));
         (clock::now() < until).then(|| (until, longest.min(self.lease.length(hold.learned))))
     }
+}
+
+/// As much of a note as is kept, cut between characters.
+fn shortened(note: &str) -> &str {
+    let mut length = note.len().min(MAX_NOTE_BYTES);
+    while !note.is_char_boundary(length) {
+        length -= 1;
+    }
+    &note[..length]
 }
 
 fn not_ours() -> Error {
