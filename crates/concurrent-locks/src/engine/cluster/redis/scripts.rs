@@ -14,20 +14,35 @@ pub(super) struct Script {
 /// The script of each verb, in the order of [`Verb::ALL`].
 pub(super) static SCRIPTS: LazyLock<Vec<Script>> = LazyLock::new(|| {
     let script = |verb: &Verb| {
-        let text = [SHARED, &[own_part(*verb)]].concat().concat();
+        let text = parts(*verb).concat();
         let sha = sha1_smol::Sha1::from(&text).digest().to_string();
         Script { text, sha }
     };
     Verb::ALL.iter().map(script).collect()
 });
 
-/// In the order in which they build on each other.
-const SHARED: &[&str] = &[
-    include_str!("scripts/space.lua"),
-    include_str!("scripts/history.lua"),
-    include_str!("scripts/rule.lua"),
-    include_str!("scripts/view.lua"),
-];
+/// What a verb's script consists of. A part knows what stands before it.
+fn parts(verb: Verb) -> [&'static str; 8] {
+    let is_of_a_session = matches!(
+        verb,
+        Verb::Acquire | Verb::Release | Verb::Cancel | Verb::Downgrade | Verb::Renew | Verb::Verify
+    );
+    let quick = match verb {
+        Verb::Acquire => include_str!("scripts/quick/acquire.lua"),
+        Verb::Release => include_str!("scripts/quick/release.lua"),
+        _ => "",
+    };
+    [
+        include_str!("scripts/space.lua"),
+        if is_of_a_session { include_str!("scripts/enter.lua") } else { "" },
+        include_str!("scripts/history.lua"),
+        quick,
+        include_str!("scripts/rows.lua"),
+        include_str!("scripts/rule.lua"),
+        include_str!("scripts/view.lua"),
+        own_part(verb),
+    ]
+}
 
 fn own_part(verb: Verb) -> &'static str {
     match verb {

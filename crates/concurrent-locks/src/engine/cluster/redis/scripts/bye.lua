@@ -17,11 +17,7 @@ for _, id in ipairs(rows) do
   if row and is_held(row) then
     held[#held + 1] = row
   elseif row then
-    local waited = math.max(now - row.requested, 0)
-    call('HDEL', REQUESTS, id)
-    rule.dequeue(row)
-    keep(row, 'cancel', waited, -1)
-    event('cancel', row, waited)
+    rule.give_up(row, 'cancel')
     rule.walk(row.name)
   end
 end

@@ -1,8 +1,5 @@
 -- session, request, name, why, keep, still
 local session, request, why, keep_grant, still = ARGV[1], ARGV[2], ARGV[4], ARGV[5], ARGV[6]
-if not enter(session) then
-  return UNKNOWN
-end
 local row = find(request)
 local rule = load_rule()
 if why == 'deadlock' then
@@ -28,10 +25,6 @@ elseif is_held(row) then
 end
 
 local report = '{"left":{' .. load_view().busy(rule, row.name) .. ',"position":' .. whole(rule.position(row)) .. '}}'
-local waited = math.max(now - row.requested, 0)
-call('HDEL', REQUESTS, request)
-rule.dequeue(row)
-keep(row, why, waited, -1)
-event(why, row, waited)
+rule.give_up(row, why)
 rule.walk(row.name)
 return report

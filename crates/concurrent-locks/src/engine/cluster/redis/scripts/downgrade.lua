@@ -1,15 +1,12 @@
 -- session, request, name: a write grant becomes a read grant, without a gap and with the same token.
 local session, request = ARGV[1], ARGV[2]
-if not enter(session) then
-  return UNKNOWN
-end
 local row = find(request)
 if not row or not is_held(row) then
   return '{"lost":{}}'
 end
 if row.mode == 'write' then
   local held = math.max(now - row.since, 0)
-  keep(row, 'normal', row.waited, held)
+  keep(row.name, 'normal', row.mode, row.label, row.pid, row.token, row.since, row.waited, held)
   call('ZREM', HOLDERS, holder_member(row))
   row.mode = 'read'
   if row.max_hold > 0 then

@@ -103,28 +103,15 @@ local function note_name(name)
   call('EXPIRE', PREFIX .. 'names', 2 * HISTORY_SECONDS)
 end
 
--- Keeps how a request ended; `held`: for how long, -1 if it was not granted.
-local function keep(row, ending, waited, held)
-  local key = STAT .. row.name
-  local at = held < 0 and now or row.since
-  local length = call('RPUSH', key,
-    cmsgpack.pack(ending, row.mode, row.label, row.pid, row.token, at, waited, held))
+-- Keeps how a request ended; `at`: when it was granted, or gave up; `held`: for how long, -1 if it never was.
+local function keep(name, ending, mode, label, pid, token, at, waited, held)
+  local key = STAT .. name
+  local length = call('RPUSH', key, cmsgpack.pack(ending, mode, label, pid, token, at, waited, held))
   call('EXPIRE', key, HISTORY_SECONDS)
   if length == 1 then
-    note_name(row.name)
+    note_name(name)
   elseif length >= 200 then
     load_history().fold(key)
-    note_name(row.name)
-  end
-end
-
--- Ends a grant, with an event if it has a kind. The walk along the queue is the caller's.
-local function let_go(row, ending, kind)
-  call('HDEL', REQUESTS, row.request)
-  call('ZREM', HOLDERS, holder_member(row))
-  local held = math.max(now - row.since, 0)
-  keep(row, ending, row.waited, held)
-  if kind then
-    event(kind, row, held)
+    note_name(name)
   end
 end

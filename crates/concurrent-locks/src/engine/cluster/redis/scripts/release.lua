@@ -1,14 +1,8 @@
--- session, request, name, ending
-local session, request, ending = ARGV[1], ARGV[2], ARGV[4]
-if not enter(session) then
-  return UNKNOWN
-end
-local row = find(request)
+-- session, request, name, ending. `quick/release.lua` has read the row.
+local row = packed and read_row(packed)
 if not row or not is_held(row) then
   return '{"lost":{}}'
 end
-let_go(row, ending, 'release')
-if call('ZRANGEBYLEX', QUEUE, '[' .. row.name .. '\0', '(' .. row.name .. '\1', 'LIMIT', 0, 1)[1] then
-  load_rule().walk(row.name)
-end
+let_go(row, ARGV[4], 'release')
+load_rule().walk(row.name)
 return '{"released":{}}'

@@ -1,9 +1,6 @@
 -- session, lease, ids held, ids waiting, names of what waits (not needed: the rows know them)
 local session, lease, held_ids, waiting_ids = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-if not enter(session) then
-  return UNKNOWN
-end
-local known_lease, pid, host, program = cmsgpack.unpack(call('HGET', SESSIONS, session))
+local known_lease, pid, host, program = cmsgpack.unpack(found[1])
 if known_lease ~= lease then
   call('HSET', SESSIONS, session, cmsgpack.pack(lease, pid, host, program))
 end
@@ -53,14 +50,14 @@ end
 local SWEEP_EVERY, GONE = 10000000, 86400000000
 local sweep = call('HMGET', COUNTERS, 'sweep', 'sweep_cursor')
 if tonumber(sweep[1] or 0) <= now then
-  local found = call('HSCAN', REQUESTS, sweep[2] or '0', 'COUNT', 16)
-  call('HSET', COUNTERS, 'sweep', whole(now + SWEEP_EVERY), 'sweep_cursor', found[1])
+  local scanned = call('HSCAN', REQUESTS, sweep[2] or '0', 'COUNT', 16)
+  call('HSET', COUNTERS, 'sweep', whole(now + SWEEP_EVERY), 'sweep_cursor', scanned[1])
   for _, gone in ipairs(call('ZRANGEBYSCORE', SEEN, '-inf', whole(now - GONE), 'LIMIT', 0, 16)) do
     call('ZREM', SEEN, gone)
     call('HDEL', SESSIONS, gone)
   end
-  for index = 1, #found[2], 2 do
-    local row = find(found[2][index])
+  for index = 1, #scanned[2], 2 do
+    local row = find(scanned[2][index])
     if row and call('HEXISTS', SESSIONS, row.session) == 0 then
       rule.reap(row)
       rule.walk(row.name)

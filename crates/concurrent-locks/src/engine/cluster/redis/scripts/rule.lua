@@ -128,16 +128,21 @@ local function load_rule()
     return expiry(row) < now
   end
 
+  -- Takes a waiting request out of its queue. The walk is the caller's.
+  function rule.give_up(row, why)
+    local waited = math.max(now - row.requested, 0)
+    call('HDEL', REQUESTS, row.request)
+    call('ZREM', QUEUE, waiter_member(row), owner_member(row))
+    keep(row.name, why, row.mode, row.label, row.pid, 0, now, waited, -1)
+    event(why, row, waited)
+  end
+
   -- Removes a request whose time is over. The walk is the caller's.
   function rule.reap(row)
     if is_held(row) then
       let_go(row, 'recovered', 'recovered')
     else
-      local waited = math.max(now - row.requested, 0)
-      call('HDEL', REQUESTS, row.request)
-      dequeue(row)
-      keep(row, 'recovered', waited, -1)
-      event('recovered', row, waited)
+      rule.give_up(row, 'recovered')
     end
     call('HINCRBY', COUNTERS, 'reaped', 1)
     rule.reaped = rule.reaped + 1

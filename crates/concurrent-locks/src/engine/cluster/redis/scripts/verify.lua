@@ -1,8 +1,5 @@
 -- session, request: whether this request is held.
 local session, request = ARGV[1], ARGV[2]
-if not enter(session) then
-  return UNKNOWN
-end
 local row = find(request)
 if row and is_held(row) then
   local rule = load_rule()
