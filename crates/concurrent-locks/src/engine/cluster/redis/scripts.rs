@@ -23,10 +23,8 @@ pub(super) static SCRIPTS: LazyLock<Vec<Script>> = LazyLock::new(|| {
 
 /// What a verb's script consists of. A part knows what stands before it.
 fn parts(verb: Verb) -> [&'static str; 8] {
-    let is_of_a_session = matches!(
-        verb,
-        Verb::Acquire | Verb::Release | Verb::Cancel | Verb::Downgrade | Verb::Renew | Verb::Verify
-    );
+    let is_of_a_session =
+        matches!(verb, Verb::Acquire | Verb::Release | Verb::Cancel | Verb::Downgrade | Verb::Renew | Verb::Verify);
     let quick = match verb {
         Verb::Acquire => include_str!("scripts/quick/acquire.lua"),
         Verb::Release => include_str!("scripts/quick/release.lua"),
