@@ -88,8 +88,7 @@ fn frame(value: &Value<'_>) -> Frame {
         }),
         Value::Error(text) => {
             let text = String::from_utf8_lossy(text).into_owned();
-            let word = text.split(' ').next().unwrap_or_default();
-            if ENDS.contains(&word) { Frame::End(text) } else { Frame::Answer(Err(Failure::Refused(text))) }
+            if ENDS.contains(&kind(&text)) { Frame::End(text) } else { Frame::Answer(Err(Failure::Refused(text))) }
         }
         Value::Push(parts) => match parts.as_slice() {
             [Value::Text(b"message"), _, Value::Text(text)] => Frame::Push(String::from_utf8_lossy(text).into_owned()),
@@ -100,4 +99,14 @@ fn frame(value: &Value<'_>) -> Frame {
             Frame::Answer(Err(Failure::Refused(format!("an answer of the wrong kind: {value:?}"))))
         }
     }
+}
+
+/// The first word of an error says what it is. Before Redis 7, that of a command in a script stands
+/// behind what is said about the script.
+fn kind(error: &str) -> &str {
+    let said = match error.rsplit_once(": -") {
+        Some((about, said)) if about.starts_with("ERR Error running script") => said,
+        _ => error,
+    };
+    said.split(' ').next().unwrap_or_default()
 }

@@ -80,6 +80,10 @@ fn answers_refusals_pushes_and_ends_are_told_apart() {
     for end in ["NOSCRIPT No", "MOVED 1 h:1", "READONLY x", "LOADING x", "MASTERDOWN x", "CLUSTERDOWN x", "BUSY x"] {
         assert!(matches!(decoded(format!("-{end}\r\n").as_bytes()), Frame::End(text) if text == end));
     }
+    let in_a_script = "ERR Error running script (call to f_1f8f): @user_script:1: @user_script: 1: ";
+    let of_redis_6 = |text: &str| decoded(format!("-{in_a_script}{text}\r\n").as_bytes());
+    assert!(matches!(of_redis_6("-READONLY You can't write"), Frame::End(_)));
+    assert!(matches!(of_redis_6("-OOM command not allowed"), Frame::Answer(Err(Failure::Refused(_)))));
     let push = b">3\r\n$7\r\nmessage\r\n$3\r\nlok\r\n$2\r\n{}\r\n";
     assert!(matches!(decoded(push), Frame::Push(text) if text == "{}"));
     assert!(matches!(decoded(b">3\r\n$9\r\nsubscribe\r\n$3\r\nlok\r\n:1\r\n"), Frame::Nothing));
