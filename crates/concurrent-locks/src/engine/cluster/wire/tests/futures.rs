@@ -133,29 +133,27 @@ fn nothing_is_kept_when_nobody_reads() {
 
 #[test]
 fn who_stops_reading_writes_what_is_kept() {
+    let (go, mut may_push) = gate();
     let (written, is_written) = channel();
     let (endpoint, _server) = serve(move |mut peer| {
         peer.call().unwrap();
+        may_push();
+        peer.say(">enough");
+        // Without an answer, only the reader's leaving can make it come.
         written.send(peer.call().unwrap()).unwrap();
         peer.echo();
     });
-    let (link, _) = open(endpoint);
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let _second = thread::scope(|scope| {
+    let (link, heard) = open(endpoint);
+    thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let wake = Instant::now() + Duration::from_millis(100);
-            let first = begin(&link, "first");
-            link.wait(Some(wake), &mut || first.lock().unwrap().is_some());
-            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                link.wait(Some(Instant::now() + Duration::from_millis(100)), &mut || false);
-            }
+            let _unanswered = begin(&link, "first");
+            link.wait(Some(Instant::now() + LONG), &mut || !heard.pushes.lock().unwrap().is_empty())
         });
-        eventually("the first call is out", || !link.desk().answers.is_empty());
-        // Until one call meets a reader and is kept: from then on only that reader's leaving can write it.
-        let second = gather(&link, "second");
-        assert_eq!(is_written.recv_timeout(LONG).unwrap(), "second");
-        stop.store(true, std::sync::atomic::Ordering::SeqCst);
-        reader.join().unwrap();
-        second
+        eventually("somebody reads", || link.desk().role.is_none());
+        let _kept = gather(&link, "second");
+        assert!(!link.output().bytes.is_empty(), "it is kept");
+        go.send(()).unwrap();
+        assert!(reader.join().unwrap());
     });
+    assert_eq!(is_written.recv_timeout(LONG).unwrap(), "second");
 }
