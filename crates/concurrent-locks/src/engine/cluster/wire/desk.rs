@@ -1,6 +1,6 @@
 //! [`Desk`]: who waits for which answer, and who reads. Plain state under one short lock.
 
-use std::{collections::VecDeque, thread::Thread};
+use std::{collections::VecDeque, mem, thread::Thread};
 
 use super::{Answer, inbox::Inbox};
 
@@ -42,6 +42,7 @@ pub(super) struct Desk {
 pub(super) enum Next {
     Nobody,
     Wake(Thread),
+    WakeAll(Vec<Thread>),
     StartAttendant,
 }
 
@@ -67,8 +68,16 @@ impl Desk {
         }
     }
 
-    /// Who should read, if nobody does (W2). The last who came: its answer is the likeliest not to have come yet.
+    /// Whether nobody will be told any more: the end has been told, and no reader is left who could be telling.
+    pub(super) fn all_told(&self) -> bool {
+        matches!(self.phase, Phase::Over(_)) && self.role.is_some()
+    }
+
+    /// Who should read, if nobody does (W2), or know that nobody will (W5). The last who came: its answer is the likeliest not to have come yet.
     pub(super) fn next(&mut self) -> Next {
+        if self.all_told() {
+            return Next::WakeAll(mem::take(&mut self.followers));
+        }
         if self.role.is_none() || self.ended().is_some() {
             return Next::Nobody;
         }

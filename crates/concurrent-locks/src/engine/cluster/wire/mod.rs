@@ -22,8 +22,9 @@
 //!   so the wake-up by the callback that makes it done is not lost either.
 //! - **W4.** The same for futures: `attend` calls `Desk::next`, which names the attendant or has it started,
 //!   and the attendant stands aside only while somebody else reads or follows.
-//! - **W5.** Who ends the link wakes all followers after it has told all answers; they sleep until then, so
-//!   `wait` never says "not done" of what is being told at that moment.
+//! - **W5.** On a link that ends, followers sleep until all answers are told: by who ends it, and by a reader that
+//!   has taken one already. The last of the two, who puts the role back or sets `Phase::Over`, wakes them
+//!   all (`Desk::next`). So `wait` never says "not done" of what is being told at that moment.
 //!
 //! Why no call is kept for ever ([`Pace::Gathered`]):
 //!
@@ -54,6 +55,7 @@ use std::{
             Ordering::{Acquire, Release},
         },
     },
+    thread::Thread,
     time::Duration,
 };
 
@@ -78,7 +80,7 @@ pub(crate) type Answer = Box<dyn FnOnce(Result<String, Failure>) + Send>;
 /// What a link tells its engine.
 pub(crate) trait Listener: Send + Sync {
     fn pushed(&self, text: &str);
-    /// Exactly once, after every outstanding answer.
+    /// Exactly once, after the answers that the end leaves broken. One that came in time may be told after.
     fn ended(&self, why: &str);
 }
 
@@ -208,18 +210,19 @@ impl Link {
             answer(Err(Failure::Broken(why.to_owned())));
         }
         self.listener.ended(why);
-        let sleepers = {
+        let next = {
             let mut desk = self.desk();
             desk.phase = Phase::Over(why.to_owned());
-            mem::take(&mut desk.followers)
+            desk.next()
         };
-        sleepers.iter().for_each(|thread| thread.unpark()); // W5
+        self.tell(next); // W5
     }
 
     fn tell(&self, next: Next) {
         match next {
             Next::Nobody => {}
             Next::Wake(thread) => thread.unpark(),
+            Next::WakeAll(threads) => threads.iter().for_each(Thread::unpark),
             Next::StartAttendant => self.start_attendant(),
         }
     }

@@ -49,11 +49,11 @@ impl Link {
             let mut desk = self.desk();
             match desk.phase {
                 Phase::Open => {}
-                Phase::Over(_) => {
+                Phase::Over(_) if desk.all_told() => {
                     drop(desk);
                     return done(); // W5: told between the look above and this one
                 }
-                Phase::Ending(_) => {
+                Phase::Ending(_) | Phase::Over(_) => {
                     following.join(&mut desk.followers);
                     drop(desk);
                     following.sleep(None);

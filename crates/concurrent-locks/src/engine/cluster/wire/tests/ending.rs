@@ -1,7 +1,7 @@
 //! The end of a link: everybody is told, once.
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::{engine::cluster::wire::desk::Phase, error::ErrorKind};
 
 /// Three blocked threads and two futures wait; then `last` is what the server does.
 fn ends(last: impl FnOnce(Peer) + Send + 'static, why: &str) {
@@ -144,6 +144,37 @@ fn who_waits_while_the_end_is_told_is_told_too() {
         eventually("both are asked", || link.desk().answers.len() == 2);
         link.close();
         assert!(waiter.join().unwrap());
+    });
+}
+
+#[test]
+fn an_answer_that_a_reader_has_taken_counts_although_the_link_is_over() {
+    let (endpoint, _server) = serve(|mut peer| {
+        let call = peer.call().unwrap();
+        peer.say(&format!("={call}"));
+        peer.call();
+    });
+    let (link, _) = open(endpoint);
+    let _attention = link.attend();
+    eventually("the attendant reads", || link.desk().role.is_none());
+    let (taken, is_taken) = channel();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let slot = Arc::new(Mutex::new(None));
+            let (thread, filled, held) = (thread::current(), slot.clone(), link.clone());
+            let answer = Box::new(move |result| {
+                taken.send(()).unwrap();
+                eventually("the end is told", || matches!(held.desk().phase, Phase::Over(_)));
+                *filled.lock().unwrap() = Some(result);
+                thread.unpark();
+            });
+            send(&link, "a", Pace::Now, answer);
+            assert!(link.wait(Some(Instant::now() + LONG), &mut || slot.lock().unwrap().is_some()));
+            slot.lock().unwrap().take().unwrap()
+        });
+        is_taken.recv_timeout(LONG).unwrap();
+        link.close();
+        assert_eq!(waiter.join().unwrap().unwrap(), "a");
     });
 }
 
