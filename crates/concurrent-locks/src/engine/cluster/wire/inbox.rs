@@ -38,3 +38,19 @@ impl Inbox {
         &mut self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_decoded_makes_room() {
+        let mut inbox = Inbox::new(b"decoded, waiting".to_vec());
+        inbox.consume("decoded, ".len());
+        inbox.room().extend_from_slice(b" and more");
+        assert_eq!(inbox.waiting(), b"waiting and more");
+        inbox.consume("waiting and more".len());
+        assert!(inbox.waiting().is_empty());
+        assert!(inbox.room().is_empty() && inbox.room().capacity() >= ROOM);
+    }
+}

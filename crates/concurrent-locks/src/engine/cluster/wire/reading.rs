@@ -115,22 +115,23 @@ impl Link {
             drop(desk);
             match role {
                 None => thread::park_timeout(LINGER),
-                Some(inboxes) => self.read_on(inboxes),
+                Some(inboxes) => seen = self.read_on(inboxes),
             }
         }
     }
 
-    /// Reads until no future has waited for a while.
-    fn read_on(&self, inboxes: Vec<Inbox>) {
+    /// Reads until no future has waited for a while; how many there were until then.
+    fn read_on(&self, inboxes: Vec<Inbox>) -> Option<u64> {
         let mut reading = Reading { link: self, inboxes };
         let mut seen = None;
         while reading.until(Some(Instant::now() + LINGER), &mut || false) == Until::Late {
             let desk = self.desk();
             if desk.attending == 0 && seen == Some(desk.attended) {
-                return;
+                break;
             }
             seen = Some(desk.attended);
         }
+        seen
     }
 }
 

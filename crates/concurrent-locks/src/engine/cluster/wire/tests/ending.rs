@@ -158,23 +158,33 @@ fn an_answer_that_a_reader_has_taken_counts_although_the_link_is_over() {
     let _attention = link.attend();
     eventually("the attendant reads", || link.desk().role.is_none());
     let (taken, is_taken) = channel();
+    let slot = Arc::new(Mutex::new(None));
+    let (thread, filled, held) = (thread::current(), slot.clone(), link.clone());
+    let answer = Box::new(move |result| {
+        taken.send(()).unwrap();
+        eventually("somebody waits for it", || held.desk().followers.len() == 1);
+        *filled.lock().unwrap() = Some(result);
+        thread.unpark();
+    });
+    send(&link, "a", Pace::Now, answer);
+    is_taken.recv_timeout(LONG).unwrap();
+    link.close();
+    assert!(matches!(link.desk().phase, Phase::Over(_)));
+    assert!(link.wait(Some(Instant::now() + LONG), &mut || slot.lock().unwrap().is_some()));
+    assert_eq!(slot.lock().unwrap().take().unwrap().unwrap(), "a");
+}
+
+/// Who waits for a push has no answer whose callback would wake it.
+#[test]
+fn who_waits_for_a_push_is_woken_by_the_end() {
+    let (endpoint, _server) = serve(|mut peer| while peer.call().is_some() {});
+    let (link, _) = open(endpoint);
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
-            let slot = Arc::new(Mutex::new(None));
-            let (thread, filled, held) = (thread::current(), slot.clone(), link.clone());
-            let answer = Box::new(move |result| {
-                taken.send(()).unwrap();
-                eventually("the end is told", || matches!(held.desk().phase, Phase::Over(_)));
-                *filled.lock().unwrap() = Some(result);
-                thread.unpark();
-            });
-            send(&link, "a", Pace::Now, answer);
-            assert!(link.wait(Some(Instant::now() + LONG), &mut || slot.lock().unwrap().is_some()));
-            slot.lock().unwrap().take().unwrap()
-        });
-        is_taken.recv_timeout(LONG).unwrap();
+        let waiters: Vec<_> = (0..3).map(|_| scope.spawn(|| link.wait(None, &mut || false))).collect();
+        eventually("one reads, two follow", || link.desk().role.is_none() && link.desk().followers.len() == 2);
         link.close();
-        assert_eq!(waiter.join().unwrap().unwrap(), "a");
+        eventually("all are woken", || link.desk().followers.is_empty());
+        waiters.into_iter().for_each(|waiter| assert!(!waiter.join().unwrap()));
     });
 }
 
