@@ -260,7 +260,15 @@ fn dialect(address: &Address, listens: bool) -> Result<Box<dyn Dialect>, Error> 
         #[cfg(feature = "redis")]
         Kind::Redis => Ok(Box::new(redis::RedisDialect::new(&address.space, address.user.clone(), address.password.clone(), address.database.parse().unwrap_or(0)))),
         #[cfg(feature = "postgres")]
-        Kind::Postgres => Ok(Box::new(postgres::PostgresDialect::new(address, listens))),
+        Kind::Postgres => {
+            let role = match (&address.listen, listens) {
+                (None, _) => postgres::Role::Both,
+                (Some(_), false) => postgres::Role::Calls,
+                (Some(_), true) => postgres::Role::Listen,
+            };
+            let (user, password) = (address.user.as_deref().unwrap_or_default(), address.password.clone());
+            Ok(Box::new(postgres::PostgresDialect::new(&address.space, user, password, &address.database, role)))
+        }
         #[allow(unreachable_patterns, reason = "with all features there is no other kind")]
         kind => Err(Error::new(ErrorKind::Unsupported, format!("this build has no {kind:?} (a Cargo feature)"))),
     }
