@@ -6,6 +6,7 @@ use concurrent_locks::{LockManager, Mode, Owner, Settings, Status};
 use tempfile::TempDir;
 
 use crate::{
+    case::has_capacity,
     taker::LockTaker,
     wait::{DEADLINE, until},
 };
@@ -53,7 +54,18 @@ impl Bench {
         self.locks.clone().with_settings(settings)
     }
 
-    /// Locks of another space of the same kind, with the capacity of `query` (`resources=64`).
+    /// Locks with room for so many resources, each of them held: those of the space if its room has no
+    /// end, else those of another one.
+    #[must_use]
+    pub fn with_room(&self, resources: usize) -> LockManager {
+        if !has_capacity(&self.locks) {
+            return self.locks.clone();
+        }
+        self.with_capacity(&format!("resources={resources}&requests={resources}"))
+    }
+
+    /// Locks of another space of the same kind, with the capacity of `query` (`resources=64`). A case
+    /// that calls this needs [`Need::Capacity`](crate::Need).
     ///
     /// # Panics
     /// If the engine cannot be opened.
@@ -64,9 +76,14 @@ impl Bench {
     }
 
     /// The URL of [`Bench::with_capacity`].
+    ///
+    /// # Panics
+    /// If the URL of the space has a query: then it does not end with the space.
     #[must_use]
     pub fn url_with_capacity(&self, query: &str) -> String {
-        format!("{}-sized?{query}", self.space.url)
+        let url = self.url();
+        assert!(!url.contains('?'), "{url} has no room for a capacity");
+        format!("{url}-sized?{query}")
     }
 
     /// The URL of the space.

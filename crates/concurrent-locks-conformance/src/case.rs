@@ -1,6 +1,6 @@
 //! What a case is.
 
-use concurrent_locks::Capabilities;
+use concurrent_locks::LockManager;
 
 use crate::bench::Bench;
 
@@ -15,7 +15,8 @@ pub struct Case {
     pub run: fn(&Bench),
 }
 
-/// A capability that a case needs. The word is that of the field in [`Capabilities`].
+/// What a case needs. All but the last are capabilities, in the words of
+/// [`Capabilities`](concurrent_locks::Capabilities).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Other processes meet these locks.
@@ -36,12 +37,15 @@ pub enum Need {
     Deadlocks,
     /// Locks are granted on a lease.
     Lease,
+    /// There is room for so many resources, requests and processes, as the URL says.
+    Capacity,
 }
 
 impl Need {
-    /// Whether an engine with these capabilities serves the need.
+    /// Whether the engine of these locks serves the need.
     #[must_use]
-    pub fn served_by(self, capabilities: &Capabilities) -> bool {
+    pub fn served_by(self, locks: &LockManager) -> bool {
+        let capabilities = locks.capabilities();
         match self {
             Need::AcrossProcesses => capabilities.across_processes,
             Need::Fair => capabilities.fair,
@@ -52,15 +56,21 @@ impl Need {
             Need::Revoke => capabilities.revoke,
             Need::Deadlocks => capabilities.deadlocks,
             Need::Lease => capabilities.lease,
+            Need::Capacity => has_capacity(locks),
         }
     }
+}
+
+/// Whether the room of the engine is fixed.
+pub(crate) fn has_capacity(locks: &LockManager) -> bool {
+    locks.health().is_ok_and(|health| health.resources.capacity != u64::MAX)
 }
 
 impl Case {
     /// What the case needs and the engine lacks.
     #[must_use]
-    pub fn lacks(&self, capabilities: &Capabilities) -> Vec<Need> {
-        self.needs.iter().copied().filter(|need| !need.served_by(capabilities)).collect()
+    pub fn lacks(&self, locks: &LockManager) -> Vec<Need> {
+        self.needs.iter().copied().filter(|need| !need.served_by(locks)).collect()
     }
 }
 

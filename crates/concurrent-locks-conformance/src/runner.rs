@@ -20,12 +20,11 @@ use crate::{
 pub fn run(taker: &str, space: fn() -> Space) -> ExitCode {
     let arguments = Arguments::from_args();
     let probe = space();
-    let capabilities =
-        LockManager::connect(&probe.url).unwrap_or_else(|error| panic!("{}: {error}", probe.url)).capabilities();
+    let locks = LockManager::connect(&probe.url).unwrap_or_else(|error| panic!("{}: {error}", probe.url));
     let trials = cases::all()
         .map(|(group, case)| {
             let taker = PathBuf::from(taker);
-            let lacks = case.lacks(&capabilities);
+            let lacks = case.lacks(&locks);
             let trial = Trial::test(format!("{group}::{}", case.name), move || {
                 (case.run)(&Bench::new(space(), taker));
                 Ok(())

@@ -11,16 +11,16 @@ cases! {
     a_hundred_thousand_resources_are_known_at_once [Inspect],
     ten_thousand_futures_wait_for_one_lock [Inspect],
     ten_thousand_futures_read_together [Inspect],
-    when_resources_run_out_it_says_so_and_recovers [Inspect],
-    when_requests_run_out_it_says_so_and_recovers [Inspect],
-    a_waiter_without_room_is_told_at_once [Inspect],
-    idle_resources_make_room [Inspect],
-    a_process_without_room_is_told [AcrossProcesses, Inspect],
+    when_resources_run_out_it_says_so_and_recovers [Inspect, Capacity],
+    when_requests_run_out_it_says_so_and_recovers [Inspect, Capacity],
+    a_waiter_without_room_is_told_at_once [Inspect, Capacity],
+    idle_resources_make_room [Inspect, Capacity],
+    a_process_without_room_is_told [AcrossProcesses, Inspect, Capacity],
 }
 
 fn a_hundred_thousand_resources_are_held_at_once(bench: &Bench) {
     const MANY: usize = 100_000;
-    let locks = bench.with_capacity("resources=131072&requests=131072");
+    let locks = bench.with_room(131_072);
     let name = |index: usize| format!("user/{index}/memory");
     let guards: Vec<_> = (0..MANY).map(|index| locks.write(&name(index)).try_now().unwrap()).collect();
     for index in (0..MANY).step_by(997) {

@@ -11,7 +11,7 @@ cases! {
     tokens_of_concurrent_readers_differ,
     tokens_increase_over_cancelled_and_failed_requests,
     tokens_increase_across_threads,
-    tokens_increase_after_an_idle_resource_is_reclaimed [Inspect],
+    tokens_increase_after_an_idle_resource_is_reclaimed [Inspect, Capacity],
 }
 
 fn tokens_increase_from_grant_to_grant(bench: &Bench) {
