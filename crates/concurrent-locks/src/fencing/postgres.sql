@@ -26,8 +26,7 @@ BEGIN
         END IF;
         SELECT known.token INTO STRICT greatest_token FROM concurrent_locks.fence AS known WHERE known.resource = $1;
         IF greatest_token > $2 THEN
-            RAISE EXCEPTION 'fenced: too late to write to %: fencing token % is older than %, which has written',
-                quote_literal($1), $2, greatest_token
+            RAISE EXCEPTION 'fenced: token % is older than %, which has written to %', $2, greatest_token, quote_literal($1)
                 USING ERRCODE = 'CL001',
                     HINT = 'The lock was taken over meanwhile: take it again and begin from what is there now.';
         END IF;
