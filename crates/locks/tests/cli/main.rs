@@ -5,6 +5,7 @@ mod deadlocks;
 mod docs;
 mod git;
 mod json;
+mod leases;
 mod run;
 mod sight;
 mod signals;
