@@ -142,6 +142,19 @@ impl Bench {
         self.locks.status(name).expect("status").map_or(0, |status| status.waiters.len())
     }
 
+    /// Waits until nobody is seen to hold `name` or to wait for it; then it can be had.
+    ///
+    /// # Panics
+    /// If it is not free in time.
+    #[track_caller]
+    pub fn until_free(&self, name: &str) {
+        until(&format!("{name} is free"), || {
+            let status = self.locks.status(name).expect("status");
+            status.is_none_or(|status| status.holders.is_empty() && status.waiters.is_empty())
+        });
+        self.assert_free(name);
+    }
+
     /// Fails unless nobody holds `name` or waits for it, and it can be had.
     ///
     /// # Panics

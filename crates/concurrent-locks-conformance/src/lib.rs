@@ -33,7 +33,7 @@ pub use bench::{Bench, Space};
 pub use case::{Case, Need};
 pub use cases::all as all_cases;
 pub use polled::Polled;
-pub use runner::run;
+pub use runner::{cannot_run, run};
 pub use section::Section;
 pub use taker::{LockTaker, TakerAnswer};
 pub use wait::{DEADLINE, until};

@@ -34,3 +34,11 @@ pub fn run(taker: &str, space: fn() -> Space) -> ExitCode {
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
+
+/// The `main` of an engine's test binary where the engine cannot be had: one test, which says why.
+/// Not a panic, since a list of tests that ends so takes all other tests along.
+pub fn cannot_run(why: &dyn std::error::Error) -> ExitCode {
+    let why = why.to_string();
+    let trial = Trial::test("the_engine_can_be_had", move || Err(why.into()));
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+}

@@ -1,9 +1,17 @@
-//! The whole suite against `redis://`, each case in a space of its own.
+//! The suite against `redis://`, each case in a space of its own on the shared server.
+
 use std::process::ExitCode;
-use concurrent_locks_conformance::{Space, run};
-fn main() -> ExitCode { run(env!("CARGO_BIN_EXE_lock-taker"), fresh) }
+
+use concurrent_locks_conformance::{Space, cannot_run, run};
+use concurrent_locks_servers::Redis;
+
+fn main() -> ExitCode {
+    match Redis::shared() {
+        Ok(_) => run(env!("CARGO_BIN_EXE_lock-taker"), fresh),
+        Err(error) => cannot_run(&error),
+    }
+}
+
 fn fresh() -> Space {
-    use std::hash::{BuildHasher, RandomState};
-    let space = RandomState::new().hash_one(std::process::id());
-    Space { url: format!("redis://127.0.0.1:7001?space=case-{space:x}"), directory: None }
+    Space { url: Redis::shared().expect("the server that was there before").fresh_space(), directory: None }
 }

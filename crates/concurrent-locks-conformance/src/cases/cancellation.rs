@@ -127,7 +127,12 @@ fn lock_all_dropped_at_every_point(bench: &Bench) {
     let names = ["a", "b", "c", "d"];
     for busy in names {
         let guard = bench.locks().write(busy).blocking().unwrap();
-        let all = Polled::queued(bench.locks().lock_all(names.map(|name| (name, Mode::Write))));
+        let mut all = Polled::queued(bench.locks().lock_all(names.map(|name| (name, Mode::Write))));
+        // A server's answers come one after the other.
+        until("it waits for the busy one", || {
+            all.pending();
+            bench.waiters(busy) == 1
+        });
         for name in names {
             let expect_held = name <= busy;
             assert_eq!(bench.locks().write(name).try_now().is_err(), expect_held, "{name} while {busy} is busy");

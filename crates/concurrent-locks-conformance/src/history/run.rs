@@ -1,8 +1,8 @@
 //! Making a history: tasks on a runtime and threads beside it, all in one process.
 
-use std::{pin::pin, task::Poll, thread, time::Duration};
+use std::{thread, time::Duration};
 
-use concurrent_locks::{Error, ErrorKind, Guard, LockManager, Mode};
+use concurrent_locks::{Begun, Error, ErrorKind, Guard, LockManager, Mode, Request};
 use fastrand::Rng;
 
 use crate::history::{Outcome, Record, now};
@@ -25,7 +25,10 @@ pub struct Plan {
 /// How a request is made.
 #[derive(Clone, Copy)]
 enum Manner {
+    /// Begun first, so that it is known when it had its place.
     Wait,
+    /// Awaited at once.
+    Await,
     /// With a short time limit.
     Briefly(Duration),
     /// Leaves the queue after it has got its place.
@@ -68,6 +71,7 @@ async fn worker_of(locks: LockManager, plan: Plan, mut random: Rng) -> Vec<Recor
             0 => Manner::Briefly(Duration::from_micros(random.u64(..3000))),
             1 => Manner::Cancel,
             2 => Manner::Try,
+            3..=7 => Manner::Await,
             _ => Manner::Wait,
         };
         let pauses = random.u8(..4);
@@ -84,8 +88,12 @@ async fn request(locks: &LockManager, name: String, mode: Mode, manner: Manner, 
             let result = locks.request(&name, mode).try_now();
             (now(), Some(result))
         }
-        Manner::Wait => wait(locks.request(&name, mode).into_future(), false).await,
-        Manner::Cancel => wait(locks.request(&name, mode).into_future(), true).await,
+        Manner::Wait => wait(locks.request(&name, mode), false).await,
+        Manner::Await => {
+            let result = locks.request(&name, mode).await;
+            (now(), Some(result))
+        }
+        Manner::Cancel => wait(locks.request(&name, mode), true).await,
         Manner::Briefly(time) => wait(locks.request(&name, mode).timeout(time).into_future(), false).await,
     };
     let outcome = match result {
@@ -103,18 +111,15 @@ async fn request(locks: &LockManager, name: String, mode: Mode, manner: Manner, 
     Record { name, mode, asked, placed, outcome }
 }
 
-/// Awaits a request and notes when it had its place; `None` if it was cancelled there.
-async fn wait(
-    request: impl Future<Output = Result<Guard, Error>>,
-    cancel: bool,
-) -> (u64, Option<Result<Guard, Error>>) {
-    let mut request = pin!(request);
-    let first = std::future::poll_fn(|context| Poll::Ready(request.as_mut().poll(context))).await;
+/// Begins a request, notes when it had its place, and awaits it; `None` if it was cancelled there.
+async fn wait(request: Request<'_>, cancel: bool) -> (u64, Option<Result<Guard, Error>>) {
+    let begun = request.begin();
     let placed = now();
-    match first {
-        Poll::Ready(result) => (placed, Some(result)),
-        Poll::Pending if cancel => (placed, None),
-        Poll::Pending => (placed, Some(request.await)),
+    match begun {
+        Ok(Begun::Granted(guard)) => (placed, Some(Ok(guard))),
+        Ok(Begun::Queued(_)) if cancel => (placed, None),
+        Ok(Begun::Queued(queued)) => (placed, Some(queued.await)),
+        Err(error) => (placed, Some(Err(error))),
     }
 }
 

@@ -159,8 +159,13 @@ impl fmt::Display for Address {
         for (index, host) in self.hosts.iter().enumerate() {
             write!(f, "{}{}", if index == 0 { "" } else { "," }, Written(host))?;
         }
-        let lease = humantime::format_duration(self.lease).to_string().replace(' ', "");
-        write!(f, "/{}?space={}&lease={lease}", utf8_percent_encode(&self.database, PART), self.space)?;
+        if (self.kind, &*self.database) != (Kind::Redis, "0") {
+            write!(f, "/{}", utf8_percent_encode(&self.database, PART))?;
+        }
+        write!(f, "?space={}", self.space)?;
+        if self.lease != parse::LEASE {
+            write!(f, "&lease={}", humantime::format_duration(self.lease).to_string().replace(' ', ""))?;
+        }
         if let (Kind::Postgres, Some(tls)) = (self.kind, self.tls) {
             write!(f, "&sslmode={}", tls.sslmode())?;
         }

@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) const SCHEMES: [&str; 4] = ["redis", "rediss", "postgres", "postgresql"];
 
-const LEASE: Duration = Duration::from_secs(10);
+pub(super) const LEASE: Duration = Duration::from_secs(10);
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const LONGEST_LEASE: Duration = Duration::from_secs(3600);
 const LONGEST_SPACE: usize = 100;

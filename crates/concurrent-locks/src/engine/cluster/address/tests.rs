@@ -47,9 +47,9 @@ fn every_part_is_read() {
 
 #[test]
 fn what_is_missing_comes_from_the_environment_or_is_usual() {
-    assert_eq!(shown("redis://h"), "redis://h:6379/0?space=default&lease=10s");
-    assert_eq!(shown("postgres://h"), "postgres://me@h:5432/me?space=default&lease=10s");
-    assert_eq!(shown("postgres://jo@h"), "postgres://jo@h:5432/jo?space=default&lease=10s");
+    assert_eq!(shown("redis://h"), "redis://h:6379?space=default");
+    assert_eq!(shown("postgres://h"), "postgres://me@h:5432/me?space=default");
+    assert_eq!(shown("postgres://jo@h"), "postgres://jo@h:5432/jo?space=default");
     let set = |variable: &str| match variable {
         "PGUSER" => Some("ann".to_owned()),
         "PGPASSWORD" => Some("secret".to_owned()),
@@ -58,10 +58,10 @@ fn what_is_missing_comes_from_the_environment_or_is_usual() {
         _ => None,
     };
     let address = Address::parse_in("postgres://h", &set).unwrap();
-    assert_eq!(address.to_string(), "postgres://ann:***@h:5432/shop?space=green&lease=10s");
+    assert_eq!(address.to_string(), "postgres://ann:***@h:5432/shop?space=green");
     assert_eq!(address.password.as_deref(), Some("secret"));
     let address = Address::parse_in("postgres://jo:own@h/db?space=red", &set).unwrap();
-    assert_eq!(address.to_string(), "postgres://jo:***@h:5432/db?space=red&lease=10s");
+    assert_eq!(address.to_string(), "postgres://jo:***@h:5432/db?space=red");
     assert_eq!(address.password.as_deref(), Some("own"));
     assert_eq!(Address::parse_in("redis://h", &set).unwrap().password, None, "that is PostgreSQL's");
     let somebody = Address::parse_in("postgres://h", &nothing_set).unwrap().user;
@@ -77,7 +77,7 @@ fn sockets_are_directories() {
     assert_eq!(read("postgres:///db?host=/run/Pg").unwrap().hosts, socket(5432));
     assert_eq!(read("postgres://:5433/db?host=/run/Pg").unwrap().hosts, socket(5433));
     assert_eq!(read("postgres://jo@%2Frun%2FPg:5433/db").unwrap().hosts, socket(5433));
-    assert_eq!(shown("postgres:///db?host=/run/Pg"), "postgres://me@%2Frun%2FPg:5432/db?space=default&lease=10s");
+    assert_eq!(shown("postgres:///db?host=/run/Pg"), "postgres://me@%2Frun%2FPg:5432/db?space=default");
 }
 
 #[test]
