@@ -4,7 +4,7 @@ use std::{sync::Arc, task::Waker, time::Duration};
 
 use concurrent_locks::Mode;
 
-use crate::{bench::Bench, case::cases, polled::Polled};
+use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
 
 cases! {
     dropped_before_the_first_poll,

@@ -94,7 +94,7 @@ async fn request(locks: &LockManager, name: String, mode: Mode, manner: Manner, 
             (now(), Some(result))
         }
         Manner::Cancel => wait(locks.request(&name, mode), true).await,
-        Manner::Briefly(time) => wait(locks.request(&name, mode).timeout(time).into_future(), false).await,
+        Manner::Briefly(time) => wait(locks.request(&name, mode).timeout(time), false).await,
     };
     let outcome = match result {
         Some(Ok(guard)) => hold(guard, pauses).await,

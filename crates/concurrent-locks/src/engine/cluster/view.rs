@@ -152,7 +152,16 @@ impl Client {
 
     pub(super) fn status(&'static self, name: Option<Name<'_>>) -> Result<StatusMap, Error> {
         let reply: StatusReply = self.ask(Verb::Status, &[text(name)])?;
-        Ok(statuses(&reply))
+        let mut statuses = statuses(&reply);
+        // Who holds and waits says nothing of resources that are idle; what is counted of them does.
+        if let Some(name) = name
+            && statuses.is_empty()
+            && !self.statistics(Some(name))?.is_empty()
+        {
+            let name = name.text().to_owned();
+            statuses.insert(name.clone(), Status::of(name, Vec::new(), Vec::new()));
+        }
+        Ok(statuses)
     }
 
     pub(super) fn statistics(&'static self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error> {
