@@ -7,10 +7,11 @@ local function stamp()
   return last_stamp
 end
 
+-- Of many rows only the first three fields are read: until when they count.
 local function read_row(packed)
-  local request, name, mode, owner, family, label, note, priority, session, pid, requested, since, token, waited, rank,
-    ticket, max_hold = cmsgpack.unpack(packed)
-  if not max_hold then
+  local session, since, max_hold, request, name, mode, owner, family, label, note, priority, pid, requested, token,
+    waited, rank, ticket = cmsgpack.unpack(packed)
+  if not ticket then
     error('damaged: a request has too few fields')
   end
   return {
@@ -21,9 +22,9 @@ local function read_row(packed)
 end
 
 local function write_row(row)
-  call('HSET', REQUESTS, row.request, cmsgpack.pack(row.request, row.name, row.mode, row.owner, row.family, row.label,
-    row.note, row.priority, row.session, row.pid, row.requested, row.since, row.token, row.waited, row.rank, row.ticket,
-    row.max_hold))
+  call('HSET', REQUESTS, row.request, cmsgpack.pack(row.session, row.since, row.max_hold, row.request, row.name,
+    row.mode, row.owner, row.family, row.label, row.note, row.priority, row.pid, row.requested, row.token, row.waited,
+    row.rank, row.ticket))
 end
 
 local function find(request)

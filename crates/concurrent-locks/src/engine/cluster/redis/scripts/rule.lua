@@ -27,33 +27,31 @@ local function load_rule()
   end
   rule.dequeue = dequeue
 
-  local function rows_of(members, id_at, rows)
+  -- Reads the rows of members of `holders` or `queue`.
+  local function rows_of(members, read)
+    local rows = {}
     for first = 1, #members, 200 do
       local ids = {}
       for index = first, math.min(first + 199, #members) do
-        ids[#ids + 1] = id_at(members[index])
+        ids[#ids + 1] = members[index]:match('^.*%z(.*)$')
       end
       for index, packed in ipairs(call('HMGET', REQUESTS, unpack(ids))) do
         if not packed then
           error('damaged: the request ' .. ids[index] .. ' is in a queue but has no row')
         end
-        rows[#rows + 1] = read_row(packed)
+        rows[#rows + 1] = read(packed)
       end
     end
     return rows
   end
 
-  local function last_part(member)
-    return member:match('^.*%z(.*)$')
-  end
-
-  -- All rows that hold the name, or any name.
-  function rule.holders(name)
+  -- All rows that hold the name, or any name; `read` makes of a packed row what is wanted of it.
+  function rule.holders(name, read)
     local from, to = '-', '+'
     if name then
       from, to = '[' .. name .. '\0', '(' .. name .. '\1'
     end
-    return rows_of(call('ZRANGEBYLEX', HOLDERS, from, to), last_part, {})
+    return rows_of(call('ZRANGEBYLEX', HOLDERS, from, to), read or read_row)
   end
 
   -- All rows that wait for the name, or any name, by rank.
@@ -62,7 +60,7 @@ local function load_rule()
     if name then
       from, to = '[' .. name .. '\0', '(' .. name .. '\1'
     end
-    return rows_of(call('ZRANGEBYLEX', QUEUE, from, to), last_part, {})
+    return rows_of(call('ZRANGEBYLEX', QUEUE, from, to), read_row)
   end
 
   function rule.count_waiters(name)
@@ -82,7 +80,7 @@ local function load_rule()
       if #members == 0 then
         return
       end
-      for _, row in ipairs(rows_of(members, last_part, {})) do
+      for _, row in ipairs(rows_of(members, read_row)) do
         if visit(row) then
           return
         end
@@ -97,7 +95,7 @@ local function load_rule()
   local sessions = {}
 
   -- Lease and last sign of life.
-  local function life(session)
+  local function life_of(session)
     local known = sessions[session]
     if not known then
       local packed = call('HGET', SESSIONS, session)
@@ -108,24 +106,24 @@ local function load_rule()
     return known
   end
 
-  -- Until when the request counts if nothing more is heard of its session.
-  local function expiry(row)
-    local session = life(row.session)
-    if not is_held(row) then
-      return session.seen + math.min(session.lease, PATIENCE)
+  -- Until when a request counts if nothing more is heard of its session; `since` is 0 while it waits.
+  local function expiry(session, since, max_hold)
+    local life = life_of(session)
+    if since == 0 then
+      return life.seen + math.min(life.lease, PATIENCE)
     end
-    local at = session.seen >= row.since and session.seen + session.lease or row.since + PATIENCE
-    if session.seen == 0 then
+    local at = life.seen >= since and life.seen + life.lease or since + PATIENCE
+    if life.seen == 0 then
       at = 0
     end
-    if row.max_hold > 0 then
-      at = math.min(at, row.since + row.max_hold)
+    if max_hold > 0 then
+      at = math.min(at, since + max_hold)
     end
     return at
   end
 
   function rule.expired(row)
-    return expiry(row) < now
+    return expiry(row.session, row.since, row.max_hold) < now
   end
 
   -- Takes a waiting request out of its queue. The walk is the caller's.
@@ -167,7 +165,7 @@ local function load_rule()
   -- What a re-entry gets: the token of the owner's strongest grant.
   function rule.own_token(name, owner, own)
     local members, token = members_of(name, own == 'write' and 'W' or 'r', owner, -1), 0
-    for _, row in ipairs(rows_of(members, last_part, {})) do
+    for _, row in ipairs(rows_of(members, read_row)) do
       token = math.max(token, row.token)
     end
     return token
@@ -240,14 +238,15 @@ local function load_rule()
   -- next holder could expire.
   function rule.tick(name)
     local next_expiry
-    for _, row in ipairs(rule.holders(name)) do
-      local at = expiry(row)
+    rule.holders(name, function(packed)
+      local _, session, since, max_hold = cmsgpack.unpack_limit(packed, 3)
+      local at = expiry(session, since, max_hold)
       if at < now then
-        rule.reap(row)
+        rule.reap(read_row(packed))
       elseif not next_expiry or at < next_expiry then
         next_expiry = at
       end
-    end
+    end)
     rule.walk(name)
     return next_expiry
   end

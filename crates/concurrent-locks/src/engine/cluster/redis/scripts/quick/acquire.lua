@@ -10,8 +10,8 @@ if watched_until < now and not call('ZRANGEBYLEX', HOLDERS, '[' .. name .. '\0',
   local _, pid = cmsgpack.unpack(found[1])
   local priority = tonumber(ARGV[9])
   call('HSET', SESSIONS, 'stamp', text)
-  call('HSET', REQUESTS, request, cmsgpack.pack(request, name, ARGV[4], owner, ARGV[6]:match('^[^.]+') or owner, ARGV[7],
-    ARGV[8], priority, ARGV[1], pid, now, now, token, 0, token - priority * HEAD_START, token, tonumber(ARGV[11])))
+  call('HSET', REQUESTS, request, cmsgpack.pack(ARGV[1], now, tonumber(ARGV[11]), request, name, ARGV[4], owner,
+    ARGV[6]:match('^[^.]+') or owner, ARGV[7], ARGV[8], priority, pid, now, token, 0, token - priority * HEAD_START, token))
   call('ZADD', HOLDERS, 0, name .. (ARGV[4] == 'write' and '\0W\0' or '\0r\0') .. owner .. '\0' .. request)
   return '{"granted":{"token":' .. text .. ',"since":' .. NOW .. ',"waited":0,"owner":' .. quote(owner) .. '}}'
 end
