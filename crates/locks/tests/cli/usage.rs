@@ -57,7 +57,7 @@ fn bad_input_is_told() {
     snapshot!(space.finish(["--url", "ftp:x", "status"]), @r#"
     exit code 64
     --- stderr
-    locks: the lock URL "ftp:x" has the unknown scheme "ftp"; use local:, host:, host:/path/to/table or file:DIR
+    locks: the lock URL "ftp:x" has the unknown scheme "ftp"; use local:, host:, host:/path/to/table, file:DIR, redis:// or postgres://
     "#);
     snapshot!(space.finish(["--url", "local:", "run", "repo", "--", "true"]), @r#"
     exit code 64
