@@ -315,6 +315,18 @@ mod tests {
     }
 
     #[test]
+    fn the_last_answer_is_told_to_a_callback() {
+        let (locks, engine) = leased("tell");
+        let guards = locks.lock_all([("a", Mode::Write), ("b", Mode::Write)]).blocking().unwrap();
+        let (sender, told) = mpsc::channel();
+        guards.verify().tell(move |standing| sender.send(standing).unwrap());
+        engine.answer(Some(Standing::Unknown));
+        assert!(told.try_recv().is_err());
+        engine.answer(Some(Standing::Renewed));
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [Standing::Unknown]);
+    }
+
+    #[test]
     fn an_answer_nobody_waits_for_is_dropped() {
         let (locks, engine) = leased("dropped");
         let guard = locks.write("a").blocking().unwrap();

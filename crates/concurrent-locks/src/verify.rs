@@ -38,6 +38,14 @@ impl<'g> Verify<'g> {
     }
 }
 
+impl Verify<'_> {
+    /// Asks, and has `tell` called with the answer: in this thread before this returns, where nobody has
+    /// to be asked, else in a thread of the library, where it must not block. Waits for nothing.
+    pub fn tell(self, tell: impl FnOnce(Standing) + Send + 'static) {
+        Answers::ask(self.guards).tell(Box::new(tell));
+    }
+}
+
 /// Of no lock at all nothing can be lost.
 fn worst(standings: impl IntoIterator<Item = Standing>) -> Standing {
     standings.into_iter().max().unwrap_or(Standing::Held)
@@ -75,6 +83,8 @@ impl fmt::Debug for Verifying<'_> {
     }
 }
 
+type Tell = Box<dyn FnOnce(Standing) + Send>;
+
 /// What was answered of several guards.
 #[derive(Default)]
 struct Answers(Mutex<Answered>);
@@ -84,6 +94,7 @@ struct Answered {
     missing: usize,
     worst: Option<Standing>,
     waker: Option<Waker>,
+    tell: Option<Tell>,
 }
 
 impl Answers {
@@ -105,6 +116,17 @@ impl Answers {
         }
         answered.waker = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    fn tell(&self, tell: Tell) {
+        let mut answered = self.answered();
+        if answered.missing > 0 {
+            answered.tell = Some(tell);
+            return;
+        }
+        let standing = worst(answered.worst);
+        drop(answered);
+        tell(standing);
     }
 
     fn answered(&self) -> MutexGuard<'_, Answered> {
@@ -129,10 +151,16 @@ impl Drop for Promise {
         let mut answered = self.answers.answered();
         answered.missing -= 1;
         answered.worst = answered.worst.max(Some(self.standing));
-        let waker = if answered.missing == 0 { answered.waker.take() } else { None };
+        if answered.missing > 0 {
+            return;
+        }
+        let (waker, tell, standing) = (answered.waker.take(), answered.tell.take(), worst(answered.worst));
         drop(answered);
         if let Some(waker) = waker {
             waker.wake();
+        }
+        if let Some(tell) = tell {
+            tell(standing);
         }
     }
 }

@@ -4,7 +4,12 @@ use std::{sync::mpsc, time::Duration};
 
 use concurrent_locks::{Begun, Error, ErrorKind, Guard, Mode, Standing};
 
-use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
+use crate::{
+    bench::Bench,
+    case::cases,
+    polled::Polled,
+    wait::{DEADLINE, until},
+};
 
 cases! {
     a_held_lock_is_verified,
@@ -49,6 +54,9 @@ fn a_held_lock_is_verified(bench: &Bench) {
         let guard = bench.locks().request("a", mode).blocking().unwrap();
         assert_holds(guard.verify().blocking(), bench);
         assert_holds(Polled::new(guard.verify()).ready(), bench);
+        let (sender, told) = mpsc::channel();
+        guard.verify().tell(move |standing| sender.send(standing).unwrap());
+        assert_holds(told.recv_timeout(DEADLINE).unwrap(), bench);
     }
 }
 
