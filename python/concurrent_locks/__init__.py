@@ -20,6 +20,7 @@ from .errors import (
     UnsupportedError,
 )
 from .guard import Guard, GuardAll
+from .lost import Lease, Lost, Standing
 from .manager import LockManager, get_lock_manager
 from .rwlock import AsyncRWLock
 from .shapes import (
@@ -49,6 +50,7 @@ __all__ = [
     "Guard",
     "GuardAll",
     "InvalidNameError",
+    "Lease",
     "LockEngineError",
     "LockError",
     "LockLostError",
@@ -59,6 +61,8 @@ __all__ = [
     "LockTableFullError",
     "LockTimeoutError",
     "LockType",
+    "Lost",
+    "Standing",
     "UnsupportedError",
     "distributed_lock",
     "get_lock_manager",

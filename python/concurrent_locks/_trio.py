@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
     from . import _core
+    from .lost import Standing
 
 
 async def wait(readiness: _core.Readiness, guard: _core.Guard) -> _core.Guard:
@@ -18,3 +21,21 @@ async def wait(readiness: _core.Readiness, guard: _core.Guard) -> _core.Guard:
     finally:
         readiness.leave()
     return guard
+
+
+def event() -> tuple[Callable[[], object], trio.Event]:
+    """Make an event, and what sets it from any thread."""
+    token = trio.lowlevel.current_trio_token()
+    event = trio.Event()
+
+    def wake() -> None:
+        # Whoever waited is gone with the loop.
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(event.set)
+
+    return wake, event
+
+
+async def verify(verify: Callable[[], Standing]) -> Standing:
+    """Ask on a thread."""
+    return await trio.to_thread.run_sync(verify)

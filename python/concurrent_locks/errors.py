@@ -67,7 +67,7 @@ class DeadlockError(LockError, RuntimeError):
 
 
 class LockLostError(LockError, RuntimeError):
-    """The lock was taken from its holder by an operator: its section was not alone."""
+    """The lock was lost while it was held (its lease was over, or an operator broke it): its section was not alone."""
 
 
 class InvalidNameError(LockError, ValueError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from types import EllipsisType
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 from . import _core
-from .errors import LockTimeoutError
+from .errors import LockLostError, LockTimeoutError
+from .lost import Lease, Lost, Standing
 from .shapes import LockType
 
 Timeout = float | EllipsisType | None
@@ -63,8 +65,8 @@ class _Entered(Enterable):
     def release(self) -> None:
         """Give it back. Any task or thread may do so.
 
-        Raises :class:`RuntimeError` if it is not held, :class:`LockLostError` if it was broken by an
-        operator while it was held.
+        Raises :class:`RuntimeError` if it is not held, :class:`LockLostError` if it was lost while it was
+        held: its lease was over, or an operator broke it.
         """
         _core.guard_release(self)
 
@@ -80,6 +82,49 @@ class _Entered(Enterable):
     def held_for(self) -> float:
         """For how many seconds it has been held. Only while it is held."""
         return _core.guard_held_for(self)
+
+    @property
+    def lease(self) -> Lease | None:
+        """How long it stays ours if its server is not heard of any more; ``None`` where there is no lease.
+
+        Of several locks, the lease that ends first. Asks nobody. Only while it is held.
+        """
+        told = _core.guard_lease(self)
+        return None if told is None else Lease(*told)
+
+    def verify(self) -> Standing:
+        """Ask whether it is still ours, waiting on this thread for the server's answer where there is one.
+
+        Of several locks, the worst standing. A lock with a lease can be lost right after the answer; only
+        a storage that refuses old tokens is safe then.
+        """
+        return Standing(_core.guard_verify(self))
+
+    async def verify_async(self) -> Standing:
+        """:meth:`verify`, waiting in this task."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            from . import _trio
+
+            return await _trio.verify(self.verify)
+        return await asyncio.to_thread(self.verify)
+
+    def lost(self) -> Lost:
+        """Make an event for the loss of what is held now: to await beside the work, or to wait for on a thread.
+
+        It comes when the lease or ``max_hold`` is over, or an operator broke the lock. Without a lease
+        (``local:``, ``host:``, ``file:``) nobody tells, and it never comes; :meth:`verify` sees it.
+        """
+        return Lost(self)
+
+    def on_lost(self, callback: Callable[[LockLostError], object]) -> None:
+        """Have ``callback`` called with the error when what is held now is lost; see :meth:`lost`.
+
+        A thread of the package calls it, or this one if it is lost already.
+        """
+        lost = Lost(self)
+        lost.call(lambda: callback(cast("LockLostError", lost.error)))
 
     @property
     def owner(self) -> str | None:

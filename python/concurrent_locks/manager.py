@@ -70,6 +70,7 @@ class LockManager(_core.Manager):
         priority: int = ...,
         owner: str | None = ...,
         note: str | None = ...,
+        max_hold: float | None = ...,
     ) -> GuardAll: ...
 
     @overload
@@ -81,6 +82,7 @@ class LockManager(_core.Manager):
         priority: int = ...,
         owner: str | None = ...,
         note: str | None = ...,
+        max_hold: float | None = ...,
     ) -> GuardAll: ...
 
     def lock_all(
@@ -91,12 +93,13 @@ class LockManager(_core.Manager):
         priority: int = 0,
         owner: str | None = None,
         note: str | None = None,
+        max_hold: float | None = None,
     ) -> GuardAll:
         """Make a guard that holds several locks, all or nothing: ``{"a": "read", "b": "write"}``.
 
         They are taken in the order of their names, whoever asks, so two of these never wait for each
         other in a circle. A name given twice is taken once, for writing if either wants that. The
-        timeout is for all of them together.
+        timeout is for all of them together; ``max_hold`` counts for each from when it was taken.
         """
         pairs = cast("Iterable[tuple[str, Mode]]", wanted.items() if isinstance(wanted, Mapping) else wanted)
         modes: dict[str, bool] = {}
@@ -104,7 +107,7 @@ class LockManager(_core.Manager):
             modes[name] = modes.get(name, False) or _writes(mode)
         if not modes:
             raise ValueError("lock_all needs at least one lock")
-        return self._lock_several(sorted(modes.items()), timeout, priority, owner, note)
+        return self._lock_several(sorted(modes.items()), timeout, priority, owner, note, max_hold)
 
     def status(self, resource_name: str | None = None) -> dict[str, dict[str, Any]]:
         """Who holds and who waits: ``{name: status}`` as ``locks status --json`` prints it.
@@ -173,7 +176,8 @@ class LockManager(_core.Manager):
     def break_lock(self, resource_name: str, token: int) -> dict[str, Any]:
         """Take a lock from the holder with this fencing token, and tell who it was.
 
-        The holder is not stopped; it learns of its loss (:class:`LockLostError`) when it releases.
+        The holder is not stopped; it learns of its loss (:class:`LockLostError`) when it releases, or
+        at once where locks have leases and it asked to (:meth:`Guard.lost`).
         Only for an operator who knows that the holder will do no harm.
         """
         return cast("dict[str, Any]", json.loads(self._break_lock_json(resource_name, token)))

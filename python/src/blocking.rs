@@ -1,9 +1,14 @@
 //! Waiting on a thread: without the GIL, and so that Ctrl-C works.
 
+use std::time::Duration;
+
 use concurrent_locks::Error;
 use pyo3::{intern, prelude::*};
 
 use crate::error::OrRaise;
+
+/// How long a sleep without a question may be.
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
 /// Runs `wait` without the GIL. The question it is given must be asked between sleeps; it runs
 /// Python's signal handlers, and says no when one of them raised.

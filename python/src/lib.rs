@@ -40,6 +40,7 @@ mod _core {
     #[pymodule_export]
     use crate::{
         fencing::{FencePassage, fence_write_file},
+        guard::lease::{Losses, guard_lease, guard_verify},
         guard::methods::{
             guard_acquire, guard_acquiring, guard_downgrade, guard_enter_here, guard_held_for, guard_locked,
             guard_mode, guard_owner, guard_release, guard_target, guard_tokens, guard_upgrade, guard_upgrading,

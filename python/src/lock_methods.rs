@@ -31,17 +31,18 @@ pub(crate) fn add_to(class: &Bound<'_, pyo3::types::PyType>) -> PyResult<()> {
         class,
         c"read_lock",
         read_lock,
-        c"read_lock($self, resource_name, timeout=10.0, *, priority=0, owner=None, note=None)\n--\n\n\
+        c"read_lock($self, resource_name, timeout=10.0, *, priority=0, owner=None, note=None, max_hold=None)\n--\n\n\
           Make a guard that holds ``resource_name`` together with other readers while it is entered.\n\n\
           ``timeout`` is in seconds: ``None``, negative or infinite is for ever, ``0`` one try. A ``priority`` of\n\
           p counts like having come p seconds earlier. ``owner`` is a name for who asks, instead of the current\n\
-          task or thread: all who give one name re-enter each other's locks. ``note`` is shown in status and errors.",
+          task or thread: all who give one name re-enter each other's locks. ``note`` is shown in status and errors.\n\
+          After ``max_hold`` seconds the lock goes to the next waiter; only for redis:// and postgres://.",
     )?;
     add(
         class,
         c"write_lock",
         write_lock,
-        c"write_lock($self, resource_name, timeout=30.0, *, priority=0, owner=None, note=None)\n--\n\n\
+        c"write_lock($self, resource_name, timeout=30.0, *, priority=0, owner=None, note=None, max_hold=None)\n--\n\n\
           Make a guard that holds ``resource_name`` alone while it is entered. See :meth:`read_lock`.",
     )
 }

@@ -1,6 +1,7 @@
 //! `LockManager`: the native half. Makes guards, and looks at the locks.
 //!
-//! What is looked at goes to Python as JSON text, in the shapes of `docs/json.md`.
+//! What is looked at goes to Python as JSON text, in the shapes of `docs/json.md`. It is looked at without
+//! the GIL: it may be a server that answers.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -47,7 +48,7 @@ pub(crate) fn simple_guard<'py>(
     mode: Mode,
     timeout: Timeout,
 ) -> PyResult<Bound<'py, PyAny>> {
-    guard(manager, Target::One { name: name.unbind(), mode }, Asker::Current, timeout, 0, None)
+    guard(manager, Target::One { name: name.unbind(), mode }, Asker::Current, timeout, 0, None, None)
 }
 
 /// `priority=`: seconds.
@@ -61,6 +62,20 @@ impl<'py> FromPyObject<'_, 'py> for Priority {
         i8::try_from(seconds)
             .map(Priority)
             .map_err(|_| PyValueError::new_err(format!("priority must be -128 to 127 seconds, not {seconds}")))
+    }
+}
+
+/// `max_hold=`: seconds.
+struct MaxHold(Duration);
+
+impl<'py> FromPyObject<'_, 'py> for MaxHold {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let seconds: f64 = value.extract()?;
+        let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+        time.map(MaxHold)
+            .ok_or_else(|| PyValueError::new_err(format!("max_hold must be more than 0 seconds, not {seconds}")))
     }
 }
 
@@ -81,6 +96,7 @@ fn guard<'py>(
     timeout: Timeout,
     priority: i8,
     note: Option<Bound<'py, PyString>>,
+    max_hold: Option<Duration>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = manager.py();
     let guard = Guard {
@@ -90,6 +106,7 @@ fn guard<'py>(
         timeout,
         priority,
         note: note.map(Bound::unbind),
+        max_hold,
         phase: RefCell::new(Phase::Idle),
     };
     object::new(py, guard)
@@ -104,16 +121,17 @@ fn one<'py>(
     timeout: &Given<'py>,
     priority: Priority,
     note: Option<Bound<'py, PyString>>,
+    max_hold: Option<MaxHold>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let target = Target::One { name: resource_name.unbind(), mode };
-    guard(manager, target, asker, timeout.timeout(default_timeout(mode))?, priority.0, note)
+    guard(manager, target, asker, timeout.timeout(default_timeout(mode))?, priority.0, note, max_hold.map(|it| it.0))
 }
 
 #[pymethods]
 impl Manager {
     #[new]
     fn new(py: Python<'_>, url: &str) -> PyResult<Manager> {
-        Ok(Manager { locks: Box::leak(Box::new(LockManager::connect(url).or_raise(py)?)) })
+        Ok(Manager { locks: Box::leak(Box::new(py.detach(|| LockManager::connect(url)).or_raise(py)?)) })
     }
 
     /// The engine's URL, in full.
@@ -130,7 +148,7 @@ impl Manager {
 
     /// `read_lock` with all arguments: see `lock_methods.rs`.
     #[pyo3(name = "_lock_for_reading")]
-    #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = Priority(0), owner = None, note = None))]
+    #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = Priority(0), owner = None, note = None, max_hold = None))]
     fn lock_for_reading<'py>(
         slf: Bound<'py, Self>,
         resource_name: Bound<'py, PyString>,
@@ -138,14 +156,15 @@ impl Manager {
         priority: Priority,
         owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
+        max_hold: Option<MaxHold>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let asker = slf.get().asker(owner)?;
-        one(&slf, resource_name, Mode::Read, asker, &timeout, priority, note)
+        one(&slf, resource_name, Mode::Read, asker, &timeout, priority, note, max_hold)
     }
 
     /// `write_lock` with all arguments: see `lock_methods.rs`.
     #[pyo3(name = "_lock_for_writing")]
-    #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = Priority(0), owner = None, note = None))]
+    #[pyo3(signature = (resource_name, timeout = Given::No, *, priority = Priority(0), owner = None, note = None, max_hold = None))]
     fn lock_for_writing<'py>(
         slf: Bound<'py, Self>,
         resource_name: Bound<'py, PyString>,
@@ -153,9 +172,10 @@ impl Manager {
         priority: Priority,
         owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
+        max_hold: Option<MaxHold>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let asker = slf.get().asker(owner)?;
-        one(&slf, resource_name, Mode::Write, asker, &timeout, priority, note)
+        one(&slf, resource_name, Mode::Write, asker, &timeout, priority, note, max_hold)
     }
 
     /// A guard that is shown under the requester's name, but belongs to whoever enters it.
@@ -168,7 +188,7 @@ impl Manager {
         requester: String,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mode = if write { Mode::Write } else { Mode::Read };
-        one(&slf, resource_name, mode, Asker::Requester(requester.into()), &timeout, Priority(0), None)
+        one(&slf, resource_name, mode, Asker::Requester(requester.into()), &timeout, Priority(0), None, None)
     }
 
     /// A guard for writing that re-enters nothing, because it is an owner of its own.
@@ -180,7 +200,7 @@ impl Manager {
         priority: Priority,
         note: Option<Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        one(&slf, resource_name, Mode::Write, Asker::Nobody, &timeout, priority, note)
+        one(&slf, resource_name, Mode::Write, Asker::Nobody, &timeout, priority, note, None)
     }
 
     /// A guard over several locks: names, and whether to write.
@@ -192,19 +212,25 @@ impl Manager {
         priority: Priority,
         owner: Option<Bound<'py, PyString>>,
         note: Option<Bound<'py, PyString>>,
+        max_hold: Option<MaxHold>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mode = |write| if write { Mode::Write } else { Mode::Read };
         let target = Target::All(wanted.into_iter().map(|(name, write)| (name, mode(write))).collect());
         let asker = slf.get().asker(owner)?;
-        guard(&slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note)
+        guard(&slf, target, asker, timeout.timeout(WRITE_TIMEOUT)?, priority.0, note, max_hold.map(|it| it.0))
     }
 
     /// `locks status --json`.
     #[pyo3(name = "_status_json")]
     fn status_json(&self, py: Python<'_>, name: Option<&str>) -> PyResult<String> {
         let all = match name {
-            None => self.locks.status_all().or_raise(py)?,
-            Some(name) => self.locks.status(name).or_raise(py)?.map(|one| (name.to_owned(), one)).into_iter().collect(),
+            None => py.detach(|| self.locks.status_all()).or_raise(py)?,
+            Some(name) => py
+                .detach(|| self.locks.status(name))
+                .or_raise(py)?
+                .map(|one| (name.to_owned(), one))
+                .into_iter()
+                .collect(),
         };
         error::json(&all)
     }
@@ -213,15 +239,15 @@ impl Manager {
     #[pyo3(name = "_statistics_json")]
     fn statistics_json(&self, py: Python<'_>, name: Option<&str>) -> PyResult<String> {
         match name {
-            None => error::json(&self.locks.statistics_all().or_raise(py)?),
-            Some(name) => error::json(&self.locks.statistics(name).or_raise(py)?),
+            None => error::json(&py.detach(|| self.locks.statistics_all()).or_raise(py)?),
+            Some(name) => error::json(&py.detach(|| self.locks.statistics(name)).or_raise(py)?),
         }
     }
 
     /// Forgets counters.
     #[pyo3(name = "_forget_statistics")]
     fn forget_statistics(&self, py: Python<'_>, name: Option<&str>) -> PyResult<()> {
-        self.locks.reset_statistics(name).or_raise(py)
+        py.detach(|| self.locks.reset_statistics(name)).or_raise(py)
     }
 
     /// `locks deadlocks --json`, suspecting waits longer than so many seconds.
@@ -233,7 +259,8 @@ impl Manager {
             Timeout::For(time) => time,
             Timeout::Forever => Duration::MAX,
         };
-        error::json(&self.locks.clone().with_settings(settings).deadlocks().or_raise(py)?)
+        let locks = self.locks.clone().with_settings(settings);
+        error::json(&py.detach(|| locks.deadlocks()).or_raise(py)?)
     }
 
     /// `locks watch --json`: events from a cursor on, and the next cursor. Waits without the GIL.
@@ -247,12 +274,12 @@ impl Manager {
     /// `locks break --json`: who held it.
     #[pyo3(name = "_break_lock_json")]
     fn break_lock_json(&self, py: Python<'_>, name: &str, token: u64) -> PyResult<String> {
-        error::json(&self.locks.break_lock(name, token).or_raise(py)?)
+        error::json(&py.detach(|| self.locks.break_lock(name, token)).or_raise(py)?)
     }
 
     /// `locks doctor --json`.
     #[pyo3(name = "_health_json")]
     fn health_json(&self, py: Python<'_>) -> PyResult<String> {
-        error::json(&self.locks.health().or_raise(py)?)
+        error::json(&py.detach(|| self.locks.health()).or_raise(py)?)
     }
 }

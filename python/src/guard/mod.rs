@@ -9,6 +9,7 @@
 
 mod done;
 mod enter;
+pub(crate) mod lease;
 pub(crate) mod methods;
 mod native;
 pub(crate) mod object;
@@ -81,6 +82,7 @@ pub(crate) struct Guard {
     pub(crate) timeout: Timeout,
     pub(crate) priority: i8,
     pub(crate) note: Option<Py<PyString>>,
+    pub(crate) max_hold: Option<Duration>,
     pub(crate) phase: RefCell<Phase>,
 }
 
@@ -138,8 +140,9 @@ impl Guard {
                 let text = name.to_str().map_err(|_| not_utf8(name))?;
                 let request = self.request(py, locks, text, *mode, of(owner.as_ref()))?;
                 let begun = match timeout {
-                    Timeout::Try => request.try_now().map(Begun::Granted),
-                    Timeout::For(_) | Timeout::Forever => request.timeout(time_of(timeout)).begin(),
+                    Timeout::Try => self.try_now(py, request).map(Begun::Granted),
+                    // Where there is a server, its answer is waited for like the lock: not here, with the GIL.
+                    Timeout::For(_) | Timeout::Forever => request.timeout(time_of(timeout)).ask(),
                 };
                 match begun {
                     Ok(Begun::Granted(guard)) => {
@@ -163,6 +166,17 @@ impl Guard {
             }
         };
         self.join(py, pending, owner, timeout).map(Some)
+    }
+
+    /// One try. Where a server decides, others may run until it has answered.
+    fn try_now(&self, py: Python<'_>, request: Request<'_>) -> Result<concurrent_locks::Guard, Error> {
+        if !self.locks.capabilities().lease {
+            return request.try_now();
+        }
+        self.phase.replace(Phase::Waiting);
+        let result = py.detach(|| request.try_now());
+        self.phase.replace(Phase::Idle);
+        result
     }
 
     /// The request is in the queue.
@@ -196,6 +210,9 @@ impl Guard {
         if let Some(note) = &self.note {
             request = request.note(note.bind(py).to_str()?);
         }
+        if self.max_hold.is_some() {
+            request = request.max_hold(self.max_hold);
+        }
         Ok(match owner {
             Some(owner) => request.owner(owner),
             None => request,
@@ -210,7 +227,7 @@ impl Guard {
         owner: Option<&Owner>,
     ) -> PyResult<RequestAll> {
         let wanted = wanted.iter().map(|(name, mode)| (name.as_str(), *mode));
-        let mut request = locks.lock_all(wanted).priority(self.priority);
+        let mut request = locks.lock_all(wanted).priority(self.priority).max_hold(self.max_hold);
         if let Some(note) = &self.note {
             request = request.note(note.bind(py).to_str()?);
         }

@@ -52,7 +52,7 @@ impl Guard {
         };
         let begun = waking::collect(py, || match timeout {
             Timeout::Try => guard.upgrade().try_now().map(|()| None),
-            Timeout::For(_) | Timeout::Forever => guard.upgrade().timeout(time_of(timeout)).begin(),
+            Timeout::For(_) | Timeout::Forever => guard.upgrade().timeout(time_of(timeout)).ask(),
         });
         match begun {
             Ok(Some(queued)) => {
