@@ -116,7 +116,7 @@ impl PostgresOptions {
             ("port", port.to_string()),
             ("unix_socket_directories", inside("")),
             ("hba_file", inside("access")),
-            ("max_connections", "200".to_owned()),
+            ("max_connections", "500".to_owned()),
             ("fsync", durable.to_owned()),
             ("full_page_writes", durable.to_owned()),
             // Files in our folder, not in /dev/shm, where a kill would leave them.

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     error::Error,
-    postgres::{Postgres, psql},
+    postgres::{Postgres, PostgresOptions, psql},
     redis::Redis,
 };
 
@@ -50,12 +50,13 @@ impl Redis {
 
 impl Postgres {
     /// The server of [`POSTGRES_VARIABLE`], else one that is started once and lives as long as this process.
+    /// It waits for the disk, as a server should: without, it is no healthy one.
     ///
     /// # Errors
     /// If it must be started and cannot.
     pub fn shared() -> Result<Shared, Error> {
         static OWN: Mutex<Option<Postgres>> = Mutex::new(None);
-        shared(POSTGRES_VARIABLE, &OWN, Postgres::start, |server| server.url("postgres"))
+        shared(POSTGRES_VARIABLE, &OWN, || PostgresOptions::default().durable().start(), |server| server.url("postgres"))
     }
 
     /// Makes a database that nobody else uses on a shared server, and answers its URL.
