@@ -56,7 +56,12 @@ impl Postgres {
     /// If it must be started and cannot.
     pub fn shared() -> Result<Shared, Error> {
         static OWN: Mutex<Option<Postgres>> = Mutex::new(None);
-        shared(POSTGRES_VARIABLE, &OWN, || PostgresOptions::default().durable().start(), |server| server.url("postgres"))
+        shared(
+            POSTGRES_VARIABLE,
+            &OWN,
+            || PostgresOptions::default().durable().start(),
+            |server| server.url("postgres"),
+        )
     }
 
     /// Makes a database that nobody else uses on a shared server, and answers its URL.

@@ -71,7 +71,9 @@ fn parse_target(url: &str) -> Result<Target, Error> {
     let invalid = |why: &str| {
         Error::new(
             ErrorKind::InvalidInput,
-            format!("the lock URL {url:?} {why}; use local:, host:, host:/path/to/table, file:DIR, redis:// or postgres://"),
+            format!(
+                "the lock URL {url:?} {why}; use local:, host:, host:/path/to/table, file:DIR, redis:// or postgres://"
+            ),
         )
     };
     let Some((scheme, rest)) = url.split_once(':') else { return Err(invalid("has no scheme")) };

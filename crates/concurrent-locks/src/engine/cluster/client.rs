@@ -104,6 +104,14 @@ impl Client {
         }))
     }
 
+    /// In a forked child: closes its copy of the connection, so that the server sees the parent's end.
+    /// Not while a thread that the child does not have was at work with it.
+    pub(super) fn leave_to_parent(&self) {
+        if let Ok(mut state) = self.state.try_lock() {
+            state.link = None;
+        }
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Every change under the lock is whole before anything in it can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -291,7 +299,14 @@ impl Client {
     }
 
     /// A request that the server has queued was granted by somebody else's verb, or is told so anew.
-    pub(super) fn granted(state: &mut State, after: &mut After, number: u64, granted: &Granted, sent: u64, learned: u64) {
+    pub(super) fn granted(
+        state: &mut State,
+        after: &mut After,
+        number: u64,
+        granted: &Granted,
+        sent: u64,
+        learned: u64,
+    ) {
         if let Some(hold) = state.hold_of(number, granted, sent, learned) {
             state.settle(after, number, Ok(hold));
         }
@@ -390,7 +405,11 @@ impl Client {
     }
 
     /// [`Client::call`] and the reading of its answer.
-    pub(super) fn ask<T: serde::de::DeserializeOwned>(&'static self, verb: Verb, arguments: &[&str]) -> Result<T, Error> {
+    pub(super) fn ask<T: serde::de::DeserializeOwned>(
+        &'static self,
+        verb: Verb,
+        arguments: &[&str],
+    ) -> Result<T, Error> {
         self.read(&self.call(verb, arguments, PATIENCE)?)
     }
 

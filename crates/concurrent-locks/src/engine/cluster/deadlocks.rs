@@ -10,10 +10,7 @@
 //! - D4. The victim leaves only if the others of the cycle still wait (`still`): nobody is refused for a
 //!   cycle that has come apart since the snapshot.
 
-use std::{
-    collections::HashMap,
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     client::Client,
@@ -94,7 +91,11 @@ enum Verdict {
     /// It is the victim itself.
     Leave(Leaving),
     Nudge(String),
-    Reorder { moved: String, before: String, name: String },
+    Reorder {
+        moved: String,
+        before: String,
+        name: String,
+    },
 }
 
 impl Client {
@@ -188,7 +189,8 @@ fn verdict(snapshot: &Snapshot, own: u64) -> Option<Verdict> {
     if chosen != own {
         return Some(Verdict::Nudge(id(chosen)));
     }
-    let still = cycle.iter().filter(|link| link.wait.id != own).map(|link| id(link.wait.id)).collect::<Vec<_>>().join(",");
+    let still =
+        cycle.iter().filter(|link| link.wait.id != own).map(|link| id(link.wait.id)).collect::<Vec<_>>().join(",");
     let place = cycle.iter().position(|link| link.wait.id == own).unwrap_or(0);
     cycle.rotate_left(place);
     Some(Verdict::Leave(Leaving::Deadlock { cycle: snapshot.tell(&cycle), still }))

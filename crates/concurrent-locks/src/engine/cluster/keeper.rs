@@ -94,7 +94,9 @@ impl Client {
                 // A second at most: the machine may sleep meanwhile, and a condition variable's clock with it.
                 _ => {
                     let left = left_until(at).min(Duration::from_secs(1));
-                    self.changed.wait_timeout(state, left).map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state)
+                    self.changed
+                        .wait_timeout(state, left)
+                        .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state)
                 }
             };
             drop(asleep);

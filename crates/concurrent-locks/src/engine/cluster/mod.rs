@@ -96,6 +96,7 @@ impl Cluster {
         while generation.client.pid != pid {
             generation = generation.next.get_or_init(|| {
                 owner::forget_anonymous();
+                generation.client.leave_to_parent();
                 let next = Generation::new(&self.address, &self.url);
                 next.client.connect_soon(None);
                 next
@@ -258,7 +259,12 @@ fn connect(address: &Address, session: &str, listener: Arc<dyn Listener>) -> Res
 fn dialect(address: &Address, listens: bool) -> Result<Box<dyn Dialect>, Error> {
     match address.kind {
         #[cfg(feature = "redis")]
-        Kind::Redis => Ok(Box::new(redis::RedisDialect::new(&address.space, address.user.clone(), address.password.clone(), address.database.parse().unwrap_or(0)))),
+        Kind::Redis => Ok(Box::new(redis::RedisDialect::new(
+            &address.space,
+            address.user.clone(),
+            address.password.clone(),
+            address.database.parse().unwrap_or(0),
+        ))),
         #[cfg(feature = "postgres")]
         Kind::Postgres => {
             let role = match (&address.listen, listens) {

@@ -15,10 +15,7 @@
 //! - R3. A request whose caller has gone (`Forsaken`, `Releasing`) is remembered until the server has
 //!   answered: nothing is leaked there.
 
-use std::{
-    task::Waker,
-    thread::Thread,
-};
+use std::{task::Waker, thread::Thread};
 
 use super::wire::Attention;
 use crate::{
@@ -60,14 +57,7 @@ pub(super) struct Hold {
 
 impl Hold {
     pub(super) fn grant(&self, handle: u64) -> Grant {
-        Grant {
-            handle,
-            token: self.token,
-            mode: self.mode,
-            waited: self.waited,
-            since: self.since,
-            owner: self.owner,
-        }
+        Grant { handle, token: self.token, mode: self.mode, waited: self.waited, since: self.since, owner: self.owner }
     }
 }
 
@@ -76,7 +66,10 @@ impl Hold {
 pub(super) enum Leaving {
     TimedOut,
     /// Waiting on would be a deadlock, as long as these requests (ids, joined by commas) wait too.
-    Deadlock { cycle: Cycle, still: String },
+    Deadlock {
+        cycle: Cycle,
+        still: String,
+    },
 }
 
 #[derive(Debug)]

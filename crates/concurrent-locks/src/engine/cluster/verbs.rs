@@ -175,7 +175,11 @@ impl Client {
         Poll::Pending
     }
 
-    pub(super) fn park(&'static self, ticket: &Ticket, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error> {
+    pub(super) fn park(
+        &'static self,
+        ticket: &Ticket,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Grant>, Error> {
         let number = ticket.handle;
         self.with(|state, _| {
             if let Some(record) = state.records.get_mut(&number) {
@@ -335,7 +339,7 @@ impl Client {
     }
 
     /// The same without waiting; `tell` hears of it at the end of the lease at the latest.
-    pub(super) fn verify_later(&'static self, grant: &Grant, tell: Box<dyn FnOnce(Standing) + Send>) {
+    pub(super) fn verify_later(&'static self, grant: &Grant, tell: TellStanding) {
         let number = grant.handle;
         let link = self.state().link.clone();
         let link = match (self.known_standing(number), link) {
@@ -349,10 +353,12 @@ impl Client {
         let (sent, attention) = (clock::now(), link.attend());
         let answer = Box::new(move |result: Result<String, Failure>| {
             drop(attention);
-            let result = result.map_err(|failure| match failure {
-                Failure::Broken(why) => Error::new(ErrorKind::Unreachable, why),
-                Failure::Refused(why) => self.refused(&why),
-            });
+            let result = match result {
+                Ok(text) => Ok(text),
+                Err(Failure::Refused(why)) => Err(self.refused(&why)),
+                // Without the state's lock (C2): if the lease is over, that is told of itself.
+                Err(Failure::Broken(_)) => return tell_once(&tell, Standing::Unknown),
+            };
             tell_once(&tell, self.verified(number, sent, result));
         });
         let arguments = [&*self.session, &self.id(number)];
@@ -419,7 +425,9 @@ impl Client {
     }
 }
 
-fn tell_once(tell: &Mutex<Option<Box<dyn FnOnce(Standing) + Send>>>, standing: Standing) {
+type TellStanding = Box<dyn FnOnce(Standing) + Send>;
+
+fn tell_once(tell: &Mutex<Option<TellStanding>>, standing: Standing) {
     let tell = tell.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(tell) = tell {
         tell(standing);
@@ -449,4 +457,3 @@ fn shortened(note: &str) -> &str {
 fn not_ours() -> Error {
     lost_error("", "it is not of this process: it was taken before a fork, or given back")
 }
-

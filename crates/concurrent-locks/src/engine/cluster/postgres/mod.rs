@@ -141,7 +141,8 @@ impl Dialect for PostgresDialect {
             frontend::execute("", 0, buffer)
         };
         // The only thing that can be wrong is a length beyond 31 bits. Without it there still is an answer to wait for.
-        if let Err::<(), std::io::Error>(_) = call_it(&mut buffer) {
+        let encoded: std::io::Result<()> = call_it(&mut buffer);
+        if encoded.is_err() {
             buffer.clear();
         }
         frontend::sync(&mut buffer);
