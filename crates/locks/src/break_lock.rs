@@ -35,8 +35,11 @@ pub(crate) fn run(args: &BreakArgs, locks: &LockManager, output: &Output) -> any
         || "leaves it free".to_owned(),
         |waiter| format!("hands it to {}, who waits first", plain(&waiter.label)),
     );
+    // Who holds a lease is told, and `locks run` ends its command then.
+    let learns =
+        if locks.capabilities().lease { "is told at once" } else { "learns of it only when it gives the lock back" };
     output.notice(format_args!(
-        "this takes {:?} from {} and {next}; {} is not stopped and learns of it only when it gives the lock back",
+        "this takes {:?} from {} and {next}; {} is not stopped and {learns}",
         args.name,
         who(holder),
         plain(&holder.label)

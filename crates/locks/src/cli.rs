@@ -63,8 +63,9 @@ pub(crate) enum Verb {
     ///
     /// Takes the lock from the holder with this fencing token and hands it to the next waiter. The
     /// holder is not stopped: it goes on as if it held the lock, and learns of its loss only when it
-    /// gives the lock back. Break a lock only when its holder can do no harm any more, or where the
-    /// protected resource itself refuses old fencing tokens.
+    /// gives the lock back (at once where locks have leases: redis://, postgres://). Break a lock only
+    /// when its holder can do no harm any more, or where the protected resource itself refuses old
+    /// fencing tokens.
     Break(BreakArgs),
     /// Check the lock table: capacity, permissions, dead processes
     Doctor,
