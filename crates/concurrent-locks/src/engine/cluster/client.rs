@@ -538,7 +538,8 @@ impl State {
         match &record.stage {
             Stage::Held(hold) => {
                 self.timers.remove(&(hold.ends, number));
-                after.tells.extend(record.tell.drain(..).map(|tell| (tell, error.clone())));
+                let tells = std::mem::take(&mut record.tell);
+                after.tells.extend(tells.into_values().map(|tell| (tell, error.clone())));
                 record.stage = Stage::Lost(error);
             }
             Stage::Settled(Ok(hold)) => {

@@ -28,7 +28,7 @@ pub(crate) enum Verb {
     Nudge,
     /// name, token
     Revoke,
-    /// name or nothing
+    /// name or nothing, cursor or nothing: of all names, an answer is a part of them
     Statistics,
     /// name or nothing
     ResetStatistics,
@@ -94,8 +94,8 @@ impl Verb {
     pub(crate) const fn arity(self) -> usize {
         match self {
             Verb::Orders | Verb::Health => 0,
-            Verb::Status | Verb::Nudge | Verb::Statistics | Verb::ResetStatistics | Verb::Bye => 1,
-            Verb::Verify | Verb::Revoke | Verb::Events => 2,
+            Verb::Status | Verb::Nudge | Verb::ResetStatistics | Verb::Bye => 1,
+            Verb::Verify | Verb::Revoke | Verb::Statistics | Verb::Events => 2,
             Verb::Downgrade | Verb::Reorder | Verb::RecordOrder => 3,
             Verb::Release => 4,
             Verb::Renew => 5,

@@ -133,6 +133,9 @@ pub(super) struct Revoked {
 #[derive(Debug, Deserialize)]
 pub(super) struct StatisticsReply {
     pub(super) resources: Vec<Tally>,
+    /// Where to go on; absent at the end.
+    #[serde(default)]
+    pub(super) next: Option<String>,
 }
 
 /// What is counted of one resource and mode. Times in microseconds.

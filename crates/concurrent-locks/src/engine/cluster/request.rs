@@ -15,7 +15,7 @@
 //! - R3. A request whose caller has gone (`Forsaken`, `Releasing`) is remembered until the server has
 //!   answered: nothing is leaked there.
 
-use std::{task::Waker, thread::Thread};
+use std::{collections::BTreeMap, task::Waker, thread::Thread};
 
 use super::wire::Attention;
 use crate::{
@@ -125,7 +125,8 @@ pub(super) struct Record {
     pub(super) said_again: bool,
     /// The server could not be asked whether it was granted: forsake it when its error is taken.
     pub(super) uncertain: bool,
-    pub(super) tell: Vec<Tell>,
+    /// By a number of each, so that one can be taken back.
+    pub(super) tell: BTreeMap<u64, Tell>,
 }
 
 impl Record {

@@ -1,7 +1,11 @@
 //! What the API asks of a request: begin it, wait for it, leave, give back.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     thread,
     time::Duration,
@@ -62,7 +66,7 @@ impl Client {
             attention: None,
             said_again: false,
             uncertain: false,
-            tell: Vec::new(),
+            tell: BTreeMap::new(),
         };
         self.with(|state, _| {
             state.records.insert(number, record);
@@ -257,7 +261,7 @@ impl Client {
             };
             state.timers.remove(&(hold.ends, number));
             record.stage = Stage::Releasing(ending);
-            after.untold.append(&mut record.tell);
+            after.untold.extend(std::mem::take(&mut record.tell).into_values());
             let blocking = record.blocking;
             if blocking {
                 record.wake = Wake::Thread(thread::current());
@@ -349,7 +353,7 @@ impl Client {
         };
         let tell = Arc::new(Mutex::new(Some(tell)));
         let late = Arc::clone(&tell);
-        self.on_lost(grant, Box::new(move |_| tell_once(&late, Standing::Lost)));
+        let place = self.on_lost(grant, Box::new(move |_| tell_once(&late, Standing::Lost)));
         let (sent, attention) = (clock::now(), link.attend());
         let answer = Box::new(move |result: Result<String, Failure>| {
             drop(attention);
@@ -359,7 +363,12 @@ impl Client {
                 // Without the state's lock (C2): if the lease is over, that is told of itself.
                 Err(Failure::Broken(_)) => return tell_once(&tell, Standing::Unknown),
             };
-            tell_once(&tell, self.verified(number, sent, result));
+            let standing = self.verified(number, sent, result);
+            self.with(|state, after| {
+                let record = state.records.get_mut(&number);
+                after.untold.extend(record.zip(place).and_then(|(record, place)| record.tell.remove(&place)));
+            });
+            tell_once(&tell, standing);
         });
         let arguments = [&*self.session, &self.id(number)];
         link.send(&Call { verb: Verb::Verify, arguments: &arguments }, Pace::Gathered, answer);
@@ -406,17 +415,25 @@ impl Client {
         }
     }
 
-    pub(super) fn on_lost(&'static self, grant: &Grant, tell: Tell) {
+    /// Answers where it waits, if it has to.
+    pub(super) fn on_lost(&'static self, grant: &Grant, tell: Tell) -> Option<u64> {
         self.with(|state, after| {
             let Some(record) = state.records.get_mut(&grant.handle) else {
-                return after.tells.push((tell, not_ours()));
+                after.tells.push((tell, not_ours()));
+                return None;
             };
             match &record.stage {
                 Stage::Lost(error) => after.tells.push((tell, error.clone())),
-                Stage::Held(_) => record.tell.push(tell),
+                Stage::Held(_) => {
+                    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+                    let place = NUMBERS.fetch_add(1, Ordering::Relaxed);
+                    record.tell.insert(place, tell);
+                    return Some(place);
+                }
                 _ => after.untold.push(tell),
             }
-        });
+            None
+        })
     }
 
     pub(super) fn record_order(&'static self, earlier: &str, later: &str, label: &str) {

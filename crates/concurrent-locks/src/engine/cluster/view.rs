@@ -165,10 +165,14 @@ impl Client {
     }
 
     pub(super) fn statistics(&'static self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error> {
-        let reply: reply::StatisticsReply = self.ask(Verb::Statistics, &[text(name)])?;
         let mut map = StatisticsMap::new();
-        for tally in reply.resources {
-            map.entry(tally.name.clone()).or_default().insert(tally.mode, statistics(tally));
+        let mut cursor = Some(String::new());
+        while let Some(from) = cursor {
+            let reply: reply::StatisticsReply = self.ask(Verb::Statistics, &[text(name), &from])?;
+            for tally in reply.resources {
+                map.entry(tally.name.clone()).or_default().insert(tally.mode, statistics(tally));
+            }
+            cursor = reply.next;
         }
         Ok(map)
     }

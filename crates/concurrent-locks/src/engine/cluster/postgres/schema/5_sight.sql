@@ -70,7 +70,7 @@ END
 $$;
 
 -- Sums of what was added up, of the last operations, and of what is held now.
-CREATE OR REPLACE FUNCTION concurrent_locks.statistics(_space text, _name text) RETURNS text LANGUAGE sql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.statistics(_space text, _name text, _cursor text) RETURNS text LANGUAGE sql AS $$
     WITH operation AS MATERIALIZED (
         SELECT * FROM concurrent_locks.operation o WHERE o.space = _space AND (_name = '' OR o.name = _name)
     ), request AS MATERIALIZED (

@@ -1,4 +1,4 @@
--- name or nothing
+-- name or nothing, cursor or nothing
 local rule, history = load_rule(), load_history()
 
 -- Rows by name and mode: grants that are held are counted from them.
@@ -13,26 +13,45 @@ local function add(kind, rows)
     table.insert(modes[row.mode][kind], row)
   end
 end
-local only = ARGV[1] ~= '' and ARGV[1] or nil
-add('held', rule.holders(only))
-add('waiting', rule.waiters(only))
+local function add_all_of(name)
+  add('held', rule.holders(name))
+  add('waiting', rule.waiters(name))
+end
 
-local names = {}
-if only then
-  names[1] = only
+-- Of all names some at a time, so that nobody waits long for this: `cursor` says where to go on.
+local names, next_cursor = {}, '0'
+if ARGV[1] ~= '' then
+  names[1] = ARGV[1]
 else
-  names = call('ZRANGE', PREFIX .. 'names', 0, -1)
-  local listed = {}
-  for _, name in ipairs(names) do
-    listed[name] = true
+  local cursor = ARGV[2] ~= '' and ARGV[2] or '0'
+  local page = call('ZSCAN', PREFIX .. 'names', cursor, 'COUNT', 256)
+  next_cursor = page[1]
+  for index = 1, #page[2], 2 do
+    names[#names + 1] = page[2][index]
   end
-  for name in pairs(current) do
-    if not listed[name] then
-      names[#names + 1] = name
+  if cursor == '0' then
+    -- What nobody has given back yet is in no list of names.
+    local last
+    for _, queue in ipairs({ { HOLDERS, '-' }, { QUEUE, '[\1' } }) do
+      for _, member in ipairs(call('ZRANGEBYLEX', queue[1], queue[2], '+')) do
+        local name = member:match('^%Z*')
+        if name ~= last and not call('ZSCORE', PREFIX .. 'names', name) then
+          names[#names + 1] = name
+        end
+        last = name
+      end
     end
   end
-  table.sort(names)
 end
+local listed = {}
+for _, name in ipairs(names) do
+  if not listed[name] then
+    listed[name] = true
+    listed[#listed + 1] = name
+    add_all_of(name)
+  end
+end
+names = listed
 
 local function times_json(what, times)
   return ',"' .. what .. '_sum":' .. whole(times.sum) .. ',"' .. what .. '_min":' .. whole(times.min) .. ',"' .. what
@@ -105,4 +124,4 @@ for _, name in ipairs(names) do
     end
   end
 end
-return '{"now":' .. NOW .. ',"resources":[' .. table.concat(texts, ',') .. ']}'
+return '{"now":' .. NOW .. ',"resources":[' .. table.concat(texts, ',') .. '],"next":' .. (next_cursor == '0' and 'null' or quote(next_cursor)) .. '}'
