@@ -100,6 +100,8 @@ BEGIN
     INSERT INTO concurrent_locks.request SELECT _q.*;
     IF NOT _q.held THEN
         PERFORM concurrent_locks.note_event(_space, 'wait', _now, _q, _pid, 0, 0);
+        -- A place in the queue is no promise that must outlive a crash of the server: who waits asks again then.
+        PERFORM set_config('synchronous_commit', 'off', true);
         RETURN '{"queued":{}}';
     END IF;
     IF concurrent_locks.is_watched(_now) THEN

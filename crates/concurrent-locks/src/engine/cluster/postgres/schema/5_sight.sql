@@ -192,6 +192,7 @@ DECLARE
 BEGIN
     INSERT INTO concurrent_locks.space (space) VALUES (_space) ON CONFLICT DO NOTHING;
     PERFORM setval('concurrent_locks.watched', concurrent_locks.micros() + 10000000);
+    PERFORM set_config('synchronous_commit', 'off', true);
     _last := concurrent_locks.number_events(_space);
     IF _cursor = '' THEN
         RETURN '{"events":[],"next":' || _last + 1 || '}';
