@@ -33,7 +33,8 @@ use crate::{
 /// How long a server may take to answer before it counts as out of reach.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The same for requests that were not ready to wait so long.
+/// The same for requests that were not ready to wait so long. A server that has answered something within
+/// this time is at work, and answers in order: its answers are waited for.
 pub(super) const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The layout of scripts and schema that this library speaks.
@@ -58,6 +59,8 @@ pub(super) struct State {
     pub(super) trouble: Option<Error>,
     pub(super) lease: Lease,
     pub(super) records: BTreeMap<u64, Record>,
+    /// When the last answer came.
+    pub(super) answered: u64,
     /// When requests of futures give up, and what else has its time.
     pub(super) timers: BTreeSet<(u64, u64)>,
     /// A moment on the clock of leases, and what the server's clock (microseconds) showed then or later.
@@ -96,6 +99,7 @@ impl Client {
                 trouble: None,
                 lease: Lease::new(address.lease),
                 records: BTreeMap::new(),
+                answered: 0,
                 timers: BTreeSet::new(),
                 anchor: (0, 0),
                 keeper: super::keeper::Keeper::default(),
@@ -223,6 +227,7 @@ impl Client {
             Ok(text) => self.read::<Reply>(&text),
         };
         self.with(|state, after| {
+            state.answered = clock::now();
             match reply {
                 Ok(reply) if reply.unknown.is_some() => {
                     after.close = state.link.clone();
@@ -250,16 +255,16 @@ impl Client {
             (Verb::Acquire, Stage::Asking) if reply.queued.is_some() => {
                 record.stage = Stage::Waiting;
                 // The time to wait begins when it is known that it waits, so that the server counts no less.
-                state.timers.remove(&(record.deadline, number));
                 record.deadline = record.deadline.saturating_add(now.saturating_sub(record.begun));
-                if record.blocking {
-                    after.wakes.push(std::mem::take(&mut record.wake));
-                } else if record.deadline != u64::MAX {
-                    state.timers.insert((record.deadline, number));
-                }
                 if record.may_hold {
                     record.look_at = now.saturating_add(HEARTBEAT);
                     after.looks.push(number);
+                }
+                if record.blocking {
+                    after.wakes.push(std::mem::take(&mut record.wake));
+                } else {
+                    let deadline = record.deadline;
+                    state.set_timer(number, deadline);
                 }
             }
             (Verb::Acquire, Stage::Asking) => {
@@ -387,19 +392,27 @@ impl Client {
                 });
                 link.send(&Call { verb, arguments }, Pace::Now, answer);
                 let mut answer = None;
-                link.wait(instant(until), &mut || {
+                let mut done = || {
                     answer = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
                     answer.is_some()
-                });
+                };
+                let mut patience = Some(until);
+                while let Some(until) = patience
+                    && !link.wait(instant(until), &mut done)
+                {
+                    patience = self.state().more_patience().filter(|_| link.is_open());
+                }
                 match answer {
                     Some(Ok(text)) => return Ok(text),
                     Some(Err(Failure::Refused(why))) => return Err(self.refused(&why)),
                     Some(Err(Failure::Broken(_))) | None => {}
                 }
             }
+            let state = self.state();
             if clock::now() >= until {
-                return Err(self.unreachable(&self.state(), verb.name()));
+                return Err(self.unreachable(&state, verb.name()));
             }
+            drop(state);
             thread::park_timeout(Duration::from_millis(5));
         }
     }
@@ -458,6 +471,14 @@ impl Client {
 }
 
 impl State {
+    /// Until when an answer that is late is waited for; `None`: the server is silent.
+    pub(super) fn more_patience(&self) -> Option<u64> {
+        let now = clock::now();
+        let least = LEAST_PATIENCE.as_nanos() as u64;
+        let works = self.link.as_ref().is_some_and(|link| link.is_open()) && now.saturating_sub(self.answered) < least;
+        works.then(|| now.saturating_add(least))
+    }
+
     /// A grant as we keep it. `sent`: when the call was sent whose answer tells of it.
     fn hold_of(&self, number: u64, granted: &Granted, sent: u64, learned: u64) -> Option<Hold> {
         let record = self.records.get(&number)?;
@@ -490,14 +511,10 @@ impl State {
     pub(super) fn settle(&mut self, after: &mut After, number: u64, result: Result<Hold, Error>) {
         let Some(record) = self.records.get_mut(&number) else { return };
         if matches!(record.stage, Stage::Asking | Stage::Waiting | Stage::Leaving(_)) {
-            self.timers.remove(&(record.deadline, number));
-            if let Ok(hold) = &result
-                && hold.ends != u64::MAX
-            {
-                self.timers.insert((hold.ends, number));
-            }
+            let ends = result.as_ref().map_or(u64::MAX, |hold| hold.ends);
             record.stage = Stage::Settled(result);
             after.wakes.push(std::mem::take(&mut record.wake));
+            self.set_timer(number, ends);
         }
     }
 
@@ -522,13 +539,8 @@ impl State {
     }
 
     pub(super) fn forget(&mut self, after: &mut After, number: u64) {
-        if let Some(record) = self.records.remove(&number) {
-            self.timers.remove(&(record.deadline, number));
-            if let Some(hold) = record.hold() {
-                self.timers.remove(&(hold.ends, number));
-            }
-            after.dropped.push(record);
-        }
+        self.set_timer(number, u64::MAX);
+        after.dropped.extend(self.records.remove(&number));
     }
 
     /// What was held is held no more (L4).
@@ -536,18 +548,29 @@ impl State {
         let Some(record) = self.records.get_mut(&number) else { return };
         let error = lost_error(&record.asked.name, why);
         match &record.stage {
-            Stage::Held(hold) => {
-                self.timers.remove(&(hold.ends, number));
+            Stage::Held(_) => {
                 let tells = std::mem::take(&mut record.tell);
                 after.tells.extend(tells.into_values().map(|tell| (tell, error.clone())));
                 record.stage = Stage::Lost(error);
             }
-            Stage::Settled(Ok(hold)) => {
-                self.timers.remove(&(hold.ends, number));
+            Stage::Settled(Ok(_)) => {
                 record.stage = Stage::Settled(Err(error));
                 record.uncertain = true;
             }
-            _ => {}
+            _ => return,
+        }
+        self.set_timer(number, u64::MAX);
+    }
+
+    /// Has the keeper look at a request at `at`, and at no other time; `u64::MAX` is never.
+    pub(super) fn set_timer(&mut self, number: u64, at: u64) {
+        let Some(record) = self.records.get_mut(&number) else { return };
+        if let Some(old) = record.timer.take() {
+            self.timers.remove(&(old, number));
+        }
+        if at != u64::MAX {
+            record.timer = Some(at);
+            self.timers.insert((at, number));
         }
     }
 

@@ -139,16 +139,22 @@ impl Client {
             && at <= now
         {
             state.timers.remove(&(at, number));
-            let Some(record) = state.records.get(&number) else { continue };
+            let Some(record) = state.records.get_mut(&number) else { continue };
+            record.timer = None;
             match &record.stage {
                 Stage::Waiting if record.deadline <= now => {
                     self.leave(state, number);
-                    state.timers.insert((now + super::client::LEAST_PATIENCE.as_nanos() as u64, number));
+                    state.set_timer(number, now + super::client::LEAST_PATIENCE.as_nanos() as u64);
                 }
-                Stage::Waiting if record.deadline != u64::MAX => {
-                    state.timers.insert((record.deadline, number));
+                Stage::Waiting => {
+                    let deadline = record.deadline;
+                    state.set_timer(number, deadline);
                 }
                 Stage::Asking | Stage::Leaving(Leaving::TimedOut) => {
+                    if let Some(later) = state.more_patience() {
+                        state.set_timer(number, later);
+                        continue;
+                    }
                     let error = self.unreachable(state, "and whether the lock is free is not known");
                     if let Some(record) = state.records.get_mut(&number) {
                         record.uncertain = true;
@@ -206,6 +212,7 @@ impl Client {
         };
         self.with(|state, after| {
             state.keeper.renewing = state.keeper.renewing.saturating_sub(1);
+            state.answered = clock::now();
             match reply {
                 Ok(reply) if reply.unknown.is_some() => after.close = state.link.clone(),
                 Ok(reply) => {

@@ -59,6 +59,7 @@ impl Client {
             wake: if blocking { Wake::Thread(thread::current()) } else { Wake::Nobody },
             begun,
             deadline,
+            timer: None,
             policy: ask.policy,
             may_hold: ask.may_hold,
             look_at: u64::MAX,
@@ -73,7 +74,7 @@ impl Client {
             let mut at = begun.saturating_add(state.lease.interval(false));
             if !blocking {
                 let unanswered = Self::unanswered_at(begun, deadline);
-                state.timers.insert((unanswered, number));
+                state.set_timer(number, unanswered);
                 at = at.min(unanswered);
             }
             self.say(state, number, if blocking { Pace::Now } else { Pace::Gathered });
@@ -90,9 +91,10 @@ impl Client {
     /// Sends the request and waits for the answer.
     pub(super) fn begin(&'static self, number: u64, ask: &Ask<'_>) -> Result<Progress, Error> {
         let ticket = self.ask_for(number, ask, true);
-        let until = Self::unanswered_at(clock::now(), ticket.deadline);
-        if !self.wait(until, &mut || !matches!(self.stage_is_asking(number), Some(true))) {
-            return Err(self.give_up(number));
+        let mut until = Self::unanswered_at(clock::now(), ticket.deadline);
+        while !self.wait(until, &mut || !matches!(self.stage_is_asking(number), Some(true))) {
+            let more = self.state().more_patience();
+            until = more.ok_or_else(|| self.give_up(number))?;
         }
         match self.take(number) {
             Some(result) => result.map(Progress::Granted),
@@ -116,14 +118,11 @@ impl Client {
     /// Nobody waits for this request any more.
     fn forsake(&'static self, state: &mut State, number: u64) {
         let Some(record) = state.records.get_mut(&number) else { return };
-        state.timers.remove(&(record.deadline, number));
-        if let Some(hold) = record.hold() {
-            state.timers.remove(&(hold.ends, number));
-        }
         record.stage = Stage::Forsaken;
         record.wake = Wake::Nobody;
         // The answer has no thread that waits for it.
         record.blocking = false;
+        state.set_timer(number, u64::MAX);
         self.say(state, number, Pace::Gathered);
     }
 
@@ -165,10 +164,8 @@ impl Client {
                 record.blocking = false;
                 record.attention = attention;
                 let deadline = record.deadline;
-                if deadline != u64::MAX {
-                    state.timers.insert((deadline, ticket.handle));
-                    self.keep(state, deadline);
-                }
+                state.set_timer(ticket.handle, deadline);
+                self.keep(state, deadline);
             }
             false
         });
@@ -189,11 +186,9 @@ impl Client {
             if let Some(record) = state.records.get_mut(&number) {
                 record.blocking = true;
                 record.wake = Wake::Thread(thread::current());
-                state.timers.remove(&(record.deadline, number));
-                let begun = record.begun;
-                state.timers.remove(&(Self::unanswered_at(begun, record.deadline), number));
                 record.attention = None;
             }
+            state.set_timer(number, u64::MAX);
         });
         let mut leaving = None;
         loop {
@@ -207,12 +202,14 @@ impl Client {
             let now = clock::now();
             let mut until = leaving.unwrap_or_else(|| self.deadline_of(number));
             if now >= until {
-                if leaving.is_some() {
-                    return Err(self.give_up(number));
+                if leaving.is_none() {
+                    self.with(|state, _| self.leave(state, number));
+                    until = now.saturating_add(nanos(LEAST_PATIENCE));
+                } else {
+                    let more = self.state().more_patience();
+                    until = more.ok_or_else(|| self.give_up(number))?;
                 }
-                until = now.saturating_add(nanos(LEAST_PATIENCE));
                 leaving = Some(until);
-                self.with(|state, _| self.leave(state, number));
             }
             let slice = now.saturating_add(nanos(SLICE)).min(until);
             self.wait(slice, &mut || {
@@ -249,8 +246,8 @@ impl Client {
         let number = grant.handle;
         let waits = self.with(|state, after| {
             let Some(record) = state.records.get_mut(&number) else { return Err(not_ours()) };
-            let hold = match &record.stage {
-                Stage::Held(hold) => *hold,
+            match &record.stage {
+                Stage::Held(_) => {}
                 Stage::Lost(error) => {
                     let error = error.clone();
                     // The server may have it still, if it was out of reach.
@@ -259,13 +256,13 @@ impl Client {
                 }
                 _ => return Err(not_ours()),
             };
-            state.timers.remove(&(hold.ends, number));
             record.stage = Stage::Releasing(ending);
             after.untold.extend(std::mem::take(&mut record.tell).into_values());
             let blocking = record.blocking;
             if blocking {
                 record.wake = Wake::Thread(thread::current());
             }
+            state.set_timer(number, u64::MAX);
             self.say(state, number, Pace::Now);
             Ok(blocking)
         })?;
