@@ -9,7 +9,7 @@
 //! - C4. A forked child never uses its parent's client; it makes its own (see [`super::Cluster`]).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -37,6 +37,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// this time is at work, and answers in order: its answers are waited for.
 pub(super) const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How many requests are asked at once on a connection.
+const ASKED_AT_ONCE: usize = 256;
+
 /// The layout of scripts and schema that this library speaks.
 pub(super) const LAYOUT: u32 = 1;
 
@@ -59,6 +62,11 @@ pub(super) struct State {
     pub(super) trouble: Option<Error>,
     pub(super) lease: Lease,
     pub(super) records: BTreeMap<u64, Record>,
+    /// Requests that are to be asked when there is room for them, the first first: a connection with too many
+    /// questions under way would keep renewals waiting behind them.
+    backlog: VecDeque<u64>,
+    /// How many are asked and not answered.
+    asked: usize,
     /// When the last answer came.
     pub(super) answered: u64,
     /// When requests of futures give up, and what else has its time.
@@ -97,8 +105,10 @@ impl Client {
                 link: None,
                 connection: 0,
                 trouble: None,
-                lease: Lease::new(address.lease),
+                lease: Lease::new(address.lease, address.guarded),
                 records: BTreeMap::new(),
+                backlog: VecDeque::new(),
+                asked: 0,
                 answered: 0,
                 timers: BTreeSet::new(),
                 anchor: (0, 0),
@@ -164,7 +174,7 @@ impl Client {
 
     /// Says what the stage of a request demands (R1). Without a connection it is said on the next one.
     pub(super) fn say(&'static self, state: &mut State, number: u64, pace: Pace) {
-        let State { link: Some(link), records, .. } = state else { return };
+        let State { link: Some(link), records, backlog, asked: under_way, .. } = state else { return };
         let Some(record) = records.get_mut(&number) else { return };
         if !record.blocking && record.attention.is_none() {
             record.attention = Some(link.attend());
@@ -172,7 +182,11 @@ impl Client {
         let id = self.id(number);
         let asked = &record.asked;
         match &record.stage {
-            Stage::Asking | Stage::Waiting => self.say_acquire(link, number, &id, asked, pace),
+            Stage::Asking | Stage::Waiting if *under_way >= ASKED_AT_ONCE => backlog.push_back(number),
+            Stage::Asking | Stage::Waiting => {
+                *under_way += 1;
+                self.say_acquire(link, number, &id, asked, pace);
+            }
             Stage::Leaving(why) => {
                 let (why, still) = match why {
                     Leaving::TimedOut => ("timeout", ""),
@@ -191,6 +205,19 @@ impl Client {
             }
             // Told by a renewal.
             Stage::Settled(_) | Stage::Held(_) | Stage::Lost(_) | Stage::Released(_) => {}
+        }
+    }
+
+    /// A question is answered: there is room for the next.
+    fn say_next(&'static self, state: &mut State) {
+        state.asked = state.asked.saturating_sub(1);
+        while state.asked < ASKED_AT_ONCE
+            && let Some(number) = state.backlog.pop_front()
+        {
+            // It may have been forsaken meanwhile, and the server told so.
+            if state.records.get(&number).is_some_and(|record| matches!(record.stage, Stage::Asking | Stage::Waiting)) {
+                self.say(state, number, Pace::Gathered);
+            }
         }
     }
 
@@ -228,6 +255,9 @@ impl Client {
         };
         self.with(|state, after| {
             state.answered = clock::now();
+            if verb == Verb::Acquire {
+                self.say_next(state);
+            }
             match reply {
                 Ok(reply) if reply.unknown.is_some() => {
                     after.close = state.link.clone();
@@ -323,6 +353,9 @@ impl Client {
             state.link = Some(Arc::clone(link));
             state.connection = connection;
             state.trouble = None;
+            state.lease.connected();
+            state.backlog.clear();
+            state.asked = 0;
             self.say_hello(link);
             let numbers: Vec<u64> = state.records.keys().copied().collect();
             for number in numbers {
@@ -342,7 +375,7 @@ impl Client {
 
     fn say_hello(&'static self, link: &Arc<Link>) {
         let sent = clock::now();
-        let guarded = if self.address.is_guarded() { "1" } else { "0" };
+        let guarded = if self.address.guarded { "1" } else { "0" };
         let lease = self.address.lease.as_micros().to_string();
         let (pid, host, program) = (self.pid.to_string(), super::introduction::host(), super::introduction::program());
         let arguments = [&*self.session, &lease, &pid, &host, &program, guarded];

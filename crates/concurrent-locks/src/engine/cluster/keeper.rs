@@ -17,11 +17,11 @@ use std::{
 use super::{
     client::{After, Client, State, left_until},
     clock,
-    lease::HEARTBEAT,
+    lease::{HEARTBEAT, UNWATCHED},
     protocol::{Call, Verb},
     reply::{Push, Renewed},
     request::{Leaving, Stage},
-    wire::{Failure, Listener, Pace},
+    wire::{Attention, Failure, Listener, Pace},
 };
 use crate::error::{Error, ErrorKind};
 
@@ -47,6 +47,8 @@ pub(super) struct Keeper {
     connected: u64,
     /// How many of its answers are not there yet; the link's thread reads until they are.
     renewing: u32,
+    /// While something is held and the end of the connection counts (L5), the link's thread watches it.
+    watch: Option<Attention>,
     /// When something in our way could expire, as the server said.
     next: Option<u64>,
 }
@@ -110,6 +112,7 @@ impl Client {
         if state.link.is_some() && now >= state.renewal() {
             self.renew(state, now);
         }
+        state.watch(now);
         let waiting = state.records.iter_mut().filter(|(_, record)| record.may_hold && record.look_at <= now);
         for (number, record) in waiting {
             if matches!(record.stage, Stage::Waiting) {
@@ -279,7 +282,10 @@ impl Client {
                 return None;
             }
             state.link = None;
+            state.lease.disconnected(clock::now());
+            state.keeper.watch = None;
             state.trouble = Some(Error::new(ErrorKind::Unreachable, why));
+            self.keep(state, 0);
             Some(clock::now().saturating_sub(state.keeper.disconnected()))
         });
         // One that lived for a moment only will hardly do better at once.
@@ -305,6 +311,20 @@ impl Client {
 }
 
 impl State {
+    /// Has the connection watched while something has been held for longer than a moment.
+    fn watch(&mut self, now: u64) {
+        if self.lease.is_guarded() && self.held_since().is_some_and(|since| now >= since.saturating_add(UNWATCHED)) {
+            self.keeper.watch = self.keeper.watch.take().or_else(|| self.attend());
+        } else {
+            self.keeper.watch = None;
+        }
+    }
+
+    /// Since when something has been held.
+    fn held_since(&self) -> Option<u64> {
+        self.records.values().filter_map(|record| record.hold()).map(|hold| hold.since).min()
+    }
+
     /// When the first grant could be lost.
     fn loss(&self) -> Option<u64> {
         let deadline = |learned| self.lease.deadline(learned);
@@ -330,6 +350,12 @@ impl State {
         self.keeper.next.filter(|_| waits).map_or(due, |next| due.min(next))
     }
 
+    /// How often the keeper looks while there is something to look after.
+    pub(super) fn beat(&self) -> u64 {
+        let unwatched = self.lease.is_guarded() && self.keeper.watch.is_none();
+        if unwatched { UNWATCHED } else { self.lease.interval(false) }
+    }
+
     /// The next moment at which the keeper has something to do.
     fn next_moment(&self, now: u64) -> u64 {
         let looks = self.records.values().filter(|record| record.may_hold && record.waits());
@@ -337,7 +363,7 @@ impl State {
         let timer = self.timers.first().map(|(at, _)| *at);
         let due = if self.link.is_some() { self.renewal() } else { u64::MAX };
         // While there is something to look after, it looks: so nothing that comes up in between has to wake it.
-        let beat = if self.records.is_empty() { u64::MAX } else { now.saturating_add(self.lease.interval(false)) };
+        let beat = if self.records.is_empty() { u64::MAX } else { now.saturating_add(self.beat()) };
         [look, timer, self.loss(), Some(due), Some(beat)].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 }

@@ -12,6 +12,10 @@
 //! - L3. What we believe ends a [`margin`](Lease::margin) before what the server grants, for clocks that
 //!   do not run alike and for telling those who have to stop.
 //! - L4. A loss is final: whoever was told so stays so, even if the server answers after all.
+//! - L5. Where the server takes the end of a connection for the death of its process (`guarded`), it waits for
+//!   [`GRACE`] before it acts on that. So once our connection has ended, we believe in our grants for
+//!   [`BELIEF`] only, unless we are connected again; and while something is held, somebody has to notice that
+//!   end within the difference.
 
 use std::time::Duration;
 
@@ -21,9 +25,23 @@ pub(super) const UNCONFIRMED: u64 = 3_000_000_000;
 /// How often a session that waits shows that it lives. A third of [`UNCONFIRMED`].
 pub(super) const HEARTBEAT: u64 = UNCONFIRMED / 3;
 
+/// How long a server waits for a process to connect again before it takes it for dead (`grace()` of the
+/// schema). Nanoseconds.
+pub(super) const GRACE: u64 = 500_000_000;
+
+/// How long we believe in our grants without a connection, where that matters (L5).
+pub(super) const BELIEF: u64 = GRACE * 7 / 10;
+
+/// How long a grant may go unwatched.
+pub(super) const UNWATCHED: u64 = (GRACE - BELIEF) / 3;
+
 /// The lease of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
+    /// Whether the end of the connection counts as our death (L5).
+    guarded: bool,
+    /// When the connection ended, while there is none.
+    disconnected: Option<u64>,
     /// Nanoseconds.
     length: u64,
     /// When the newest answered call was sent (L1); 0 before the first.
@@ -31,8 +49,20 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(length: Duration) -> Lease {
-        Lease { length: length.as_nanos() as u64, heard: 0 }
+    pub(super) fn new(length: Duration, guarded: bool) -> Lease {
+        Lease { guarded, disconnected: None, length: length.as_nanos() as u64, heard: 0 }
+    }
+
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
+    pub(super) fn disconnected(&mut self, at: u64) {
+        self.disconnected = Some(at);
+    }
+
+    pub(super) fn connected(&mut self) {
+        self.disconnected = None;
     }
 
     /// A call that was sent at `sent` is answered.
@@ -43,13 +73,22 @@ impl Lease {
     /// Until when a grant is ours that we learned of at `learned` (0: by the answer to our own call).
     pub(super) fn deadline(&self, learned: u64) -> u64 {
         let granted = self.granted(learned);
-        self.heard.saturating_add(granted - self.margin(granted))
+        let deadline = self.heard.saturating_add(granted - self.margin(granted));
+        match self.disconnected {
+            Some(at) if self.guarded => deadline.min(at.saturating_add(BELIEF)),
+            _ => deadline,
+        }
     }
 
     /// How often the session shows that it lives: in a third of what is left to it.
     pub(super) fn interval(&self, waits: bool) -> u64 {
         let every = self.length / 3;
-        if waits { every.min(HEARTBEAT) } else { every }
+        match (waits, self.guarded) {
+            (false, _) => every,
+            (true, false) => every.min(HEARTBEAT),
+            // Who waits is who finds the dead, and is to find them within a second, the grace included.
+            (true, true) => every.min(HEARTBEAT * 4 / 10),
+        }
     }
 
     /// How long the server keeps such a grant from when it last heard of us (L2). Measured by the whole
@@ -76,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_deadline_runs_from_when_the_answered_call_was_sent() {
-        let mut lease = Lease::new(Duration::from_secs(10));
+        let mut lease = Lease::new(Duration::from_secs(10), false);
         lease.answered(100 * SECOND);
         assert_eq!(lease.deadline(0), 100 * SECOND + 9_800_000_000);
         // An older call that is answered late takes nothing away.
@@ -86,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_hand_off_counts_for_three_seconds_until_the_server_has_heard_of_us() {
-        let mut lease = Lease::new(Duration::from_secs(10));
+        let mut lease = Lease::new(Duration::from_secs(10), false);
         lease.answered(100 * SECOND);
         let learned = 101 * SECOND;
         assert!(lease.deadline(learned) < 103 * SECOND);
@@ -101,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_hand_off_is_not_in_danger_from_the_start() {
-        let mut lease = Lease::new(Duration::from_secs(10));
+        let mut lease = Lease::new(Duration::from_secs(10), false);
         lease.answered(100 * SECOND);
         let learned = 100 * SECOND + lease.interval(true);
         let left = Duration::from_nanos(lease.deadline(learned) - learned);
@@ -109,9 +148,24 @@ mod tests {
     }
 
     #[test]
+    fn without_a_connection_a_guarded_session_believes_for_a_moment_only() {
+        let mut lease = Lease::new(Duration::from_secs(10), true);
+        lease.answered(100 * SECOND);
+        let connected = lease.deadline(0);
+        lease.disconnected(101 * SECOND);
+        assert_eq!(lease.deadline(0), 101 * SECOND + BELIEF);
+        lease.connected();
+        assert_eq!(lease.deadline(0), connected);
+        let mut other = Lease::new(Duration::from_secs(10), false);
+        other.answered(100 * SECOND);
+        other.disconnected(101 * SECOND);
+        assert_eq!(other.deadline(0), connected);
+    }
+
+    #[test]
     fn two_renewals_come_before_the_deadline() {
         for seconds in [1, 2, 3, 10, 60, 3600] {
-            let mut lease = Lease::new(Duration::from_secs(seconds));
+            let mut lease = Lease::new(Duration::from_secs(seconds), false);
             lease.answered(SECOND);
             for learned in [0, 2 * SECOND] {
                 assert!(SECOND + 2 * lease.interval(learned > 0) < lease.deadline(learned), "{seconds} {learned}");

@@ -71,7 +71,7 @@ impl Client {
         };
         self.with(|state, _| {
             state.records.insert(number, record);
-            let mut at = begun.saturating_add(state.lease.interval(false));
+            let mut at = begun.saturating_add(state.beat());
             if !blocking {
                 let unanswered = Self::unanswered_at(begun, deadline);
                 state.set_timer(number, unanswered);

@@ -4,7 +4,8 @@
 //! redis://[user[:password]@]host[:port][,host2[:port2]..][/number][?space=S&lease=10s]
 //! rediss://..                     the same with TLS, and [&ca=FILE]
 //! postgres://[user[:password]@]host[:port][,host2[:port2]..][/database]
-//!     [?space=S&lease=10s&sslmode=disable|prefer|require|verify-full&ca=FILE&listen=host[:port]&host=/directory]
+//!     [?space=S&lease=10s&sslmode=disable|prefer|require|verify-full&ca=FILE&listen=host[:port]
+//!      &life=connection|lease&host=/directory]
 //! ```
 //!
 //! What is special in it is written as %XX. Several hosts are the servers to try, in this order. A host that
@@ -112,6 +113,9 @@ pub(crate) struct Address {
     pub(crate) lease: Duration,
     /// Where PostgreSQL itself listens, if the hosts are PgBouncers.
     pub(crate) listen: Option<Host>,
+    /// Whether the server takes the end of our connection for our death (`life=connection`), and not only
+    /// the end of the lease.
+    pub(crate) guarded: bool,
 }
 
 impl Address {
@@ -119,12 +123,6 @@ impl Address {
     pub(crate) fn is_meant_by(url: &str) -> bool {
         url.split_once(':').is_some_and(|(scheme, _)| parse::SCHEMES.contains(&scheme))
     }
-
-    /// Whether the server itself knows that a session is dead.
-    pub(crate) fn is_guarded(&self) -> bool {
-        self.kind == Kind::Postgres
-    }
-
     /// What it takes to connect to `host`, one of this address.
     pub(crate) fn endpoint(&self, host: &Host) -> Endpoint {
         let suits = match self.kind {
@@ -174,6 +172,9 @@ impl fmt::Display for Address {
         }
         if let Some(listen) = &self.listen {
             write!(f, "&listen={}", Written(listen))?;
+        }
+        if self.kind == Kind::Postgres && !self.guarded {
+            f.write_str("&life=lease")?;
         }
         Ok(())
     }

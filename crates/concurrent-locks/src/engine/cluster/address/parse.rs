@@ -106,13 +106,18 @@ impl<'a> Parts<'a> {
         let lease = self.take("lease").map_or(Ok(LEASE), |lease| checked_lease(&lease))?;
         let postgres = kind == Kind::Postgres;
         let ca = if postgres || encrypted { self.take("ca") } else { None };
-        let (sslmode, listen, directory) =
-            if postgres { (self.take("sslmode"), self.take("listen"), self.take("host")) } else { (None, None, None) };
+        let mut of_postgres = |key| if postgres { self.take(key) } else { None };
+        let (sslmode, listen, directory) = (of_postgres("sslmode"), of_postgres("listen"), of_postgres("host"));
+        let guarded = match of_postgres("life").as_deref() {
+            None | Some("connection") => postgres,
+            Some("lease") => false,
+            Some(life) => return Err(format!("has life={life:?}; possible are connection and lease")),
+        };
         if let Some((key, _)) = self.query.first() {
             let possible = match (kind, encrypted) {
                 (Kind::Redis, false) => "space and lease (and ca, with rediss://)",
                 (Kind::Redis, true) => "space, lease and ca",
-                (Kind::Postgres, _) => "space, lease, sslmode, ca, listen and host",
+                (Kind::Postgres, _) => "space, lease, sslmode, ca, listen, life and host",
             };
             return Err(format!("has {} behind ?; possible are {possible}", quoted(key)));
         }
@@ -155,6 +160,7 @@ impl<'a> Parts<'a> {
             space,
             lease,
             listen: listen.map(|listen| host(kind, &listen)).transpose()?,
+            guarded,
         })
     }
 

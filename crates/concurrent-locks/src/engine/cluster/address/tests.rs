@@ -43,6 +43,12 @@ fn every_part_is_read() {
     assert_eq!(address.database, "sh op");
     assert_eq!((address.tls, address.ca), (Some(Tls::Verify), Some("/etc/ca.pem".into())));
     assert_eq!(address.listen, Some(tcp("direct", 6000)));
+    assert!(address.guarded);
+    assert!(!read("postgres://jo@pg?life=lease").unwrap().guarded && !read("redis://h").unwrap().guarded);
+    assert_eq!(
+        read("postgres://jo@h/d?life=lease&space=s").unwrap().to_string(),
+        "postgres://jo@h:5432/d?space=s&life=lease"
+    );
 }
 
 #[test]
@@ -136,10 +142,12 @@ fn nonsense_is_refused_with_what_is_possible() {
         ("redis://h?sslmode=require", "possible are space and lease"),
         ("redis://h?ca=/x", "rediss://"),
         ("rediss://h?x=1", "space, lease and ca"),
-        ("postgres://h?connect_timeout=3", "space, lease, sslmode, ca, listen and host"),
+        ("postgres://h?connect_timeout=3", "space, lease, sslmode, ca, listen, life and host"),
         ("postgres://h?sslmode=verify-ca", "verify-full"),
         ("postgres://h?sslmode=require&ca=/x", "verify-full"),
         ("postgres://h?listen=", "host"),
+        ("postgres://h?life=long", "connection and lease"),
+        ("redis://h?life=lease", "possible are"),
         ("postgres://h?host=/run", "twice"),
         ("postgres:///d?host=h", "directory"),
     ] {

@@ -11,7 +11,7 @@ $$;
 CREATE OR REPLACE FUNCTION concurrent_locks.grain() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 50000::bigint';
 
 -- How long a process may be without its advisory lock before what it holds is taken: time to connect again.
-CREATE OR REPLACE FUNCTION concurrent_locks.grace() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 250000::bigint';
+CREATE OR REPLACE FUNCTION concurrent_locks.grace() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 500000::bigint';
 
 -- How long a waiter may be silent, and how long a grant by hand-off counts before its session is heard of again.
 CREATE OR REPLACE FUNCTION concurrent_locks.patience() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 3000000::bigint';
