@@ -208,9 +208,9 @@ impl Client {
     pub(super) fn health(&'static self) -> Result<Health, Error> {
         let reply: reply::Health = self.ask(Verb::Health, &[])?;
         let usage = |used| Usage { used, capacity: u64::MAX };
-        let attached: Vec<Process> = reply
-            .sessions
-            .into_iter()
+        // A session that has ended and left nothing is none any more; the server forgets it later.
+        let present = reply.sessions.into_iter().filter(|session| session.alive || session.requests > 0);
+        let attached: Vec<Process> = present
             .map(|session| Process {
                 pid: session.pid,
                 host: session.host,
