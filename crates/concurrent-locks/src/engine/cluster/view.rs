@@ -92,7 +92,10 @@ pub(super) fn statuses(reply: &StatusReply) -> StatusMap {
 }
 
 fn statistics(tally: Tally) -> Statistics {
-    let mean = |sum: u64, count: u64| if count == 0 { 0.0 } else { millis(sum) / count as f64 };
+    // Rounding must not put it beyond the extremes.
+    let mean = |sum: u64, count: u64, min: u64, max: u64| {
+        if count == 0 { 0.0 } else { (millis(sum) / count as f64).clamp(millis(min), millis(max.max(min))) }
+    };
     let quantile = |counts: &BTreeMap<String, u64>, quantile, min, max: u64| {
         let count = |bucket: usize| counts.get(&bucket.to_string()).copied().unwrap_or(0);
         let nanos = Histogram::from_counts((0..BUCKETS).map(count)).quantile(quantile);
@@ -107,12 +110,12 @@ fn statistics(tally: Tally) -> Statistics {
         total_timeouts: tally.timeouts,
         total_errors: tally.errors,
         total_deadlocks: tally.deadlocks,
-        avg_wait_time_ms: mean(tally.wait_sum, tally.acquisitions),
+        avg_wait_time_ms: mean(tally.wait_sum, tally.acquisitions, tally.wait_min, tally.wait_max),
         min_wait_time_ms: millis(tally.wait_min),
         max_wait_time_ms: millis(tally.wait_max),
         p50_wait_time_ms: quantile(&tally.waits, 0.5, tally.wait_min, tally.wait_max),
         p99_wait_time_ms: quantile(&tally.waits, 0.99, tally.wait_min, tally.wait_max),
-        avg_hold_time_ms: mean(tally.hold_sum, tally.releases),
+        avg_hold_time_ms: mean(tally.hold_sum, tally.releases, tally.hold_min, tally.hold_max),
         min_hold_time_ms: millis(tally.hold_min),
         max_hold_time_ms: millis(tally.hold_max),
         p50_hold_time_ms: quantile(&tally.holds, 0.5, tally.hold_min, tally.hold_max),
