@@ -20,4 +20,8 @@ mod examples {
     mod host {}
     #[doc = include_str!("../../docs/engines/file.md")]
     mod file {}
+    #[doc = include_str!("../../docs/engines/redis.md")]
+    mod redis {}
+    #[doc = include_str!("../../docs/engines/postgres.md")]
+    mod postgres {}
 }

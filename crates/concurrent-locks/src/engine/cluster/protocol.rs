@@ -1,7 +1,7 @@
 //! What a server is asked and what it answers: one set of verbs, the same for every server.
 //!
 //! A verb is one round trip. Its arguments are texts, in the order written here; its answer is one
-//! text of JSON. `docs/design/cluster.md` says what each verb does.
+//! text of JSON. `docs/design/cluster-protocol.md` says what each verb does.
 
 /// What a server can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

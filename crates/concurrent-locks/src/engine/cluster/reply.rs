@@ -1,4 +1,4 @@
-//! The answers of a server, as `docs/design/cluster.md` has them.
+//! The answers of a server, as `docs/design/cluster-protocol.md` has them.
 
 use serde::Deserialize;
 
