@@ -21,13 +21,9 @@ impl Load {
         let machine: Vec<f64> =
             machine.lines().next().unwrap_or("").split_whitespace().skip(1).flat_map(str::parse).collect();
         ensure!(machine.len() >= 8, "/proc/stat has no cpu line");
-        let own = fs::read_to_string("/proc/self/stat")?;
-        let own: Vec<&str> = own.rsplit(") ").next().unwrap_or("").split(' ').collect();
-        ensure!(own.len() >= 15, "/proc/self/stat is short");
         // user, nice, system, irq, softirq and steal; not idle and iowait.
         let busy: f64 = [0, 1, 2, 5, 6, 7].iter().map(|&field| machine[field]).sum();
-        // utime, stime, and those of the children that were waited for.
-        let ours: f64 = own[11..15].iter().flat_map(|field| field.parse::<f64>()).sum();
+        let ours = family_time()?;
         Ok(Load { at: Instant::now(), everybody: busy / 100.0, ours: ours / 100.0 })
     }
 
@@ -36,6 +32,33 @@ impl Load {
         let others = (self.everybody - before.everybody) - (self.ours - before.ours);
         (others / (self.at - before.at).as_secs_f64()).max(0.0)
     }
+}
+
+/// Ticks used so far by this process and all that descend from it, servers and workers among them.
+fn family_time() -> Result<f64> {
+    let mut processes = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // One that has ended meanwhile is in its parent's figures.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let fields: Vec<f64> =
+            stat.rsplit(") ").next().unwrap_or("").split(' ').map(|field| field.parse().unwrap_or(0.0)).collect();
+        ensure!(fields.len() >= 15, "/proc/{pid}/stat is short");
+        // utime, stime, and those of the children that were waited for.
+        processes.push((pid, fields[1] as u32, fields[11..15].iter().sum::<f64>()));
+    }
+    let mut family = vec![std::process::id()];
+    let mut time = 0.0;
+    while let Some(member) = family.pop() {
+        for &(pid, parent, used) in &processes {
+            if pid == member {
+                time += used;
+            } else if parent == member {
+                family.push(pid);
+            }
+        }
+    }
+    Ok(time)
 }
 
 /// The monotonic clock in nanoseconds: the same for every process of the machine.

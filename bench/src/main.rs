@@ -1,6 +1,7 @@
 //! Measures the locks against their peers: same machine, same run, same work. Nothing is asserted.
 
 mod board;
+mod cluster;
 mod host;
 mod inprocess;
 mod machine;
@@ -47,6 +48,8 @@ enum Hidden {
     Child { job: String },
     #[command(hide = true)]
     Weigh { cargo: String },
+    #[command(hide = true)]
+    Worker { kind: String, url: String, lock: String },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -74,6 +77,16 @@ enum Group {
     Death,
     /// The command line.
     Command,
+    /// On a server, uncontended.
+    Cluster,
+    /// On a server, hand-off.
+    ClusterHandoff,
+    /// On a server, eight processes on one lock.
+    ClusterFairness,
+    /// On a server, round trips.
+    ClusterTrips,
+    /// On a server, many tasks on one connection.
+    ClusterTasks,
 }
 
 impl Group {
@@ -91,6 +104,11 @@ impl Group {
             Group::Writer => one(host::writer(plan)?),
             Group::Death => host::death(plan)?,
             Group::Command => one(host::command(plan)?),
+            Group::Cluster => cluster::uncontended(plan)?,
+            Group::ClusterHandoff => cluster::handoff(plan)?,
+            Group::ClusterFairness => cluster::fairness(plan)?,
+            Group::ClusterTrips => cluster::trips(plan)?,
+            Group::ClusterTasks => cluster::tasks(plan)?,
         })
     }
 }
@@ -114,6 +132,7 @@ fn main() -> Result<()> {
             let weight = inprocess::weigh(&serde_json::from_str::<Cargo>(cargo)?)?;
             Ok(writeln!(io::stdout(), "{weight}")?)
         }
+        Some(Hidden::Worker { kind, url, lock }) => cluster::work(serde_json::from_str(kind)?, url, lock),
         None => measure_all(&arguments),
     }
 }
