@@ -1,6 +1,7 @@
 //! Project tasks. `cargo xtask help` lists them; `.ci/run` and the README call the same ones.
 
 mod arrows;
+mod bench;
 mod death;
 mod layers;
 mod lint;
@@ -50,9 +51,7 @@ fn main() -> ExitCode {
         ("bench-python", rest) => python::bench(rest),
         ("loom", []) => variants::loom(),
         ("portable", []) => variants::portable(),
-        ("bench", rest) => {
-            step::run("benchmarks", step::cargo(["run", "--release", "-p", "locks-bench", "--"]).args(rest))
-        }
+        ("bench", rest) => bench::run(rest),
         ("death", rest) => death::run(rest),
         ("help" | "--help" | "-h", _) => {
             eprintln!("{HELP}");

@@ -75,14 +75,18 @@ fn installed(extra: &str) -> Result<PathBuf, String> {
     Ok(python)
 }
 
-fn pip(python: &Path, what: &[&str]) -> Outcome {
+pub(crate) fn pip(python: &Path, what: &[&str]) -> Outcome {
     let arguments = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     step::run("Python packages", run(python).args(arguments).args(what))
 }
 
 /// A virtual environment, made if it is not there. Answers its Python.
 fn environment() -> Result<PathBuf, String> {
-    let folder = step::root().join("target").join("python");
+    environment_in(&step::root().join("target").join("python"))
+}
+
+/// The same, in a folder of its own.
+pub(crate) fn environment_in(folder: &Path) -> Result<PathBuf, String> {
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     if !step::works(Command::new(&python).args(["-c", OLD_ENOUGH])) {
         let base = interpreter()?;

@@ -13,12 +13,17 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::kind::Kind;
+
+/// Seconds a worker may take for one errand: the longest takes ten.
+const PATIENCE: i64 = 60;
 
 pub(super) struct Worker {
     child: Child,
@@ -34,7 +39,7 @@ impl Worker {
         let mut command = match cpu {
             // Before it has threads, which would stay where they are.
             Some(cpu) => {
-                let mut command = std::process::Command::new("taskset");
+                let mut command = Command::new("taskset");
                 command.args(["--cpu-list", &cpu.to_string()]).arg(wanted.get_program()).args(wanted.get_args());
                 command.envs(wanted.get_envs().filter_map(|(name, value)| Some((name, value?))));
                 command
@@ -60,6 +65,10 @@ impl Worker {
 
     /// The next line it says.
     pub(super) fn line(&mut self) -> Result<String> {
+        let mut output = [PollFd::new(self.output.get_ref(), PollFlags::IN)];
+        let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+        let comes = !self.output.buffer().is_empty() || poll(&mut output, Some(&patience))? > 0;
+        ensure!(comes, "{} has said nothing for {PATIENCE} s", self.kind.name());
         let mut line = String::new();
         self.output.read_line(&mut line)?;
         ensure!(!line.is_empty(), "{} has ended too early", self.kind.name());

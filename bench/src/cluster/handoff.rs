@@ -16,10 +16,11 @@ use crate::{
     report::{Aim, Table},
 };
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Blpop,
     Kind::Publish,
     Kind::Notify,
+    Kind::NotifyRow,
     Kind::OursRedis,
     Kind::OursRedisAwaited,
     Kind::OursPostgres,
@@ -66,6 +67,7 @@ pub(crate) fn handoff(plan: Plan) -> Result<(Vec<Table>, Vec<Aim>)> {
         rounds(plan.at_most(5), contenders)?,
     );
     let mut aims = Vec::new();
+    // The aim is against the bare push; against one that writes as well, only the table compares.
     for (ours, raw, what) in [
         (Kind::OursRedis, Kind::Blpop, "redis hand-off / BLPOP wake"),
         (Kind::OursRedis, Kind::Publish, "redis hand-off / PUBLISH wake"),

@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Publish,
     /// pg_notify in one process, LISTEN in another.
     Notify,
+    /// The same by a transaction that writes a row too, as a durable hand-off must.
+    NotifyRow,
     Rslock,
     Advisory,
     RedisPy,
@@ -61,6 +63,7 @@ impl Kind {
             Kind::Blpop => "LPUSH wakes BLPOP",
             Kind::Publish => "PUBLISH wakes a subscriber",
             Kind::Notify => "NOTIFY wakes LISTEN",
+            Kind::NotifyRow => "NOTIFY and a row written",
             Kind::Rslock => "rslock",
             Kind::Advisory => "pg_advisory_lock",
             Kind::RedisPy => "redis-py Lock",
@@ -76,6 +79,7 @@ impl Kind {
             | Kind::Statements
             | Kind::StatementsAwaited
             | Kind::Notify
+            | Kind::NotifyRow
             | Kind::Advisory => Server::Postgres,
             _ => Server::Redis,
         }

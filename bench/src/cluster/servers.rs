@@ -23,6 +23,13 @@ const RAW: &str = "
         BEGIN
             DELETE FROM raw WHERE id = $3;
             RETURN '{\"released\":{}}';
+        END $$;
+    CREATE TABLE raw_told (told bigint) WITH (fillfactor = 50);
+    INSERT INTO raw_told VALUES (0);
+    CREATE FUNCTION raw_notify(text) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+            UPDATE raw_told SET told = told + 1;
+            PERFORM pg_notify($1, 'go');
         END $$;";
 
 /// The database in which a commit waits for the disk, as PostgreSQL does unless told otherwise.
@@ -37,7 +44,6 @@ pub(super) struct Servers {
 
 impl Servers {
     pub(super) fn start() -> Result<Servers> {
-        // A benchmark of many workers: each has a connection or two. Autovacuum would be measured by chance.
         let redis = Redis::start().context("Redis")?;
         let postgres = Postgres::options().durable().start().context("PostgreSQL")?;
         for database in [DURABLE, RELAXED] {

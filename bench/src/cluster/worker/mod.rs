@@ -42,7 +42,8 @@ fn lock(kind: Kind, url: &str, name: &str) -> Result<Box<dyn Lock>> {
         Kind::Statements => Box::new(postgres::Statements::new(url)?),
         Kind::StatementsAwaited => Box::new(postgres::StatementsAwaited::new(url)?),
         Kind::Advisory => Box::new(postgres::Advisory::new(url, name)?),
-        Kind::Notify => Box::new(postgres::Channel::new(url, name)?),
+        Kind::Notify => Box::new(postgres::Channel::new(url, name, "SELECT pg_notify($1, 'go')")?),
+        Kind::NotifyRow => Box::new(postgres::Channel::new(url, name, "SELECT raw_notify($1)")?),
         Kind::RedisPy | Kind::PythonRedisLock | Kind::NodeRedlock => bail!("{kind:?} is not written in this language"),
     })
 }

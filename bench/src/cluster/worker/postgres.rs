@@ -150,12 +150,12 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(url: &str, name: &str) -> Result<Channel> {
+    pub(super) fn new(url: &str, name: &str, speak: &str) -> Result<Channel> {
         let mut hears = Client::connect(url, NoTls)?;
-        let channel = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
-        hears.batch_execute(&format!("LISTEN {channel}"))?;
+        let channel = name.to_owned();
+        hears.batch_execute(&format!("LISTEN \"{channel}\""))?;
         let mut speaks = Client::connect(url, NoTls)?;
-        let statement = speaks.prepare("SELECT pg_notify($1, 'go')")?;
+        let statement = speaks.prepare(speak)?;
         Ok(Channel { hears, speaks, statement, channel })
     }
 }
