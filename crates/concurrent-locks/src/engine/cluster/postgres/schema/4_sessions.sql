@@ -37,6 +37,23 @@ BEGIN
 END
 $$;
 
+-- Takes the expired out at the head of the queue, which a walk reads only if somebody there may be granted.
+CREATE OR REPLACE FUNCTION concurrent_locks.clear_head(_space text, _name text, _now bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    _q concurrent_locks.request;
+    _s concurrent_locks.session;
+BEGIN
+    FOR _q IN SELECT q.* FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name AND NOT q.held
+        ORDER BY q.rank, q.ticket LIMIT 16
+    LOOP
+        SELECT * INTO _s FROM concurrent_locks.session s WHERE s.space = _space AND s.session = _q.session;
+        IF concurrent_locks.is_over(_q, _s, _now) THEN
+            PERFORM concurrent_locks.reap(_q, _s.pid, _now);
+        END IF;
+    END LOOP;
+END
+$$;
+
 -- Takes out what is expired of a resource and hands it on. False if another transaction has the resource: it is not
 -- waited for, so the names of several resources need no order.
 CREATE OR REPLACE FUNCTION concurrent_locks.tick(_space text, _name text) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -49,6 +66,7 @@ BEGIN
         END IF;
         _now := concurrent_locks.enter(_space, _name);
         PERFORM concurrent_locks.clear_holders(_space, _name, _now);
+        PERFORM concurrent_locks.clear_head(_space, _name, _now);
         PERFORM concurrent_locks.walk(_space, _name, _now);
     END IF;
     RETURN true;
