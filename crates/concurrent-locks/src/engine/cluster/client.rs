@@ -169,7 +169,12 @@ impl Client {
 
     pub(super) fn unreachable(&self, state: &State, what: &str) -> Error {
         let why = state.trouble.as_ref().map_or_else(|| "it does not answer".to_owned(), ToString::to_string);
-        Error::new(ErrorKind::Unreachable, format!("{} is out of reach, {what}: {why}", self.url))
+        // A server that does not let us in any more is no better reached later.
+        let kind = match state.trouble.as_ref().map(Error::kind) {
+            Some(kind @ (ErrorKind::Permission | ErrorKind::Unsupported)) => kind,
+            _ => ErrorKind::Unreachable,
+        };
+        Error::new(kind, format!("{} is out of reach, {what}: {why}", self.url))
     }
 
     /// Says what the stage of a request demands (R1). Without a connection it is said on the next one.

@@ -284,7 +284,8 @@ impl Client {
             state.link = None;
             state.lease.disconnected(clock::now());
             state.keeper.watch = None;
-            state.trouble = Some(Error::new(ErrorKind::Unreachable, why));
+            // If we ended it, there is a better reason than that.
+            state.trouble.get_or_insert(Error::new(ErrorKind::Unreachable, why));
             self.keep(state, 0);
             Some(clock::now().saturating_sub(state.keeper.disconnected()))
         });
