@@ -30,7 +30,8 @@ fn main() -> ExitCode {
 
 fn around(redis: bool, postgres: bool, program: &str, arguments: &[String]) -> Result<ExitCode, Error> {
     let redis = redis.then(Redis::start).transpose()?;
-    let postgres = postgres.then(Postgres::start).transpose()?;
+    // As the shared one is.
+    let postgres = postgres.then(|| Postgres::options().durable().start()).transpose()?;
     let mut environment = Vec::new();
     environment.extend(redis.as_ref().map(|server| (REDIS_VARIABLE, server.url())));
     environment.extend(postgres.as_ref().map(|server| (POSTGRES_VARIABLE, server.url("postgres"))));
