@@ -27,14 +27,19 @@ impl PgBouncer {
     /// # Errors
     /// If it is not installed, or does not start.
     pub fn start(server: &Postgres) -> Result<PgBouncer, Error> {
+        PgBouncer::before(server.address(), server.options_password())
+    }
+
+    /// The same before a server that is known by its address and the password of `postgres`.
+    pub(crate) fn before(server: SocketAddr, password: Option<&str>) -> Result<PgBouncer, Error> {
         let program = program::find(program::PGBOUNCER)?;
         let user = User::instead_of_root();
         let folder = Folder::fresh("pgbouncer", user)?;
-        let password = server.options_password().unwrap_or_default().to_owned();
+        let password = password.unwrap_or_default().to_owned();
         folder.write("users", &format!("\"postgres\" \"{password}\"\n"), user)?;
         loop {
             let port = port::free();
-            let configuration = folder.write("ini", &ini(server, port), user)?;
+            let configuration = folder.write("ini", &ini(server, !password.is_empty(), port), user)?;
             let launch = Launch {
                 name: "pgbouncer",
                 program: &program,
@@ -83,10 +88,9 @@ impl PgBouncer {
     }
 }
 
-fn ini(server: &Postgres, port: u16) -> String {
-    let SocketAddr::V4(address) = server.address() else { unreachable!("servers are on IPv4's loopback") };
-    let (host, server_port) = (address.ip(), address.port());
-    let auth = if server.options_password().is_some() { "scram-sha-256" } else { "trust" };
+fn ini(server: SocketAddr, password: bool, port: u16) -> String {
+    let (host, server_port) = (server.ip(), server.port());
+    let auth = if password { "scram-sha-256" } else { "trust" };
     format!(
         "[databases]\n\
          * = host={host} port={server_port}\n\

@@ -2,10 +2,12 @@
 
 use std::{
     env,
+    net::SocketAddr,
     sync::{Mutex, PoisonError},
 };
 
 use crate::{
+    bouncer::PgBouncer,
     error::Error,
     postgres::{Postgres, PostgresOptions, psql},
     redis::Redis,
@@ -32,8 +34,12 @@ impl Shared {
     /// The URL of a space that nobody else uses.
     #[must_use]
     pub fn fresh_space(&self) -> String {
-        let sign = if self.url.contains('?') { '&' } else { '?' };
-        format!("{}{sign}space=case-{:016x}", self.url, fastrand::u64(..))
+        let space = format!("?space=case-{:016x}", fastrand::u64(..));
+        // Where the canonical URL has it.
+        match self.url.split_once('?') {
+            Some((server, query)) => format!("{server}{space}&{query}"),
+            None => format!("{}{space}", self.url),
+        }
     }
 }
 
@@ -75,6 +81,29 @@ impl Postgres {
             shared.url().rsplit_once('/').ok_or_else(|| Error::Refused("a URL without database".into()))?;
         let query = rest.split_once('?').map(|(_, query)| format!("?{query}")).unwrap_or_default();
         Ok(format!("{server}/{name}{query}"))
+    }
+}
+
+impl PgBouncer {
+    /// One before the shared PostgreSQL server, started once and living as long as this process. The URL names that
+    /// server too, for what cannot go through a pool (`listen=`).
+    ///
+    /// # Errors
+    /// If one of them must be started and cannot, or [`POSTGRES_VARIABLE`] names a server that is not of this crate.
+    pub fn shared() -> Result<Shared, Error> {
+        static OWN: Mutex<Option<PgBouncer>> = Mutex::new(None);
+        let server = Postgres::shared()?;
+        let place = server.url().strip_prefix("postgres://postgres@").and_then(|rest| rest.split_once('/'));
+        let address = place.and_then(|(address, database)| Some((address.parse::<SocketAddr>().ok()?, database)));
+        let (address, database) = address.ok_or_else(|| {
+            Error::Refused(format!("{POSTGRES_VARIABLE} is not postgres://postgres@ADDRESS:PORT/DATABASE"))
+        })?;
+        let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.is_none() {
+            *own = Some(PgBouncer::before(address, None)?);
+        }
+        let url = own.as_ref().map(|bouncer| format!("{}?listen={address}", bouncer.url(database)));
+        Ok(Shared { url: url.expect("just started") })
     }
 }
 
