@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod cancellation;
+mod failing_server;
 mod stage;
 
 /// Makes tests of functions that take the kind of server as a parameter.
