@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod cancellation;
+mod crowd;
 mod death;
 mod failing_server;
 mod stage;
