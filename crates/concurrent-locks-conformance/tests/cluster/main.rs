@@ -7,6 +7,7 @@ mod cancellation;
 mod crowd;
 mod death;
 mod failing_server;
+mod reconnection;
 mod stage;
 
 /// Makes tests of functions that take the kind of server as a parameter.
