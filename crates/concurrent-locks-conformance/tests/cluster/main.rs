@@ -3,6 +3,7 @@
 //! PostgreSQL, started by the test, since most of them disturb it.
 #![cfg(target_os = "linux")]
 
+mod access;
 mod cancellation;
 mod crowd;
 mod death;
