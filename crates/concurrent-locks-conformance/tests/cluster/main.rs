@@ -10,6 +10,7 @@ mod death;
 mod failing_server;
 mod reconnection;
 mod stage;
+mod tls;
 
 /// Makes tests of functions that take the kind of server as a parameter.
 macro_rules! on_both_servers {
