@@ -8,6 +8,7 @@ mod cancellation;
 mod crowd;
 mod death;
 mod failing_server;
+mod fork;
 mod reconnection;
 mod round_trips;
 mod stage;
