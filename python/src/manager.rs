@@ -113,6 +113,7 @@ fn guard<'py>(
 }
 
 /// A guard of one lock, with the mode's own timeout where none is given.
+#[expect(clippy::too_many_arguments, reason = "the parameters of `read_lock` and `write_lock`")]
 fn one<'py>(
     manager: &Bound<'py, Manager>,
     resource_name: Bound<'py, PyString>,

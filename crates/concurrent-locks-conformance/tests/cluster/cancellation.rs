@@ -70,7 +70,7 @@ fn ten_thousand_cancelled_waits_leave_nothing<S: Server>() {
     let stage = Stage::<S>::new();
     let bench = stage.near("10s");
     let seed = std::env::var("CONFORMANCE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("CONFORMANCE_SEED={seed}");
+    eprintln!("CONFORMANCE_SEED={seed}");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     runtime.block_on(async {
         let locks = Arc::new(bench.locks().clone());

@@ -80,6 +80,7 @@ impl Drop for Crowd {
 
 /// Not a test: what a child process runs. In the test run itself there is no URL, and it does nothing.
 #[test]
+#[expect(clippy::print_stdout, reason = "the parent reads it")]
 fn waits_in_a_process_of_its_own() {
     let Ok(url) = env::var(URL_VARIABLE) else { return };
     let locks = LockManager::connect(&url).unwrap();
