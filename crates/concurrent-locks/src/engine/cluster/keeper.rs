@@ -15,12 +15,13 @@ use std::{
 };
 
 use super::{
-    client::{After, Client, State, left_until},
+    client::{Client, LEAST_PATIENCE, left_until},
     clock,
     lease::{HEARTBEAT, UNWATCHED},
     protocol::{Call, Verb},
     reply::{Push, Renewed},
     request::{Leaving, Stage},
+    state::{After, State},
     wire::{Attention, Failure, Listener, Pace},
 };
 use crate::error::{Error, ErrorKind};
@@ -147,7 +148,7 @@ impl Client {
             match &record.stage {
                 Stage::Waiting if record.deadline <= now => {
                     self.leave(state, number);
-                    state.set_timer(number, now + super::client::LEAST_PATIENCE.as_nanos() as u64);
+                    state.set_timer(number, now + LEAST_PATIENCE.as_nanos() as u64);
                 }
                 Stage::Waiting => {
                     let deadline = record.deadline;

@@ -4,8 +4,9 @@
 //! rule, atomically, to state that lives there ([`protocol`]). Here is what a process needs around
 //! that:
 //!
-//! - [`client`]: a session and a connection, shared by all threads and futures; requests as state
-//!   machines ([`request`]), so that a lost connection costs nothing but time;
+//! - [`client`]: a session and a connection, shared by all threads and futures, and what it knows
+//!   ([`state`]); requests as state machines ([`request`]) that say what they need ([`dialogue`]), so that a
+//!   lost connection costs nothing but time;
 //! - [`keeper`]: the thread that renews the [`lease`] and knows when it is over;
 //! - [`deadlocks`]: cycles through all processes of the space;
 //! - [`wire`]: the connection itself, and for each kind of server a dialect ([`redis`], [`postgres`]).
@@ -16,6 +17,7 @@ mod address;
 mod client;
 mod clock;
 mod deadlocks;
+mod dialogue;
 mod introduction;
 mod keeper;
 mod lease;
@@ -26,6 +28,7 @@ mod protocol;
 mod redis;
 mod reply;
 mod request;
+mod state;
 mod verbs;
 mod view;
 mod wire;

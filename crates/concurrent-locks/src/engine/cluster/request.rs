@@ -112,7 +112,7 @@ pub(super) struct Record {
     pub(super) begun: u64,
     /// When the caller gives up; `u64::MAX` is never.
     pub(super) deadline: u64,
-    /// When the keeper is to look at it ([`super::client::State::set_timer`]).
+    /// When the keeper is to look at it ([`super::state::State::set_timer`]).
     pub(super) timer: Option<u64>,
     pub(super) policy: DeadlockPolicy,
     /// Whether this wait can close a cycle.

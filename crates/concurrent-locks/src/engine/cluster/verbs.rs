@@ -12,11 +12,12 @@ use std::{
 };
 
 use super::{
-    client::{Client, LEAST_PATIENCE, PATIENCE, State, left_until, lost_error},
+    client::{Client, LEAST_PATIENCE, PATIENCE, left_until},
     clock,
     protocol::{Call, Verb},
     reply::Reply,
     request::{Asked, Leaving, Record, Stage, Tell, Wake},
+    state::{State, lost_error},
     wire::{Failure, Pace},
 };
 use crate::{

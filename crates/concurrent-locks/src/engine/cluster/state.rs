@@ -1,0 +1,166 @@
+//! What a client knows, guarded by one mutex: its connection, its lease, its requests and their times.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    client::LEAST_PATIENCE,
+    clock,
+    keeper::Keeper,
+    lease::Lease,
+    reply::Granted,
+    request::{Hold, Record, Stage, Tell, Wake},
+    wire::{Attention, Link},
+};
+use crate::error::{Error, ErrorKind};
+
+pub(super) struct State {
+    pub(super) link: Option<Arc<Link>>,
+    /// Counts connections, so that a late word of an old one is not taken for the present one's.
+    pub(super) connection: u64,
+    /// Why there is no link.
+    pub(super) trouble: Option<Error>,
+    pub(super) lease: Lease,
+    pub(super) records: BTreeMap<u64, Record>,
+    /// Requests that are to be asked when there is room for them, the first first: a connection with too many
+    /// questions under way would keep renewals waiting behind them.
+    pub(super) backlog: VecDeque<u64>,
+    /// How many are asked and not answered.
+    pub(super) asked: usize,
+    /// When the last answer came.
+    pub(super) answered: u64,
+    /// When requests of futures give up, and what else has its time.
+    pub(super) timers: BTreeSet<(u64, u64)>,
+    /// A moment on the clock of leases, and what the server's clock (microseconds) showed then or later.
+    pub(super) anchor: (u64, u64),
+    pub(super) keeper: Keeper,
+}
+
+/// What is done when the state's lock is given back (C2).
+#[derive(Default)]
+pub(super) struct After {
+    pub(super) wakes: Vec<Wake>,
+    pub(super) tells: Vec<(Tell, Error)>,
+    pub(super) looks: Vec<u64>,
+    /// A connection that is of no more use.
+    pub(super) close: Option<Arc<Link>>,
+    /// Dropped without the lock: what callers gave us may do anything when it is dropped.
+    pub(super) dropped: Vec<Record>,
+    pub(super) untold: Vec<Tell>,
+}
+
+impl State {
+    /// Until when an answer that is late is waited for; `None`: the server is silent.
+    pub(super) fn more_patience(&self) -> Option<u64> {
+        let now = clock::now();
+        let least = LEAST_PATIENCE.as_nanos() as u64;
+        let works = self.link.as_ref().is_some_and(|link| link.is_open()) && now.saturating_sub(self.answered) < least;
+        works.then(|| now.saturating_add(least))
+    }
+
+    /// A grant as we keep it. `sent`: when the call was sent whose answer tells of it.
+    pub(super) fn hold_of(&self, number: u64, granted: &Granted, sent: u64, learned: u64) -> Option<Hold> {
+        let record = self.records.get(&number)?;
+        let now = clock::now();
+        let since = self.local(granted.since).clamp(record.begun, now);
+        let max_hold = record.asked.max_hold.saturating_mul(1000);
+        Some(Hold {
+            token: granted.token,
+            mode: record.asked.mode,
+            owner: u64::from_str_radix(&granted.owner, 16).ok()?,
+            waited: granted.waited.saturating_mul(1000),
+            since,
+            learned,
+            ends: if max_hold == 0 { u64::MAX } else { since.min(sent.max(record.begun)).saturating_add(max_hold) },
+        })
+    }
+
+    /// The earliest moment on the clock of leases at which the server's clock can have shown `micros`.
+    pub(super) fn local(&self, micros: u64) -> u64 {
+        let (local, server) = self.anchor;
+        let offset = (i128::from(micros) - i128::from(server)) * 1000;
+        u64::try_from(i128::from(local) + offset).unwrap_or(0)
+    }
+
+    pub(super) fn anchor_at(&mut self, sent: u64, server: u64) {
+        self.anchor = (sent, server);
+    }
+
+    /// A request that waits for its answer or its turn has it.
+    pub(super) fn settle(&mut self, after: &mut After, number: u64, result: Result<Hold, Error>) {
+        let Some(record) = self.records.get_mut(&number) else { return };
+        if matches!(record.stage, Stage::Asking | Stage::Waiting | Stage::Leaving(_)) {
+            let ends = result.as_ref().map_or(u64::MAX, |hold| hold.ends);
+            record.stage = Stage::Settled(result);
+            after.wakes.push(std::mem::take(&mut record.wake));
+            self.set_timer(number, ends);
+        }
+    }
+
+    /// The server refuses what the stage demanded.
+    pub(super) fn refuse(&mut self, after: &mut After, number: u64, error: Error) {
+        let Some(record) = self.records.get(&number) else { return };
+        match &record.stage {
+            Stage::Forsaken => self.forget(after, number),
+            Stage::Releasing(_) => self.released(after, number, Err(error)),
+            _ => self.settle(after, number, Err(error)),
+        }
+    }
+
+    pub(super) fn released(&mut self, after: &mut After, number: u64, result: Result<(), Error>) {
+        let Some(record) = self.records.get_mut(&number) else { return };
+        if record.blocking {
+            record.stage = Stage::Released(result);
+            after.wakes.push(std::mem::take(&mut record.wake));
+        } else {
+            self.forget(after, number);
+        }
+    }
+
+    pub(super) fn forget(&mut self, after: &mut After, number: u64) {
+        self.set_timer(number, u64::MAX);
+        after.dropped.extend(self.records.remove(&number));
+    }
+
+    /// What was held is held no more (L4).
+    pub(super) fn lose(&mut self, after: &mut After, number: u64, why: &str) {
+        let Some(record) = self.records.get_mut(&number) else { return };
+        let error = lost_error(&record.asked.name, why);
+        match &record.stage {
+            Stage::Held(_) => {
+                let tells = std::mem::take(&mut record.tell);
+                after.tells.extend(tells.into_values().map(|tell| (tell, error.clone())));
+                record.stage = Stage::Lost(error);
+            }
+            Stage::Settled(Ok(_)) => {
+                record.stage = Stage::Settled(Err(error));
+                record.uncertain = true;
+            }
+            _ => return,
+        }
+        self.set_timer(number, u64::MAX);
+    }
+
+    /// Has the keeper look at a request at `at`, and at no other time; `u64::MAX` is never.
+    pub(super) fn set_timer(&mut self, number: u64, at: u64) {
+        let Some(record) = self.records.get_mut(&number) else { return };
+        if let Some(old) = record.timer.take() {
+            self.timers.remove(&(old, number));
+        }
+        if at != u64::MAX {
+            record.timer = Some(at);
+            self.timers.insert((at, number));
+        }
+    }
+
+    pub(super) fn attend(&self) -> Option<Attention> {
+        self.link.as_ref().map(|link| link.attend())
+    }
+}
+
+pub(super) fn lost_error(name: &str, why: &str) -> Error {
+    let text = format!("the lock {name:?} is lost: {why}; stop, and check what was written with its fencing token");
+    Error::new(ErrorKind::Lost, text).on(name)
+}
