@@ -104,8 +104,8 @@ END
 $$;
 
 -- Whether a guarded session lives no more, by its advisory lock. Shared, so that two who look at the same moment do not
--- take each other for it. A holder may only have lost its connection, and still believe in its lock: it is doubted first,
--- for as long as it takes to connect again. A lock that went with a restart of the server proves nothing.
+-- take each other for it. A process may only have lost its connection, and still believe in its lock or its place: it is
+-- doubted first, for as long as it takes to connect again (`_at_once` is for who only looks). A lock that went with a restart of the server proves nothing.
 CREATE OR REPLACE FUNCTION concurrent_locks.has_died(_s concurrent_locks.session, _now bigint, _at_once boolean) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT _s.guarded OR _s.instance <> concurrent_locks.instance()
@@ -151,7 +151,7 @@ BEGIN
         RETURN concurrent_locks.expiry(_q, _s) < _now OR concurrent_locks.has_died(_s, _now, false);
     END IF;
     RETURN _s.seen + concurrent_locks.grain() + least(_s.lease, concurrent_locks.patience()) < _now
-        OR concurrent_locks.has_died(_s, _now, true);
+        OR concurrent_locks.has_died(_s, _now, false);
 END
 $$;
 
