@@ -5,7 +5,7 @@ use concurrent_locks::Mode;
 use crate::{
     bench::Bench,
     case::cases,
-    history::{Plan, Record, judge, run, seed},
+    history::{Plan, Record, Rules, judge, run, seed},
 };
 
 cases! {
@@ -47,7 +47,7 @@ fn of_several_processes(bench: &Bench) {
 
 fn check(bench: &Bench, records: Vec<Record>, seed: u64) {
     let capabilities = bench.locks().capabilities();
-    if let Err(broken) = judge(&records, capabilities.fair) {
+    if let Err(broken) = judge(&records, Rules { exclusive: true, fair: capabilities.fair }) {
         panic!("seed {seed}: {broken}");
     }
     for name in 0..3 {

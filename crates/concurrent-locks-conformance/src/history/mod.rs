@@ -1,13 +1,13 @@
 //! Random histories: many tasks, threads and processes do random things to a few locks, write down
 //! what they saw and when, and a judge reads all of it afterwards.
 //!
-//! Times are nanoseconds of the system's monotonic clock, so those of all processes compare.
+//! Times are nanoseconds of a clock of the system, so those of all processes compare.
 
 mod judge;
 mod record;
 mod run;
 
-pub use judge::judge;
+pub use judge::{Rules, judge};
 pub use record::{Outcome, Record, now};
 pub use run::{Plan, run};
 

@@ -12,6 +12,8 @@ pub struct Record {
     pub name: String,
     /// How it was to be held.
     pub mode: Mode,
+    /// Who asked: the same number means the same owner.
+    pub owner: u64,
     /// Before the request was made.
     pub asked: u64,
     /// After the request had taken its place in the queue, or had been granted at once.
@@ -29,24 +31,31 @@ pub enum Outcome {
         token: u64,
         /// After the grant was seen.
         from: u64,
-        /// Before the guard was dropped.
+        /// Before the guard was dropped, or when it was no longer believed in. Not after `from`: by
+        /// the time it was seen it was over.
         to: u64,
     },
     /// It timed out, was busy or was cancelled.
     GaveUp,
 }
 
-/// The monotonic clock, the same for all processes of a machine.
+/// The clock of leases: the same for all processes of a machine, and it goes on while that is suspended.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const CLOCK: ClockId = ClockId::Boottime;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const CLOCK: ClockId = ClockId::Monotonic;
+
+/// Now, in nanoseconds of a clock that all processes of a machine share.
 #[must_use]
 pub fn now() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
+    let now = clock_gettime(CLOCK);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record { name, mode, asked, placed, outcome } = self;
-        write!(f, "{name} {mode} {asked} {placed}")?;
+        let Record { name, mode, owner, asked, placed, outcome } = self;
+        write!(f, "{name} {mode} {owner} {asked} {placed}")?;
         match outcome {
             Outcome::Held { token, from, to } => write!(f, " {token} {from} {to}"),
             Outcome::GaveUp => Ok(()),
@@ -61,12 +70,19 @@ impl FromStr for Record {
         let words: Vec<_> = line.split(' ').collect();
         let number = |index: usize| words[index].parse::<u64>().map_err(|error| format!("{line:?}: {error}"));
         let outcome = match words.len() {
-            4 => Outcome::GaveUp,
-            7 => Outcome::Held { token: number(4)?, from: number(5)?, to: number(6)? },
+            5 => Outcome::GaveUp,
+            8 => Outcome::Held { token: number(5)?, from: number(6)?, to: number(7)? },
             _ => return Err(format!("not a record: {line:?}")),
         };
         let mode = if words[1] == "write" { Mode::Write } else { Mode::Read };
-        Ok(Record { name: words[0].to_owned(), mode, asked: number(2)?, placed: number(3)?, outcome })
+        Ok(Record {
+            name: words[0].to_owned(),
+            mode,
+            owner: number(2)?,
+            asked: number(3)?,
+            placed: number(4)?,
+            outcome,
+        })
     }
 }
 
@@ -77,7 +93,7 @@ mod tests {
     #[test]
     fn a_record_survives_its_text() {
         for outcome in [Outcome::GaveUp, Outcome::Held { token: 7, from: 3, to: 4 }] {
-            let record = Record { name: "a/b".to_owned(), mode: Mode::Write, asked: 1, placed: 2, outcome };
+            let record = Record { name: "a/b".to_owned(), mode: Mode::Write, owner: 9, asked: 1, placed: 2, outcome };
             assert_eq!(record.to_string().parse(), Ok(record));
         }
     }

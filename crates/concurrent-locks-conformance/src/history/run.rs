@@ -75,7 +75,8 @@ async fn worker_of(locks: LockManager, plan: Plan, mut random: Rng) -> Vec<Recor
             _ => Manner::Wait,
         };
         let pauses = random.u8(..4);
-        records.push(request(&locks, name, mode, manner, pauses).await);
+        let owner = random.u64(..);
+        records.push(Record { owner, ..request(&locks, name, mode, manner, pauses).await });
     }
     records
 }
@@ -108,7 +109,7 @@ async fn request(locks: &LockManager, name: String, mode: Mode, manner: Manner, 
             Outcome::GaveUp
         }
     };
-    Record { name, mode, asked, placed, outcome }
+    Record { name, mode, owner: 0, asked, placed, outcome }
 }
 
 /// Begins a request, notes when it had its place, and awaits it; `None` if it was cancelled there.

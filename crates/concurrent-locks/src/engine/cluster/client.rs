@@ -185,7 +185,7 @@ impl Client {
         };
         self.with(|state, after| match hello {
             Ok(hello) if hello.layout == LAYOUT => {
-                state.lease.answered(sent);
+                state.heard(after, sent);
                 state.anchor = (sent, hello.now);
             }
             Ok(hello) => {

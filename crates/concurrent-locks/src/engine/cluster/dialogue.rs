@@ -113,7 +113,7 @@ impl Client {
                     return;
                 }
                 Ok(reply) => {
-                    state.lease.answered(sent);
+                    state.heard(after, sent);
                     self.apply(state, after, number, verb, sent, reply);
                 }
                 Err(error) => state.refuse(after, number, error),

@@ -128,17 +128,7 @@ impl Client {
 
     /// Leases and times that have passed.
     fn end_what_is_over(&'static self, state: &mut State, after: &mut After, now: u64) {
-        if state.loss().is_some_and(|at| at <= now) {
-            let lost: Vec<u64> = state
-                .records
-                .iter()
-                .filter(|(_, record)| record.hold().is_some_and(|hold| now >= state.lease.deadline(hold.learned)))
-                .map(|(number, _)| *number)
-                .collect();
-            for number in lost {
-                state.lose(after, number, "the server did not answer for the length of the lease");
-            }
-        }
+        state.lose_what_is_over(after, now);
         while let Some((at, number)) = state.timers.first().copied()
             && at <= now
         {
@@ -220,7 +210,7 @@ impl Client {
             match reply {
                 Ok(reply) if reply.unknown.is_some() => after.close = state.link.clone(),
                 Ok(reply) => {
-                    state.lease.answered(sent);
+                    state.heard(after, sent);
                     state.anchor_at(sent, reply.now);
                     let next = reply.next.map(|micros| state.local(micros).saturating_add(10_000_000));
                     state.keeper.next = [state.keeper.next, next].into_iter().flatten().min();

@@ -52,6 +52,27 @@ pub(super) struct After {
 }
 
 impl State {
+    /// A call that was sent at `sent` is answered. What was over before stays lost: the server may have given it
+    /// to somebody else, although it hears of us again (L4).
+    pub(super) fn heard(&mut self, after: &mut After, sent: u64) {
+        self.lose_what_is_over(after, clock::now());
+        self.lease.answered(sent);
+    }
+
+    /// Grants whose lease has ended.
+    pub(super) fn lose_what_is_over(&mut self, after: &mut After, now: u64) {
+        // No grant ends earlier than one that is not confirmed.
+        if now < self.lease.deadline(u64::MAX) {
+            return;
+        }
+        let over = |record: &Record| record.hold().is_some_and(|hold| now >= self.lease.deadline(hold.learned));
+        let lost: Vec<u64> =
+            self.records.iter().filter(|(_, record)| over(record)).map(|(number, _)| *number).collect();
+        for number in lost {
+            self.lose(after, number, "the server did not answer for the length of the lease");
+        }
+    }
+
     /// Until when an answer that is late is waited for; `None`: the server is silent.
     pub(super) fn more_patience(&self) -> Option<u64> {
         let now = clock::now();

@@ -382,7 +382,7 @@ impl Client {
         self.with(|state, after| {
             let renewed = match reply {
                 Ok(reply) if reply.held.is_some() => {
-                    state.lease.answered(sent);
+                    state.heard(after, sent);
                     true
                 }
                 Ok(reply) => {
