@@ -1,4 +1,4 @@
-//! RESP3, as far as it comes over our connections: https://redis.io/docs/latest/develop/reference/protocol-spec/
+//! RESP3, as far as it comes over our connections: <https://redis.io/docs/latest/develop/reference/protocol-spec/>
 //!
 //! By hand, because what comes from outside must not end the process: the one maintained crate
 //! (`redis-protocol` 6.0) decodes by recursion without a bound, so 400 KB of `*1` overflow the stack,
