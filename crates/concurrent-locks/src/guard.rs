@@ -10,7 +10,7 @@ use std::{
 use crate::{
     deadlock::DeadlockPolicy,
     engine::{self, Ask, Begin, Ending, Engine, Grant, Progress, Wait},
-    error::Error,
+    error::{Error, ErrorKind},
     holdings::Held,
     lease::{Lease, Standing},
     lost::{Lost, Watch},
@@ -41,19 +41,27 @@ pub(crate) struct Terms {
 pub struct Guard {
     terms: Terms,
     grant: Grant,
-    /// Whether there is something to give back.
-    held: bool,
+    state: State,
     /// `Some` for a labelled owner, whose count of requests this guard is part of.
     identity: Option<Arc<Identity>>,
     /// Who is to be told of the lock's loss, once anybody is.
     watch: OnceLock<Arc<Watch>>,
 }
 
+/// What there is to give back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Held,
+    /// The engine has said so, and has spent the grant: it is not asked for it again.
+    Lost,
+    Over,
+}
+
 impl Guard {
     /// The guard of a grant that was made; from here on its owner knows of it.
     #[inline]
     pub(crate) fn new(terms: Terms, grant: Grant, identity: Option<&Arc<Identity>>) -> Result<Guard, Error> {
-        let mut guard = Guard { terms, grant, held: true, identity: None, watch: OnceLock::new() };
+        let mut guard = Guard { terms, grant, state: State::Held, identity: None, watch: OnceLock::new() };
         if let Some(identity) = identity {
             guard.belong_to(identity)?;
         }
@@ -246,6 +254,8 @@ impl Guard {
     /// other waiters; of two owners that upgrade one resource, one is refused with `Deadlock` at
     /// once, since each would wait for the other's read guard. The guard stays a read guard until
     /// it succeeds, also if it fails or is cancelled. The write grant has a token of its own.
+    /// If the read guard was lost while it waited, the upgrade fails with `Lost`: what was read may
+    /// have changed.
     ///
     /// Await it, or finish it with `.blocking()` or `.try_now()`; `.timeout()` as for a request.
     pub fn upgrade(&mut self) -> Upgrade<'_> {
@@ -274,8 +284,21 @@ impl Guard {
         engine::progress(self.terms.engine, begin, &ask)
     }
 
-    /// Puts the new write grant in the place of the read grant, which is given back.
+    /// Puts the new write grant in the place of the read grant, which is given back. If that was lost
+    /// meanwhile, others may have written since it was read: then the new grant is given back, too.
     pub(crate) fn upgraded(&mut self, grant: Grant) -> Result<(), Error> {
+        let terms = &self.terms;
+        if let Err(error) = terms.engine.release(&self.grant, Ending::Normal, terms.fairness)
+            && error.kind() == ErrorKind::Lost
+        {
+            // If that was lost as well, there is no more to say.
+            let _ = terms.engine.release(&grant, Ending::Normal, terms.fairness);
+            self.state = State::Lost;
+            if let Some(watch) = self.watch.get() {
+                watch.tell(&error);
+            }
+            return Err(error);
+        }
         let read = std::mem::replace(&mut self.grant, grant);
         if let Some(identity) = &self.identity {
             let read = Held { engine: self.terms.engine, handle: read.handle };
@@ -284,7 +307,7 @@ impl Guard {
         if let Some(watch) = self.watch.get() {
             self.keep_watch(watch);
         }
-        self.terms.engine.release(&read, Ending::Normal, self.terms.fairness)
+        Ok(())
     }
 
     pub(crate) fn engine(&self) -> &'static dyn Engine {
@@ -297,13 +320,17 @@ impl Guard {
 
     #[inline]
     fn give_back(&mut self, ending: Ending) -> Result<(), Error> {
-        if !std::mem::replace(&mut self.held, false) {
+        let state = std::mem::replace(&mut self.state, State::Over);
+        if state == State::Over {
             return Ok(());
         }
         if let Some(identity) = &self.identity {
             identity.holdings.gave(&self.as_held());
         }
-        self.terms.engine.release(&self.grant, ending, self.terms.fairness)
+        match state {
+            State::Lost => self.name().map(drop),
+            _ => self.terms.engine.release(&self.grant, ending, self.terms.fairness),
+        }
     }
 }
 

@@ -25,6 +25,7 @@ cases! {
     a_downgraded_guard_is_a_reader [Downgrade],
     downgrading_a_reader_does_nothing [Downgrade],
     up_and_down_again [Upgrade, Downgrade],
+    an_upgrade_of_a_lost_read_is_lost [Upgrade, Revoke],
 }
 
 fn reader(bench: &Bench) -> Guard {
@@ -248,4 +249,29 @@ fn up_and_down_again(bench: &Bench) {
     }
     guard.release().unwrap();
     bench.assert_free("a");
+}
+
+/// Others may have written what was read: an upgrade must not say that nobody has.
+fn an_upgrade_of_a_lost_read_is_lost(bench: &Bench) {
+    for awaited in [false, true] {
+        let (mut guard, other) = (reader(bench), reader(bench));
+        let token = guard.token();
+        let error = if awaited {
+            let mut upgrade = Polled::queued(guard.upgrade());
+            bench.locks().break_lock("a", token).unwrap();
+            drop(other);
+            upgrade.ready().unwrap_err()
+        } else {
+            let queued = guard.upgrade().begin().unwrap().expect("it waits for the other reader");
+            bench.locks().break_lock("a", token).unwrap();
+            drop(other);
+            queued.blocking_while(&mut guard, || true).unwrap_err()
+        };
+        assert_eq!(error.kind(), ErrorKind::Lost);
+        assert_eq!((guard.mode(), guard.token()), (Mode::Read, token), "the guard is unchanged");
+        assert_eq!(guard.name().unwrap_err().kind(), ErrorKind::Lost);
+        bench.assert_free("a");
+        assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);
+        bench.assert_free("a");
+    }
 }
