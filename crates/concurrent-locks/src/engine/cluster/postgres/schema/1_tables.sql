@@ -145,9 +145,13 @@ CREATE UNLOGGED TABLE IF NOT EXISTS concurrent_locks.histogram (
     PRIMARY KEY (space, name, mode, kind, bucket)
 ) WITH (fillfactor = 50);
 
+-- Not the table's own identity: that would be as unlogged as the table, and PostgreSQL 15 has a standby that was promoted
+-- fail with such a sequence (XX000, bad magic number).
+CREATE SEQUENCE IF NOT EXISTS concurrent_locks.event_id;
+
 -- What happened last. `sequence` is null until somebody reads: so numbers have no gaps, and writers do not meet.
 CREATE UNLOGGED TABLE IF NOT EXISTS concurrent_locks.event (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint PRIMARY KEY DEFAULT nextval('concurrent_locks.event_id'),
     space text COLLATE "C" NOT NULL,
     sequence bigint,
     kind text NOT NULL,

@@ -69,18 +69,32 @@ BEGIN
 END
 $$;
 
--- Sums of what was added up, of the last operations, and of what is held now.
-CREATE OR REPLACE FUNCTION concurrent_locks.statistics(_space text, _name text, _cursor text) RETURNS text LANGUAGE sql AS $$
+-- Sums of what was added up, of the last operations, and of what is held now. Of all names 200 at a time, in their order:
+-- what takes long keeps the caller's connection from its renewals.
+CREATE OR REPLACE FUNCTION concurrent_locks.statistics(_space text, _name text, _cursor text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    _page constant integer := 200;
+    _names text[] := ARRAY[_name];
+    _next text;
+    _told text;
+BEGIN
+    IF _name = '' THEN
+        _names := ARRAY(SELECT r.name FROM concurrent_locks.resource r
+            WHERE r.space = _space AND r.name > _cursor ORDER BY r.name LIMIT _page);
+        IF cardinality(_names) = _page THEN
+            _next := _names[_page];
+        END IF;
+    END IF;
     WITH operation AS MATERIALIZED (
-        SELECT * FROM concurrent_locks.operation o WHERE o.space = _space AND (_name = '' OR o.name = _name)
+        SELECT * FROM concurrent_locks.operation o WHERE o.space = _space AND o.name = ANY (_names)
     ), request AS MATERIALIZED (
         SELECT q.*, coalesce(s.pid, 0) AS pid FROM concurrent_locks.request q
             LEFT JOIN concurrent_locks.session s ON s.space = q.space AND s.session = q.session
-            WHERE q.space = _space AND (_name = '' OR q.name = _name)
+            WHERE q.space = _space AND q.name = ANY (_names)
     ), part AS (
         SELECT t.name, t.mode, t.acquisitions, t.releases, t.timeouts, t.errors, t.deadlocks,
                 t.wait_sum, t.wait_min, t.wait_max, t.hold_sum, t.hold_min, t.hold_max, 0 AS holders, 0 AS waiters
-            FROM concurrent_locks.tally t WHERE t.space = _space AND (_name = '' OR t.name = _name)
+            FROM concurrent_locks.tally t WHERE t.space = _space AND t.name = ANY (_names)
         UNION ALL
         SELECT o.name, o.mode, (o.hold IS NOT NULL)::integer, (o.hold IS NOT NULL)::integer, (o.outcome = 'timeout')::integer,
                 (o.outcome IN ('failed', 'cancelled', 'deadlock'))::integer, (o.outcome = 'deadlock')::integer,
@@ -100,7 +114,7 @@ CREATE OR REPLACE FUNCTION concurrent_locks.statistics(_space text, _name text, 
     ), counted AS (
         SELECT c.name, c.mode, c.kind, c.bucket, sum(c.times) AS times FROM (
             SELECT h.name, h.mode, h.kind, h.bucket, h.times
-                FROM concurrent_locks.histogram h WHERE h.space = _space AND (_name = '' OR h.name = _name)
+                FROM concurrent_locks.histogram h WHERE h.space = _space AND h.name = ANY (_names)
             UNION ALL
             SELECT o.name, o.mode, t.kind, concurrent_locks.bucket_of(t.time), 1
                 FROM operation o, LATERAL (VALUES ('wait', o.wait), ('hold', o.hold)) t (kind, time) WHERE o.hold IS NOT NULL
@@ -126,19 +140,22 @@ CREATE OR REPLACE FUNCTION concurrent_locks.statistics(_space text, _name text, 
                 'requester', l.label, 'pid', l.pid, 'token', l.token)::text, ',' ORDER BY l.age DESC) AS list
             FROM latest l WHERE l.age <= 100 GROUP BY l.name, l.mode
     )
-    SELECT '{"now":' || concurrent_locks.micros() || ',"resources":[' || coalesce(string_agg(
+    SELECT coalesce(string_agg(
         '{"name":' || to_json(t.name) || ',"mode":"' || t.mode || '","acquisitions":' || t.acquisitions || ',"releases":' || t.releases
         || ',"timeouts":' || t.timeouts || ',"errors":' || t.errors || ',"deadlocks":' || t.deadlocks
         || ',"wait_sum":' || t.wait_sum || ',"wait_min":' || t.wait_min || ',"wait_max":' || t.wait_max
         || ',"hold_sum":' || t.hold_sum || ',"hold_min":' || t.hold_min || ',"hold_max":' || t.hold_max
         || ',"waits":' || coalesce(w.times, '{}') || ',"holds":' || coalesce(h.times, '{}')
         || ',"holders":' || t.holders || ',"waiters":' || t.waiters || ',"operations":[' || coalesce(o.list, '') || ']}',
-        ',' ORDER BY t.name, t.mode), '') || ']}'
+        ',' ORDER BY t.name, t.mode), '') INTO _told
     FROM total t
         LEFT JOIN buckets w ON w.name = t.name AND w.mode = t.mode AND w.kind = 'wait'
         LEFT JOIN buckets h ON h.name = t.name AND h.mode = t.mode AND h.kind = 'hold'
         LEFT JOIN operations o ON o.name = t.name AND o.mode = t.mode
-    WHERE t.acquisitions > 0 OR t.releases > 0 OR t.timeouts > 0 OR t.errors > 0 OR t.holders > 0 OR t.waiters > 0
+    WHERE t.acquisitions > 0 OR t.releases > 0 OR t.timeouts > 0 OR t.errors > 0 OR t.holders > 0 OR t.waiters > 0;
+    RETURN '{"now":' || concurrent_locks.micros() || ',"resources":[' || _told || ']'
+        || CASE WHEN _next IS NULL THEN '' ELSE ',"next":' || to_json(_next) END || '}';
+END
 $$;
 
 -- What is held now counts as an acquisition for as long as it is held, so it is taken off beforehand.
