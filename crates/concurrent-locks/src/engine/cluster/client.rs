@@ -22,7 +22,7 @@ use super::{
     lease::Lease,
     protocol::{Call, Verb},
     reply::Hello,
-    request::Wake,
+    request::{Stage, Wake},
     state::{After, State},
     wire::{Failure, Link, Pace},
 };
@@ -143,14 +143,18 @@ impl Client {
             state.link = Some(Arc::clone(link));
             state.connection = connection;
             state.trouble = None;
+            // What was over before stays lost (L4).
+            state.lose_what_is_over(after, clock::now());
             state.lease.connected();
+            state.look_at_connection();
             state.backlog.clear();
             state.asked = 0;
             self.say_hello(link);
             let numbers: Vec<u64> = state.records.keys().copied().collect();
             for number in numbers {
                 if let Some(record) = state.records.get_mut(&number) {
-                    record.said_again = true;
+                    // What was said on the last connection may have been heard.
+                    record.uncertain |= matches!(record.stage, Stage::Asking | Stage::Waiting | Stage::Leaving(_));
                     record.attention = None;
                     if let Wake::Thread(thread) = &record.wake {
                         after.wakes.push(Wake::Thread(thread.clone()));

@@ -49,6 +49,7 @@ impl Client {
                 self.send(link, number, Verb::Cancel, &arguments, pace);
             }
             Stage::Releasing(ending) => {
+                record.releases += 1;
                 let ending = if *ending == Ending::Panicked { "panicked" } else { "normal" };
                 self.send(link, number, Verb::Release, &[&*self.session, &id, &asked.name, ending], pace);
             }
@@ -173,7 +174,7 @@ impl Client {
             (Verb::Cancel, Stage::Forsaken) => state.forget(after, number),
             (Verb::Release, Stage::Releasing(_)) => {
                 // Said twice, the first may have been heard, and its answer lost.
-                let lost = reply.lost.is_some() && !record.said_again;
+                let lost = reply.lost.is_some() && record.releases == 1;
                 let lost = lost.then(|| lost_error(&record.asked.name, "the server no longer had it"));
                 state.released(after, number, lost.map_or(Ok(()), Err));
             }

@@ -17,11 +17,11 @@ use std::{
 use super::{
     client::{Client, LEAST_PATIENCE, left_until},
     clock,
-    lease::{HEARTBEAT, UNWATCHED},
+    lease::{HEARTBEAT, LOOK},
     protocol::{Call, Verb},
     reply::{Push, Renewed},
     request::{Leaving, Stage},
-    state::{After, State},
+    state::{After, BROKEN, State},
     wire::{Attention, Failure, Listener, Pace},
 };
 use crate::error::{Error, ErrorKind};
@@ -48,7 +48,7 @@ pub(super) struct Keeper {
     connected: u64,
     /// How many of its answers are not there yet; the link's thread reads until they are.
     renewing: u32,
-    /// While something is held and the end of the connection counts (L5), the link's thread watches it.
+    /// While something is held, the link's thread reads what comes unasked.
     watch: Option<Attention>,
     /// When something in our way could expire, as the server said.
     next: Option<u64>,
@@ -108,6 +108,7 @@ impl Client {
 
     /// Everything that is due.
     fn look_after(&'static self, state: &mut State, after: &mut After) {
+        state.look_at_connection();
         let now = clock::now();
         self.end_what_is_over(state, after, now);
         if state.link.is_some() && now >= state.renewal() {
@@ -155,6 +156,8 @@ impl Client {
                     }
                     state.settle(after, number, Err(error));
                 }
+                // The server has refused to let it go.
+                Stage::Forsaken => self.say(state, number, Pace::Gathered),
                 Stage::Held(hold) | Stage::Settled(Ok(hold)) if hold.ends <= now => {
                     state.lose(after, number, "it was held for as long as it may be (max_hold)");
                 }
@@ -273,7 +276,7 @@ impl Client {
                 return None;
             }
             state.link = None;
-            state.lease.disconnected(clock::now());
+            state.lease.looked(clock::now(), false);
             state.keeper.watch = None;
             // If we ended it, there is a better reason than that.
             state.trouble.get_or_insert(Error::new(ErrorKind::Unreachable, why));
@@ -303,9 +306,10 @@ impl Client {
 }
 
 impl State {
-    /// Has the connection watched while something has been held for longer than a moment.
+    /// Has the connection read while something has been held for longer than a moment: its end, and word that an
+    /// operator broke a lock, come unasked.
     fn watch(&mut self, now: u64) {
-        if self.lease.is_guarded() && self.held_since().is_some_and(|since| now >= since.saturating_add(UNWATCHED)) {
+        if self.held_since().is_some_and(|since| now >= since.saturating_add(LOOK)) {
             self.keeper.watch = self.keeper.watch.take().or_else(|| self.attend());
         } else {
             self.keeper.watch = None;
@@ -342,10 +346,11 @@ impl State {
         self.keeper.next.filter(|_| waits).map_or(due, |next| due.min(next))
     }
 
-    /// How often the keeper looks while there is something to look after.
+    /// How often the keeper looks while there is something to look after. (While nothing is watched: a look costs
+    /// little, and many requests are over before the first.)
     pub(super) fn beat(&self) -> u64 {
-        let unwatched = self.lease.is_guarded() && self.keeper.watch.is_none();
-        if unwatched { UNWATCHED } else { self.lease.interval(false) }
+        let waits_to_watch = self.keeper.watch.is_none();
+        if self.lease.is_guarded() || waits_to_watch { LOOK } else { self.lease.interval(false) }
     }
 
     /// The next moment at which the keeper has something to do.
@@ -383,7 +388,7 @@ impl Listener for Ear {
                 client.keep(state, state.lease.deadline(learned));
             }
             if let Some(number) = push.lost.and_then(|id| client.number(&id)) {
-                state.lose(after, number, "it was broken by an operator");
+                state.lose(after, number, BROKEN);
             }
             if let Some(number) = push.look.and_then(|id| client.number(&id)) {
                 after.looks.push(number);

@@ -13,9 +13,9 @@
 //!   do not run alike and for telling those who have to stop.
 //! - L4. A loss is final: whoever was told so stays so, even if the server answers after all.
 //! - L5. Where the server takes the end of a connection for the death of its process (`guarded`), it waits for
-//!   [`GRACE`] before it acts on that. So once our connection has ended, we believe in our grants for
-//!   [`BELIEF`] only, unless we are connected again; and while something is held, somebody has to notice that
-//!   end within the difference.
+//!   [`GRACE`] before it acts on that. So without a connection we believe in our grants for [`BELIEF`] from when
+//!   it was last *seen* open, by a look at the socket. When its end was noticed says nothing: the process may
+//!   have been stopped meanwhile. While something is held, it is looked at every [`LOOK`].
 
 use std::time::Duration;
 
@@ -29,19 +29,21 @@ pub(super) const HEARTBEAT: u64 = UNCONFIRMED / 3;
 /// schema). Nanoseconds.
 pub(super) const GRACE: u64 = 500_000_000;
 
-/// How long we believe in our grants without a connection, where that matters (L5).
+/// How long we believe in our grants without a connection, where that matters (L5). The rest is for the way of
+/// the news that it has ended.
 pub(super) const BELIEF: u64 = GRACE * 7 / 10;
 
-/// How long a grant may go unwatched.
-pub(super) const UNWATCHED: u64 = (GRACE - BELIEF) / 3;
+/// How often the connection is looked at, where that matters (L5).
+pub(super) const LOOK: u64 = GRACE / 10;
 
 /// The lease of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
     /// Whether the end of the connection counts as our death (L5).
     guarded: bool,
-    /// When the connection ended, while there is none.
-    disconnected: Option<u64>,
+    /// When the connection was last seen open.
+    open: u64,
+    connected: bool,
     /// Nanoseconds.
     length: u64,
     /// When the newest answered call was sent (L1); 0 before the first.
@@ -50,19 +52,29 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(length: Duration, guarded: bool) -> Lease {
-        Lease { guarded, disconnected: None, length: length.as_nanos() as u64, heard: 0 }
+        Lease { guarded, open: 0, connected: true, length: length.as_nanos() as u64, heard: 0 }
     }
 
     pub(super) fn is_guarded(&self) -> bool {
         self.guarded
     }
 
-    pub(super) fn disconnected(&mut self, at: u64) {
-        self.disconnected = Some(at);
+    /// The connection was looked at, from `at` on: it was open, or has ended (or was lost otherwise).
+    pub(super) fn looked(&mut self, at: u64, open: bool) {
+        if open && self.connected {
+            self.open = self.open.max(at);
+        } else {
+            self.connected = false;
+        }
     }
 
+    pub(super) fn is_due_to_be_looked_at(&self, now: u64) -> bool {
+        now >= self.open.saturating_add(LOOK)
+    }
+
+    /// There is a new connection.
     pub(super) fn connected(&mut self) {
-        self.disconnected = None;
+        self.connected = true;
     }
 
     /// A call that was sent at `sent` is answered.
@@ -74,10 +86,7 @@ impl Lease {
     pub(super) fn deadline(&self, learned: u64) -> u64 {
         let granted = self.granted(learned);
         let deadline = self.heard.saturating_add(granted - self.margin(granted));
-        match self.disconnected {
-            Some(at) if self.guarded => deadline.min(at.saturating_add(BELIEF)),
-            _ => deadline,
-        }
+        if self.guarded && !self.connected { deadline.min(self.open.saturating_add(BELIEF)) } else { deadline }
     }
 
     /// How often the session shows that it lives: in a third of what is left to it.
@@ -152,13 +161,18 @@ mod tests {
         let mut lease = Lease::new(Duration::from_secs(10), true);
         lease.answered(100 * SECOND);
         let connected = lease.deadline(0);
-        lease.disconnected(101 * SECOND);
+        lease.looked(101 * SECOND, true);
+        assert_eq!(lease.deadline(0), connected);
+        // From when it was last seen open, however late its end is noticed.
+        lease.looked(103 * SECOND, false);
         assert_eq!(lease.deadline(0), 101 * SECOND + BELIEF);
+        lease.looked(104 * SECOND, true);
+        assert_eq!(lease.deadline(0), 101 * SECOND + BELIEF, "what has ended is not open again");
         lease.connected();
         assert_eq!(lease.deadline(0), connected);
         let mut other = Lease::new(Duration::from_secs(10), false);
         other.answered(100 * SECOND);
-        other.disconnected(101 * SECOND);
+        other.looked(101 * SECOND, false);
         assert_eq!(other.deadline(0), connected);
     }
 

@@ -123,9 +123,9 @@ pub(super) struct Record {
     pub(super) blocking: bool,
     /// Keeps the link's thread reading while a future needs it.
     pub(super) attention: Option<Attention>,
-    /// It was said on more than one connection.
-    pub(super) said_again: bool,
-    /// The server could not be asked whether it was granted: forsake it when its error is taken.
+    /// On how many connections the server was told of its release.
+    pub(super) releases: u32,
+    /// The server may have it although its caller gets an error: forsake it when that is taken.
     pub(super) uncertain: bool,
     /// By a number of each, so that one can be taken back.
     pub(super) tell: BTreeMap<u64, Tell>,

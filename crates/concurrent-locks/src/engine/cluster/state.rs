@@ -59,6 +59,21 @@ impl State {
         self.lease.answered(sent);
     }
 
+    /// Looks whether the connection is open, where that matters (L5).
+    pub(super) fn look_at_connection(&mut self) {
+        if let Some(link) = self.link.as_ref().filter(|_| self.lease.is_guarded()) {
+            let at = clock::now();
+            self.lease.looked(at, !link.has_ended());
+        }
+    }
+
+    /// The same if that was not done for a while.
+    pub(super) fn look_again(&mut self, now: u64) {
+        if self.lease.is_due_to_be_looked_at(now) {
+            self.look_at_connection();
+        }
+    }
+
     /// Grants whose lease has ended.
     pub(super) fn lose_what_is_over(&mut self, after: &mut After, now: u64) {
         // No grant ends earlier than one that is not confirmed.
@@ -120,12 +135,23 @@ impl State {
         }
     }
 
-    /// The server refuses what the stage demanded.
+    /// The server refuses what the stage demanded, so that was not done. What was to be given back or left is said
+    /// again until it is (R3): the server may have no room or no rights for us only now.
     pub(super) fn refuse(&mut self, after: &mut After, number: u64, error: Error) {
-        let Some(record) = self.records.get(&number) else { return };
+        let Some(record) = self.records.get_mut(&number) else { return };
         match &record.stage {
-            Stage::Forsaken => self.forget(after, number),
-            Stage::Releasing(_) => self.released(after, number, Err(error)),
+            Stage::Releasing(_) if record.blocking => {
+                record.uncertain = true;
+                self.released(after, number, Err(error));
+            }
+            Stage::Releasing(_) | Stage::Forsaken => {
+                record.stage = Stage::Forsaken;
+                self.set_timer(number, clock::now().saturating_add(LEAST_PATIENCE.as_nanos() as u64));
+            }
+            Stage::Leaving(_) => {
+                record.uncertain = true;
+                self.settle(after, number, Err(error));
+            }
             _ => self.settle(after, number, Err(error)),
         }
     }
@@ -180,6 +206,9 @@ impl State {
         self.link.as_ref().map(|link| link.attend())
     }
 }
+
+/// Why a lock is lost that was taken away.
+pub(super) const BROKEN: &str = "it was broken by an operator";
 
 pub(super) fn lost_error(name: &str, why: &str) -> Error {
     let text = format!("the lock {name:?} is lost: {why}; stop, and check what was written with its fencing token");

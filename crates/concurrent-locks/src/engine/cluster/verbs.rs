@@ -66,11 +66,13 @@ impl Client {
             look_at: u64::MAX,
             blocking,
             attention: None,
-            said_again: false,
+            releases: 0,
             uncertain: false,
             tell: BTreeMap::new(),
         };
         self.with(|state, _| {
+            // What is granted here must not depend on a look of long ago (L5).
+            state.look_again(begun);
             state.records.insert(number, record);
             let mut at = begun.saturating_add(state.beat());
             if !blocking {
@@ -130,6 +132,8 @@ impl Client {
     /// The outcome of a request that has one; its caller has it from here on.
     fn take(&'static self, number: u64) -> Option<Result<Grant, Error>> {
         self.with(|state, after| {
+            // It may have been stopped since the grant came.
+            state.lose_what_is_over(after, clock::now());
             let Some(record) = state.records.get_mut(&number) else {
                 return Some(Err(Error::new(ErrorKind::Lost, "this request is not of this process: it was forked")));
             };
@@ -246,6 +250,7 @@ impl Client {
     pub(super) fn release(&'static self, grant: &Grant, ending: Ending) -> Result<(), Error> {
         let number = grant.handle;
         let waits = self.with(|state, after| {
+            state.lose_what_is_over(after, clock::now());
             let Some(record) = state.records.get_mut(&number) else { return Err(not_ours()) };
             match &record.stage {
                 Stage::Held(_) => {}
@@ -274,12 +279,17 @@ impl Client {
         let mut outcome = None;
         self.wait(until, &mut || {
             let mut state = self.state();
-            match state.records.get(&number).map(|record| &record.stage) {
-                Some(Stage::Released(result)) => outcome = Some(result.clone()),
-                Some(_) => return false,
-                None => outcome = Some(Ok(())),
+            let Some(record) = state.records.get(&number) else {
+                outcome = Some(Ok(()));
+                return true;
+            };
+            let Stage::Released(result) = &record.stage else { return false };
+            outcome = Some(result.clone());
+            if record.uncertain {
+                self.forsake(&mut state, number);
+            } else {
+                state.records.remove(&number);
             }
-            state.records.remove(&number);
             true
         });
         outcome.unwrap_or_else(|| {
@@ -324,8 +334,9 @@ impl Client {
         let state = self.state();
         let record = state.records.get(&grant.handle).ok_or_else(not_ours)?;
         match &record.stage {
+            Stage::Held(_) => Ok(record.asked.name.clone()),
             Stage::Lost(error) => Err(error.clone()),
-            _ => Ok(record.asked.name.clone()),
+            _ => Err(not_ours()),
         }
     }
 
@@ -374,7 +385,9 @@ impl Client {
 
     /// `Err`: how it stands is known without asking.
     fn known_standing(&self, number: u64) -> Result<(), Standing> {
-        self.state().standing(number).map(|_| ()).ok_or(Standing::Lost)
+        let mut state = self.state();
+        state.look_at_connection();
+        state.standing(number).map(|_| ()).ok_or(Standing::Lost)
     }
 
     fn verified(&'static self, number: u64, sent: u64, result: Result<String, Error>) -> Standing {
@@ -406,7 +419,8 @@ impl Client {
 
     /// What is left of a grant's lease.
     pub(super) fn lease(&self, grant: &Grant) -> Lease {
-        let state = self.state();
+        let mut state = self.state();
+        state.look_at_connection();
         match state.standing(grant.handle) {
             Some((until, longest)) => Lease::new(longest, left_until(until)),
             None => Lease::new(state.lease.length(0), Duration::ZERO),

@@ -9,6 +9,8 @@ use super::{
     client::Client,
     protocol::Verb,
     reply::{self, Left, Row, State, StatusReply, Tally},
+    request::Record,
+    state::BROKEN,
 };
 use crate::{
     error::{Busy, Error},
@@ -188,6 +190,17 @@ impl Client {
         let status: StatusReply = self.ask(Verb::Status, &[name.text()])?;
         let revoked: reply::Revoked = self.ask(Verb::Revoke, &[name.text(), &token.to_string()])?;
         let row = revoked.revoked.ok_or_else(|| Error::nobody_holds(name.text(), token))?;
+        // Others are told by a push; what was our own is lost when this call is over.
+        self.with(|state, after| {
+            let ours = |record: &Record| {
+                record.asked.name == name.text() && record.hold().is_some_and(|hold| hold.token == token)
+            };
+            let broken: Vec<u64> =
+                state.records.iter().filter(|(_, record)| ours(record)).map(|(number, _)| *number).collect();
+            for number in broken {
+                state.lose(after, number, BROKEN);
+            }
+        });
         Ok(holder(&row, Moment { now: status.now }))
     }
 

@@ -177,6 +177,11 @@ impl Link {
         self.open.load(Acquire)
     }
 
+    /// Whether it is over, or one of its streams has ended and that was not read yet. Asks the system.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.is_open() || self.lines.iter().any(|line| line.stream.socket().has_ended())
+    }
+
     /// Ends it: outstanding answers are `Broken`, and the listener hears of it.
     pub(crate) fn close(&self) {
         self.end("it was closed");

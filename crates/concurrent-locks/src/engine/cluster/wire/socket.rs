@@ -24,6 +24,12 @@ const PROBE_AFTER: Duration = Duration::from_secs(15);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
 
+/// That the other end sends no more. Elsewhere that is a part of `HUP`, as far as the system tells it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ENDED: PollFlags = PollFlags::RDHUP;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const ENDED: PollFlags = PollFlags::empty();
+
 /// Dropping it closes this process's descriptor only: a forked child says nothing on its parent's connection.
 pub(super) struct Socket(OwnedFd);
 
@@ -70,6 +76,15 @@ impl Socket {
         #[cfg(not(target_vendor = "apple"))]
         let flags = SendFlags::NOSIGNAL;
         retry(|| rustix::net::send(&self.0, bytes, flags))
+    }
+
+    /// Whether the other end has closed the connection, or it broke: also if what came before is not read yet.
+    pub(super) fn has_ended(&self) -> bool {
+        let mut entry = [PollFd::new(&self.0, ENDED)];
+        let ended = ENDED | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+        // What cannot be asked has not ended as far as is known; who reads finds out.
+        retry(|| rustix::event::poll(&mut entry, Some(&Timespec::default())))
+            .is_ok_and(|_| entry[0].revents().intersects(ended))
     }
 
     /// Ends the connection for everybody who has it, and wakes who sleeps for it.
