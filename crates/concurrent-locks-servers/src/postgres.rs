@@ -37,11 +37,20 @@ pub struct PostgresOptions {
     settings: Vec<(String, String)>,
     durable: bool,
     password: Option<String>,
+    /// The socket folder and the port of the one to follow.
+    primary: Option<(PathBuf, u16)>,
     #[cfg(feature = "tls")]
     tls: Option<crate::Certificates>,
 }
 
 impl PostgresOptions {
+    /// A standby of `primary`, a copy that follows when it has started.
+    #[must_use]
+    pub fn standby_of(mut self, primary: &Postgres) -> PostgresOptions {
+        self.primary = Some((primary.folder.path().to_owned(), primary.port));
+        self
+    }
+
     /// Waits for the disk at every commit.
     #[must_use]
     pub fn durable(mut self) -> PostgresOptions {
@@ -78,7 +87,11 @@ impl PostgresOptions {
     pub fn start(self) -> Result<Postgres, Error> {
         let user = User::instead_of_root();
         let folder = Folder::fresh("postgres", user)?;
-        copy(&template(user)?, &folder.path().join("data"), user)?;
+        let data = folder.path().join("data");
+        match &self.primary {
+            Some((socket, port)) => follow(socket, *port, &data, user)?,
+            None => copy(&template(user)?, &data, user)?,
+        }
         folder.write("access", &self.access(), user)?;
         #[cfg(feature = "tls")]
         if let Some(certificates) = &self.tls {
@@ -105,7 +118,7 @@ impl PostgresOptions {
         #[cfg(not(feature = "tls"))]
         let kind = "host";
         let method = if self.password.is_some() { "scram-sha-256" } else { "trust" };
-        format!("local all all trust\n{kind} all all 127.0.0.1/32 {method}\n")
+        format!("local all,replication all trust\n{kind} all all 127.0.0.1/32 {method}\n")
     }
 
     fn arguments(&self, folder: &Path, port: u16) -> Vec<String> {
@@ -187,6 +200,24 @@ impl Postgres {
             database,
             sql,
         )
+    }
+
+    /// Makes a standby a primary.
+    ///
+    /// # Errors
+    /// If it is none, or does not become one.
+    pub fn promote(&mut self) -> Result<(), Error> {
+        self.sql("postgres", "select pg_promote()").map(drop)
+    }
+
+    /// From here on each commit waits until a standby has it, and shows it.
+    ///
+    /// # Errors
+    /// If the server is down, or refuses.
+    pub fn wait_for_standbys(&self) -> Result<(), Error> {
+        self.sql("postgres", "alter system set synchronous_commit = 'remote_apply'")?;
+        self.sql("postgres", "alter system set synchronous_standby_names = '*'")?;
+        self.sql("postgres", "select pg_reload_conf()").map(drop)
     }
 
     /// Stops all its processes where they are (SIGSTOP): the kernel accepts connections, nothing answers.
@@ -306,27 +337,30 @@ fn template(user: Option<User>) -> Result<PathBuf, Error> {
     let initdb = program::postgres("initdb")?;
     let folder = Folder::fresh("template", user)?;
     let data = folder.path().join("data");
-    let output = run_as(&initdb, user)?
-        .env("LC_ALL", "C")
-        .current_dir(folder.path())
-        .args([
-            "--auth=trust",
-            "--username=postgres",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-            "--no-instructions",
-        ])
-        .arg("--pgdata")
-        .arg(&data)
-        .output()
-        .trying(|| format!("start {}", initdb.display()))?;
-    if !output.status.success() {
-        let log = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        return Err(Error::Start { program: "initdb", why: output.status.to_string(), log });
-    }
+    let settings =
+        ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"];
+    let mut making = run_as(&initdb, user)?;
+    making.env("LC_ALL", "C").current_dir(folder.path()).args(settings).arg("--pgdata").arg(&data);
+    run("initdb", &mut making)?;
     *template = Some(folder);
     Ok(data)
+}
+
+/// Copies a server that runs, and has the copy follow it.
+fn follow(socket: &Path, port: u16, data: &Path, user: Option<User>) -> Result<(), Error> {
+    let mut copying = run_as(&program::postgres("pg_basebackup")?, user)?;
+    copying.env("LC_ALL", "C").current_dir("/").arg("--host").arg(socket).args(["--port", &port.to_string()]);
+    copying.args(["--username=postgres", "--no-password", "--checkpoint=fast", "--no-sync", "--write-recovery-conf"]);
+    run("pg_basebackup", copying.arg("--pgdata").arg(data))
+}
+
+fn run(program: &'static str, command: &mut Command) -> Result<(), Error> {
+    let output = command.output().trying(|| format!("start {program}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let log = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    Err(Error::Start { program, why: output.status.to_string(), log })
 }
 
 fn copy(from: &Path, to: &Path, user: Option<User>) -> Result<(), Error> {
