@@ -9,6 +9,7 @@ mod crowd;
 mod death;
 mod failing_server;
 mod fork;
+mod full_server;
 mod reconnection;
 mod round_trips;
 mod stage;

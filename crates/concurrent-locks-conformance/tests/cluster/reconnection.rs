@@ -17,11 +17,9 @@ on_both_servers! {
     the_first_host_that_serves_is_used,
 }
 
-const LONG: &str = "10m";
-
 fn a_cut_connection_loses_nothing<S: Server>() {
     let stage = Stage::<S>::new();
-    let (near, far) = (stage.near(LONG), stage.far(LONG));
+    let (near, far) = (stage.near(S::LASTING), stage.far(S::LASTING));
     let held = far.locks().write("held").blocking().unwrap();
     let told = told(&held);
     let busy = near.locks().write("busy").blocking().unwrap();
@@ -58,7 +56,7 @@ fn a_cut_connection_loses_nothing<S: Server>() {
 
 fn a_server_that_starts_again_with_its_data_has_lost_nothing<S: Server>() {
     let mut stage = Stage::<S>::new();
-    let bench = stage.near(LONG);
+    let bench = stage.near(S::LASTING);
     let guard = bench.locks().write("a").blocking().unwrap();
     let told = told(&guard);
     let [mut first, mut second] = [bench.taker(), bench.taker()];
@@ -66,6 +64,7 @@ fn a_server_that_starts_again_with_its_data_has_lost_nothing<S: Server>() {
         taker.send("write a");
         bench.until_waiting("a", waiters + 1);
     }
+    stage.server.settle();
     stage.server.restart();
     until("the guard's process has connected again", || guard.verify().blocking() == Standing::Renewed);
     first.assert_silent();
@@ -84,7 +83,7 @@ fn a_server_that_starts_again_with_its_data_has_lost_nothing<S: Server>() {
 
 fn a_server_that_has_lost_its_data_tells_so<S: Server>() {
     let mut stage = Stage::<S>::new();
-    let far = stage.far(LONG);
+    let far = stage.far(S::LASTING);
     let guard = far.locks().write("a").blocking().unwrap();
     let told = told(&guard);
     let mut waiter = Polled::queued(far.locks().write("a"));
@@ -113,9 +112,9 @@ fn the_first_host_that_serves_is_used<S: Server>() {
     let url = stage.server.url();
     let hosts = |hosts: &[&str]| url.replacen(&address, &hosts.join(","), 1);
     let down = closed.address().to_string();
-    let bench = bench(&hosts(&[&down, &address]), LONG);
+    let bench = bench(&hosts(&[&down, &address]), S::LASTING);
     let guard = bench.locks().write("a").blocking().unwrap();
-    stage.near(LONG).assert_busy("a", Mode::Read);
+    stage.near(S::LASTING).assert_busy("a", Mode::Read);
     guard.release().unwrap();
     let error = refusal(&hosts(&[&down, &down]));
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
@@ -126,7 +125,7 @@ fn the_first_host_that_serves_is_used<S: Server>() {
 fn a_replica_is_passed_over_for_the_primary() {
     let primary = Redis::start().unwrap();
     let replica = Redis::options().replica_of(&primary).start().unwrap();
-    let bench = bench(&format!("redis://{},{}", replica.address(), primary.address()), LONG);
+    let bench = bench(&format!("redis://{},{}", replica.address(), primary.address()), Redis::LASTING);
     let guard = bench.locks().write("a").blocking().unwrap();
     assert_eq!(primary.requests(), 2, "a row and a holder");
     guard.release().unwrap();
@@ -138,7 +137,7 @@ fn a_replica_is_passed_over_for_the_primary() {
 #[test]
 fn scripts_that_the_server_has_forgotten_are_told_again() {
     let stage = Stage::<Redis>::new();
-    let bench = stage.near(LONG);
+    let bench = stage.near(Redis::LASTING);
     let flush = || stage.server.command(&["SCRIPT", "FLUSH"]).unwrap();
     let guard = bench.locks().write("a").blocking().unwrap();
     let mut next = bench.taker();

@@ -10,6 +10,8 @@ use concurrent_locks_servers::{Postgres, Proxy, Redis};
 pub(crate) trait Server: Sized {
     /// The longest lease with which a test can wait for the death of a holder to be noticed.
     const MOURNING: &'static str;
+    /// A lease that bears any outage of a test, however slow the machine: no connection's end cuts it short.
+    const LASTING: &'static str;
     /// Whether the server itself knows that a process is dead.
     const KNOWS_THE_DEAD: bool;
 
@@ -21,6 +23,8 @@ pub(crate) trait Server: Sized {
     /// Stops all its processes where they are.
     fn stop(&mut self);
     fn go_on(&mut self);
+    /// Everything it has answered is on its disk after this, places in queues included.
+    fn settle(&self);
     /// Kills it, and starts it again with its data.
     fn restart(&mut self);
     /// Has it start with nothing, as one whose disk was lost. Nobody may be connected.
@@ -34,6 +38,7 @@ pub(crate) const SPACE: &str = "test";
 
 impl Server for Redis {
     const MOURNING: &'static str = "2s";
+    const LASTING: &'static str = "10m";
     const KNOWS_THE_DEAD: bool = false;
 
     fn fresh() -> Redis {
@@ -56,6 +61,8 @@ impl Server for Redis {
         self.resume_process();
     }
 
+    fn settle(&self) {}
+
     fn restart(&mut self) {
         self.restart().expect("a restart");
     }
@@ -76,6 +83,7 @@ impl Server for Redis {
 
 impl Server for Postgres {
     const MOURNING: &'static str = "10m";
+    const LASTING: &'static str = "10m&life=lease";
     const KNOWS_THE_DEAD: bool = true;
 
     fn fresh() -> Postgres {
@@ -96,6 +104,10 @@ impl Server for Postgres {
 
     fn go_on(&mut self) {
         self.resume_process();
+    }
+
+    fn settle(&self) {
+        self.sql("postgres", "checkpoint").expect("a server that runs");
     }
 
     fn restart(&mut self) {

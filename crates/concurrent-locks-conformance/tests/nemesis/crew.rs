@@ -26,7 +26,7 @@ use nix::{
 };
 
 use crate::{
-    journal::{Grant, Journal, Story},
+    journal::{Belief, Grant, Journal, Story},
     server::Server,
     worker::{CLING, DONE, LET_GO, NAMES, SAYS, SEED_VARIABLE, URL_VARIABLE},
 };
@@ -87,7 +87,7 @@ impl Crew {
     }
 
     /// Ends all, and judges what they saw. Nothing may be left on the server, nor held.
-    pub(crate) fn end(mut self, server: &Server, url: &str, rules: Rules, trusting: bool) {
+    pub(crate) fn end(mut self, server: &Server, url: &str, rules: Rules, belief: Belief) {
         for process in &mut self.processes {
             process.orders = None;
         }
@@ -100,7 +100,7 @@ impl Crew {
             .flat_map(|(_, journal)| journal.open().map(|story| format!("{story:?}")).collect::<Vec<_>>())
             .collect();
         assert!(open.is_empty(), "seed {}: without an end: {open:#?}", self.seed);
-        let records: Vec<_> = all().flat_map(|(process, journal)| journal.records(process.killed, trusting)).collect();
+        let records: Vec<_> = all().flat_map(|(process, journal)| journal.records(process.killed, belief)).collect();
         eprintln!("{} requests", records.len());
         if let Err(broken) = judge(&records, rules) {
             panic!("seed {}: {broken}", self.seed);

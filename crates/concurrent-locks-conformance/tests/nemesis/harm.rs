@@ -3,7 +3,7 @@
 use concurrent_locks_conformance::history::Rules;
 use concurrent_locks_servers::Proxy;
 
-use crate::{crew::Crew, server::Server};
+use crate::{crew::Crew, journal::Belief, server::Server};
 
 const ROUNDS: usize = 4;
 
@@ -18,7 +18,7 @@ fn cuts(case: &str, server: &Server) {
         proxy.cut();
         crew.all_go_on();
     }
-    crew.end(server, &server.url(10), UNFAIR, false);
+    crew.end(server, &server.url(10), UNFAIR, Belief::Told);
 }
 
 fn kills(case: &str, server: &Server) {
@@ -30,7 +30,7 @@ fn kills(case: &str, server: &Server) {
         crew.passes_to_another(number, &held);
     }
     crew.all_go_on();
-    crew.end(server, &url, UNFAIR, true);
+    crew.end(server, &url, UNFAIR, Belief::Confirmed);
 }
 
 fn restarts(case: &str, mut server: Server) {
@@ -40,7 +40,28 @@ fn restarts(case: &str, mut server: Server) {
         server.restart();
         crew.all_go_on();
     }
-    crew.end(&server, &url, UNFAIR, false);
+    crew.end(&server, &url, UNFAIR, Belief::Told);
+}
+
+/// Kills a server while its locks are in use; the other one takes its place.
+fn fails_over(case: &str, mut primary: Server, rules: Rules) {
+    let mut follower = primary.follower();
+    let crew = Crew::start(case, &primary.url_or(&follower, 10), 3);
+    primary.fails_over_to(&mut follower);
+    crew.all_go_on();
+    crew.end(&follower, &follower.url(10), rules, Belief::Told);
+}
+
+/// It may not know of the last grants, so two may hold at once; but tokens rise.
+#[test]
+fn a_failover_to_a_replica_on_redis() {
+    fails_over("a_failover_to_a_replica_on_redis", Server::redis(), Rules { exclusive: false, fair: false });
+}
+
+/// It knows of all that was answered.
+#[test]
+fn a_failover_to_a_synchronous_standby_on_postgres() {
+    fails_over("a_failover_to_a_synchronous_standby_on_postgres", Server::postgres(), UNFAIR);
 }
 
 #[test]
@@ -82,5 +103,5 @@ fn flushed_scripts() {
         server.flush_scripts();
         crew.all_go_on();
     }
-    crew.end(&server, &url, UNFAIR, false);
+    crew.end(&server, &url, UNFAIR, Belief::Told);
 }

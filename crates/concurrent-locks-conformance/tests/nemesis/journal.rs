@@ -21,8 +21,8 @@ pub(crate) enum Event {
     Placed { at: u64 },
     /// The grant was seen; its lease runs until then.
     Granted { token: u64, at: u64, until: u64 },
-    /// The lease runs until then now.
-    Until { until: u64 },
+    /// Asked at that moment, the lease runs until then.
+    Until { at: u64, until: u64 },
     /// The process was told that it is lost.
     Lost { at: u64 },
     /// Just before it was given back, and whether the server confirmed that it was still held.
@@ -54,8 +54,24 @@ pub(crate) struct Grant {
     pub(crate) token: u64,
     pub(crate) at: u64,
     pub(crate) until: u64,
+    /// When it last asked for that, and had time left.
+    asked: u64,
     pub(crate) lost: Option<u64>,
     pub(crate) released: Option<(u64, bool)>,
+}
+
+/// Until when a process took a lock for its own: until it gave it back, was told of its loss, or knew that
+/// the lease was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Belief {
+    /// No more than that.
+    Told,
+    /// And a release that succeeds says that it was held all the time, whatever the process believed. After a new
+    /// connection it says less: that a release was heard before the answer was lost.
+    Confirmed,
+    /// Only as long as it asked, and was told that the lease runs: for those who are stopped while something
+    /// happens that shortens it.
+    Asked,
 }
 
 impl Journal {
@@ -71,9 +87,12 @@ impl Journal {
             Event::Asked { .. } => {}
             Event::Placed { at } => story.placed = Some(at),
             Event::Granted { token, at, until } => {
-                story.grant = Some(Grant { token, at, until, lost: None, released: None });
+                story.grant = Some(Grant { token, at, until, asked: at, lost: None, released: None });
             }
-            Event::Until { until } => grant.expect("it was granted").until = until,
+            Event::Until { at, until } => {
+                let grant = grant.expect("it was granted");
+                (grant.asked, grant.until) = (at, until);
+            }
             Event::Lost { at } => {
                 grant.expect("it was granted").lost.get_or_insert(at);
             }
@@ -95,15 +114,15 @@ impl Journal {
     }
 
     /// What became of everything. `died`: the process was killed after this moment.
-    pub(crate) fn records(&self, died: Option<u64>, trusting: bool) -> Vec<Record> {
-        self.stories().map(|story| story.record(died, trusting)).collect()
+    pub(crate) fn records(&self, died: Option<u64>, belief: Belief) -> Vec<Record> {
+        self.stories().map(|story| story.record(died, belief)).collect()
     }
 }
 
 impl Story {
-    fn record(&self, died: Option<u64>, trusting: bool) -> Record {
+    fn record(&self, died: Option<u64>, belief: Belief) -> Record {
         let outcome = match &self.grant {
-            Some(grant) => Outcome::Held { token: grant.token, from: grant.at, to: grant.believed(died, trusting) },
+            Some(grant) => Outcome::Held { token: grant.token, from: grant.at, to: grant.believed(died, belief) },
             None => Outcome::GaveUp,
         };
         // Whoever does not know its place may have got it only with the grant.
@@ -113,16 +132,15 @@ impl Story {
 }
 
 impl Grant {
-    /// Until when the process took the lock for its own: until it gave it back, was told of its loss, or
-    /// knew that the lease was over.
-    ///
-    /// `trusting`: a release that succeeds says that it was held all the time, whatever the process
-    /// believed. After a new connection it says less: that a release was heard before the answer was lost.
-    fn believed(&self, died: Option<u64>, trusting: bool) -> u64 {
+    fn believed(&self, died: Option<u64>, belief: Belief) -> u64 {
+        let knew = match belief {
+            Belief::Asked => self.until.min(self.asked),
+            Belief::Told | Belief::Confirmed => self.until,
+        };
         match self.released {
-            Some((at, true)) if trusting => at,
-            Some((at, _)) => at.min(self.until).min(self.lost.unwrap_or(u64::MAX)),
-            None => self.until.min(self.lost.unwrap_or(u64::MAX)).min(died.unwrap_or(u64::MAX)),
+            Some((at, true)) if belief == Belief::Confirmed => at,
+            Some((at, _)) => at.min(knew).min(self.lost.unwrap_or(u64::MAX)),
+            None => knew.min(self.lost.unwrap_or(u64::MAX)).min(died.unwrap_or(u64::MAX)),
         }
     }
 }
@@ -134,7 +152,7 @@ impl fmt::Display for Entry {
             Event::Asked { name, mode, owner, at } => write!(f, "asked {name} {mode} {owner} {at}"),
             Event::Placed { at } => write!(f, "placed {at}"),
             Event::Granted { token, at, until } => write!(f, "granted {token} {at} {until}"),
-            Event::Until { until } => write!(f, "until {until}"),
+            Event::Until { at, until } => write!(f, "until {at} {until}"),
             Event::Lost { at } => write!(f, "lost {at}"),
             Event::Released { at, confirmed } => write!(f, "released {at} {confirmed}"),
             Event::Failed { why } => write!(f, "failed {why}"),
@@ -160,7 +178,7 @@ impl FromStr for Entry {
             ["granted", token, at, until] => {
                 Event::Granted { token: number(token)?, at: number(at)?, until: number(until)? }
             }
-            ["until", until] => Event::Until { until: number(until)? },
+            ["until", at, until] => Event::Until { at: number(at)?, until: number(until)? },
             ["lost", at] => Event::Lost { at: number(at)? },
             ["released", at, confirmed] => Event::Released { at: number(at)?, confirmed: confirmed == "true" },
             ["failed", why] => Event::Failed { why: why.to_owned() },
@@ -176,7 +194,7 @@ fn an_entry_survives_its_text() {
         Event::Asked { name: "a/b".to_owned(), mode: Mode::Write, owner: 1, at: 2 },
         Event::Placed { at: 3 },
         Event::Granted { token: 4, at: 5, until: 6 },
-        Event::Until { until: 7 },
+        Event::Until { at: 6, until: 7 },
         Event::Lost { at: 8 },
         Event::Released { at: 9, confirmed: true },
         Event::Failed { why: "TimedOut".to_owned() },
@@ -189,14 +207,15 @@ fn an_entry_survives_its_text() {
 
 #[test]
 fn a_hold_is_believed_until_the_first_word_of_its_end() {
-    let grant = Grant { token: 1, at: 10, until: 50, lost: None, released: None };
-    assert_eq!(grant.believed(None, true), 50);
-    assert_eq!(grant.believed(Some(30), true), 30);
-    assert_eq!(Grant { lost: Some(20), ..grant }.believed(None, true), 20);
+    let grant = Grant { token: 1, at: 10, until: 50, asked: 15, lost: None, released: None };
+    assert_eq!(grant.believed(None, Belief::Told), 50);
+    assert_eq!(grant.believed(Some(30), Belief::Told), 30);
+    assert_eq!(grant.believed(Some(30), Belief::Asked), 15);
+    assert_eq!(Grant { lost: Some(20), ..grant }.believed(None, Belief::Told), 20);
     let released = |at, confirmed| Grant { released: Some((at, confirmed)), ..grant };
-    assert_eq!(released(40, false).believed(None, true), 40);
-    assert_eq!(released(60, false).believed(None, true), 50);
+    assert_eq!(released(40, false).believed(None, Belief::Confirmed), 40);
+    assert_eq!(released(60, false).believed(None, Belief::Confirmed), 50);
     // That of a server which has had it all the time, of which the process knew no longer.
-    assert_eq!(released(60, true).believed(None, true), 60);
-    assert_eq!(released(60, true).believed(None, false), 50);
+    assert_eq!(released(60, true).believed(None, Belief::Confirmed), 60);
+    assert_eq!(released(60, true).believed(None, Belief::Told), 50);
 }

@@ -20,6 +20,33 @@ impl Server {
         Server::Postgres(Postgres::options().durable().start().unwrap())
     }
 
+    /// One that follows it: a replica of what it has answered sooner or later, or a standby of all of that.
+    pub(crate) fn follower(&self) -> Server {
+        match self {
+            Server::Redis(redis) => Server::Redis(Redis::options().append_only().replica_of(redis).start().unwrap()),
+            Server::Postgres(postgres) => {
+                let standby = Postgres::options().durable().standby_of(postgres).start().unwrap();
+                postgres.wait_for_standbys().unwrap();
+                Server::Postgres(standby)
+            }
+        }
+    }
+
+    /// Dies, and its follower takes its place.
+    pub(crate) fn fails_over_to(&mut self, follower: &mut Server) {
+        match (self, follower) {
+            (Server::Redis(redis), Server::Redis(replica)) => {
+                redis.kill();
+                replica.promote();
+            }
+            (Server::Postgres(postgres), Server::Postgres(standby)) => {
+                postgres.kill();
+                standby.promote().unwrap();
+            }
+            _ => panic!("two kinds of servers"),
+        }
+    }
+
     fn plain_url(&self) -> String {
         match self {
             Server::Redis(redis) => redis.url(),
@@ -37,6 +64,12 @@ impl Server {
     /// The URL of the locks, with a lease of so many seconds.
     pub(crate) fn url(&self, lease: u64) -> String {
         format!("{}?space={SPACE}&lease={lease}s", self.plain_url())
+    }
+
+    /// The same, or those of `other` if it is the one that takes writes.
+    pub(crate) fn url_or(&self, other: &Server, lease: u64) -> String {
+        let hosts = format!("{},{}", self.address(), other.address());
+        self.url(lease).replace(&self.address().to_string(), &hosts)
     }
 
     /// The same, by way of a proxy.

@@ -313,10 +313,10 @@ impl Held {
     }
 
     fn tell_until(&mut self) {
-        let until = until(&self.guard);
-        if until > self.until {
+        let (at, until) = (now(), until(&self.guard));
+        if until > 0 {
             self.until = until;
-            note(self.number.load(Ordering::Relaxed), Event::Until { until });
+            note(self.number.load(Ordering::Relaxed), Event::Until { at, until });
         }
     }
 
