@@ -44,9 +44,31 @@ def host_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"host:{tmp_path_factory.mktemp('table')}/tests.table"
 
 
-@pytest.fixture(params=["local", "host"])
+def server_url(variable: str) -> str:
+    """The URL of the server that the whole run shares."""
+    url = os.environ.get(variable)
+    if url is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{variable} is not set")
+        pytest.skip(f"needs a server: set {variable}, or run `cargo xtask test`")
+    return url
+
+
+@pytest.fixture(params=["local", "host", "redis", "postgres"])
 def manager(request: pytest.FixtureRequest, host_url: str) -> LockManager:
     """A manager of each engine: the promises are the same."""
+    match request.param:
+        case "local":
+            return LockManager("local:tests")
+        case "host":
+            return LockManager(host_url)
+        case kind:
+            return LockManager(f"{server_url(f'LOCKS_TEST_{kind.upper()}')}?space={SPACE}")
+
+
+@pytest.fixture(params=["local", "host"])
+def table_manager(request: pytest.FixtureRequest, host_url: str) -> LockManager:
+    """A manager of an engine without a server: a free lock is taken at once, and has no lease."""
     return LockManager(host_url if request.param == "host" else "local:tests")
 
 

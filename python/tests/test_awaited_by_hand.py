@@ -43,16 +43,16 @@ async def test_a_guard_that_was_awaited_and_dropped_is_given_back_at_once(manage
     assert is_free(manager, name)
 
 
-def test_the_guard_is_its_value(manager: LockManager, name: str) -> None:
-    guard = manager.write_lock(name)
+def test_the_guard_is_its_value(table_manager: LockManager, name: str) -> None:
+    guard = table_manager.write_lock(name)
     stop = entered(guard)
     assert isinstance(stop, StopIteration)
     assert stop.value is guard
     guard.release()
 
 
-def test_who_keeps_it_keeps_it(manager: LockManager, name: str) -> None:
-    guards = [manager.read_lock(f"{name}-{number}") for number in range(3)]
+def test_who_keeps_it_keeps_it(table_manager: LockManager, name: str) -> None:
+    guards = [table_manager.read_lock(f"{name}-{number}") for number in range(3)]
     stops = [entered(guard) for guard in guards]
     assert [stop.value for stop in stops] == guards
     del guards
@@ -61,22 +61,22 @@ def test_who_keeps_it_keeps_it(manager: LockManager, name: str) -> None:
         stop.value.release()
 
 
-def test_who_keeps_it_keeps_the_guard(manager: LockManager, name: str) -> None:
-    stop = entered(manager.write_lock(name))
-    assert not is_free(manager, name)
+def test_who_keeps_it_keeps_the_guard(table_manager: LockManager, name: str) -> None:
+    stop = entered(table_manager.write_lock(name))
+    assert not is_free(table_manager, name)
     with pytest.warns(ResourceWarning, match=name):
         del stop
         gc.collect()
-    assert is_free(manager, name)
+    assert is_free(table_manager, name)
 
 
-def test_no_frame_lives_on(manager: LockManager, name: str) -> None:
+def test_no_frame_lives_on(table_manager: LockManager, name: str) -> None:
     class Local:
         pass
 
     def enter() -> weakref.ref[Local]:
         local = Local()
-        guard = manager.write_lock(name)
+        guard = table_manager.write_lock(name)
         try:
             try:
                 raise KeyError
@@ -93,9 +93,9 @@ def test_no_frame_lives_on(manager: LockManager, name: str) -> None:
         gc.enable()
 
 
-def test_what_was_written_on_one_is_not_on_the_next(manager: LockManager, name: str) -> None:
+def test_what_was_written_on_one_is_not_on_the_next(table_manager: LockManager, name: str) -> None:
     def enter() -> dict[str, Any]:
-        guard = manager.write_lock(name)
+        guard = table_manager.write_lock(name)
         try:
             next(guard.__await__())
         except StopIteration as stop:
@@ -109,8 +109,8 @@ def test_what_was_written_on_one_is_not_on_the_next(manager: LockManager, name: 
     assert enter() == enter() == {"args": (), "cause": None, "context": None}
 
 
-def test_one_is_kept_and_no_more(manager: LockManager, name: str) -> None:
-    guards = [manager.read_lock(f"{name}-{number}") for number in range(5)]
+def test_one_is_kept_and_no_more(table_manager: LockManager, name: str) -> None:
+    guards = [table_manager.read_lock(f"{name}-{number}") for number in range(5)]
     stops = [entered(guard) for guard in guards]
     kind = type(stops[0])
     assert kind is not StopIteration
@@ -131,9 +131,9 @@ def test_one_is_kept_and_no_more(manager: LockManager, name: str) -> None:
 
 
 @pytest.mark.parametrize("first", ["the cycle", "the exception"])
-def test_the_garbage_collector_finds_it_in_a_cycle(manager: LockManager, name: str, first: str) -> None:
+def test_the_garbage_collector_finds_it_in_a_cycle(table_manager: LockManager, name: str, first: str) -> None:
     def make_garbage() -> None:
-        guard = manager.write_lock(name)
+        guard = table_manager.write_lock(name)
         cycle: list[Any] = [[]] if first == "the cycle" else []
         # As good as new, but for being in a cycle.
         stop = entered(guard).with_traceback(None)
@@ -144,12 +144,12 @@ def test_the_garbage_collector_finds_it_in_a_cycle(manager: LockManager, name: s
     for _ in range(3):
         make_garbage()
         gc.collect()
-        guard = manager.write_lock(name)
+        guard = table_manager.write_lock(name)
         assert entered(guard).value is guard
         guard.release()
 
 
-async def test_a_tracer_that_keeps_what_it_sees(manager: LockManager, name: str) -> None:
+async def test_a_tracer_that_keeps_what_it_sees(table_manager: LockManager, name: str) -> None:
     seen: list[tuple[Any, ...]] = []
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
@@ -158,7 +158,7 @@ async def test_a_tracer_that_keeps_what_it_sees(manager: LockManager, name: str)
         return trace
 
     async def enter() -> Any:
-        async with manager.write_lock(name) as guard:
+        async with table_manager.write_lock(name) as guard:
             return guard.locked(), guard
 
     old = sys.gettrace()

@@ -168,7 +168,7 @@ def test_a_loop_in_a_thread_and_threads_without(make_loop: Maker, manager: LockM
     assert number == 400
 
 
-def test_without_suspension_when_free(make_loop: Maker, manager: LockManager, name: str) -> None:
+def test_without_suspension_when_free(make_loop: Maker, table_manager: LockManager, name: str) -> None:
     """A free lock is taken and given back in one step: another task has no turn in between."""
 
     async def steps() -> list[str]:
@@ -178,7 +178,7 @@ def test_without_suspension_when_free(make_loop: Maker, manager: LockManager, na
             order.append("other")
 
         task = asyncio.ensure_future(other())
-        async with manager.write_lock(name):
+        async with table_manager.write_lock(name):
             order.append("inside")
         order.append("after")
         await task

@@ -22,13 +22,13 @@ def leased() -> LockManager:
     return LockManager(f"{server('LOCKS_TEST_REDIS', 'concurrent_locks')}?space=pytest-{uuid.uuid4().hex}")
 
 
-def test_a_lock_without_a_lease(manager: LockManager, name: str) -> None:
-    guard = manager.write_lock(name)
+def test_a_lock_without_a_lease(table_manager: LockManager, name: str) -> None:
+    guard = table_manager.write_lock(name)
     guard.acquire()
     lost = guard.lost()
     assert guard.lease is None
     assert guard.verify() is Standing.HELD
-    manager.break_lock(name, guard.token)
+    table_manager.break_lock(name, guard.token)
     assert guard.verify() is Standing.LOST
     assert not lost.is_set()
     assert lost.error is None
@@ -43,24 +43,24 @@ def test_a_guard_that_is_not_held_has_no_end(manager: LockManager, name: str) ->
             ask()
 
 
-def test_a_limited_hold_is_refused_without_a_lease(manager: LockManager, name: str) -> None:
-    with pytest.raises(UnsupportedError, match="max_hold"), manager.write_lock(name, max_hold=1.0):
+def test_a_limited_hold_is_refused_without_a_lease(table_manager: LockManager, name: str) -> None:
+    with pytest.raises(UnsupportedError, match="max_hold"), table_manager.write_lock(name, max_hold=1.0):
         pytest.fail("entered")
-    with pytest.raises(UnsupportedError), manager.lock_all({name: "write"}, max_hold=1.0):
+    with pytest.raises(UnsupportedError), table_manager.lock_all({name: "write"}, max_hold=1.0):
         pytest.fail("entered")
     for wrong in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="max_hold"):
-            manager.read_lock(name, max_hold=wrong)
+            table_manager.read_lock(name, max_hold=wrong)
 
 
-async def test_verify_in_a_task(manager: LockManager, name: str) -> None:
-    async with manager.lock_all({name: "write", f"{name}-2": "read"}) as guard:
+async def test_verify_in_a_task(table_manager: LockManager, name: str) -> None:
+    async with table_manager.lock_all({name: "write", f"{name}-2": "read"}) as guard:
         assert await guard.verify_async() is Standing.HELD
 
 
-def test_verify_in_trio(manager: LockManager, name: str) -> None:
+def test_verify_in_trio(table_manager: LockManager, name: str) -> None:
     async def ask() -> Standing:
-        async with manager.write_lock(name) as guard:
+        async with table_manager.write_lock(name) as guard:
             return await guard.verify_async()
 
     assert trio.run(ask) is Standing.HELD

@@ -42,11 +42,11 @@ async def work(manager: LockManager, name: str, section: Section, mode: str, pau
 
 
 @pytest.mark.parametrize("readers", [50, 500])
-async def test_readers(manager: LockManager, name: str, readers: int) -> None:
+async def test_readers(table_manager: LockManager, name: str, readers: int) -> None:
     section = Section()
-    await asyncio.gather(*(work(manager, name, section, "read") for _ in range(readers)))
+    await asyncio.gather(*(work(table_manager, name, section, "read") for _ in range(readers)))
     assert section.entered == section.most_readers == readers
-    assert is_free(manager, name)
+    assert is_free(table_manager, name)
 
 
 @pytest.mark.parametrize("writers", [50, 500])

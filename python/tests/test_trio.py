@@ -164,11 +164,11 @@ def test_trio_and_asyncio_and_threads_on_one_lock(manager: LockManager, name: st
     assert number == 90
 
 
-def test_a_library_nobody_knows_is_told_so(manager: LockManager, name: str) -> None:
+def test_a_library_nobody_knows_is_told_so(table_manager: LockManager, name: str) -> None:
     """A coroutine driven by hand, without any event loop: a free lock is taken, a wait is refused."""
 
     async def enter() -> str:
-        async with manager.write_lock(name, timeout=None):
+        async with table_manager.write_lock(name, timeout=None):
             return "entered"
 
     def drive(coroutine: Any) -> str:
@@ -177,7 +177,7 @@ def test_a_library_nobody_knows_is_told_so(manager: LockManager, name: str) -> N
         return str(stop.value.value)
 
     assert drive(enter()) == "entered"
-    with held_by_thread(manager.write_lock(name)):
+    with held_by_thread(table_manager.write_lock(name)):
         with pytest.raises(UnsupportedError, match=r"asyncio|trio"):
             enter().send(None)
-        assert waiters(manager, name) == 0
+        assert waiters(table_manager, name) == 0
