@@ -11,6 +11,7 @@ mod step;
 mod test;
 mod tools;
 mod variants;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,8 @@ cargo xtask TASK [ARGS]
                  Python package's ruff, mypy, stubtest and pyright
   loom           the lock-free protocols in every schedule
   portable       the engines of systems other than Linux, run on this one
-  ci             lint, test, loom, portable: what .ci/run does
+  versions       the suite on Redis 6.2 and on Valkey, which come as packages of Python
+  ci             lint, test, loom, portable, versions: what .ci/run does
   wheels         the Python wheel and source distribution, into target/dist
   layers         check which module of the library may use which
   bench [ARGS]   the benchmarks; ARGS go to locks-bench (--quick, --only GROUP, --json)
@@ -44,13 +46,15 @@ fn main() -> ExitCode {
         ("ci", []) => lint::run()
             .and_then(|()| test::run(&[]))
             .and_then(|()| variants::loom())
-            .and_then(|()| variants::portable()),
+            .and_then(|()| variants::portable())
+            .and_then(|()| versions::run()),
         ("layers", []) => layers::run(),
         ("test-python", []) => python::test(),
         ("wheels", []) => python::wheels(),
         ("bench-python", rest) => python::bench(rest),
         ("loom", []) => variants::loom(),
         ("portable", []) => variants::portable(),
+        ("versions", []) => versions::run(),
         ("bench", rest) => bench::run(rest),
         ("death", rest) => death::run(rest),
         ("help" | "--help" | "-h", _) => {

@@ -13,7 +13,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     tools::program("git", "--version", "git")?;
     tools::nextest()?;
     let mut tests = cargo(["nextest", "run", "--workspace"]);
-    if std::env::var_os("CI").is_some() {
+    if tools::in_ci() {
         // nextest would take a profile from NEXTEST_PROFILE too; the flag is what the log shows.
         tests.args(["--profile", "ci"]);
     }

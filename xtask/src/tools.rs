@@ -8,6 +8,11 @@ use crate::step::{self, Outcome, cargo};
 const NEXTEST: &str = "0.9.128";
 const DENY: &str = "0.20.2";
 
+/// Whether nobody looks on.
+pub(crate) fn in_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
 /// The test runner: one process per test, so that a deadlock in one is found and ended.
 pub(crate) fn nextest() -> Outcome {
     if step::works(&mut cargo(["nextest", "--version"])) {
