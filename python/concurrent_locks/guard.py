@@ -167,7 +167,8 @@ class Guard(_Entered):
         """Turn reading into writing as soon as all other readers are gone, ahead of all waiters.
 
         Of two that upgrade one lock, one is refused with :class:`DeadlockError` at once. Whatever
-        fails, the guard goes on reading. The write hold has a token of its own.
+        fails, the guard goes on reading; but if the lock was lost meanwhile, nothing is held, and the
+        error is :class:`LockLostError`. The write hold has a token of its own.
         """
         _core.guard_upgrade(self, timeout)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
-from concurrent_locks import DeadlockError, LockManager
+from concurrent_locks import DeadlockError, LockLostError, LockManager
 from facts import SHORT, is_free, until, until_true, waiters
 from holders import Caller, held_by_task, held_by_thread
 
@@ -67,6 +68,30 @@ def test_two_upgrades_are_a_deadlock_told_at_once(manager: LockManager, name: st
         with pytest.raises(DeadlockError):
             mine.upgrade(timeout=None)
     assert other.result() == "upgraded"
+    assert is_free(manager, name)
+
+
+def test_an_upgrade_of_a_lost_read_is_lost(manager: LockManager, name: str) -> None:
+    guard, other = manager.read_lock(name), manager.read_lock(name)
+    reading, broken = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with other:
+            reading.set()
+            until(lambda: waiters(manager, name) == 1)
+            manager.break_lock(name, guard.token)
+            broken.set()
+
+    guard.acquire()
+    reader = Caller(read)
+    reading.wait()
+    with pytest.raises(LockLostError):
+        guard.upgrade(timeout=None)
+    assert broken.is_set()
+    reader.result()
+    assert is_free(manager, name)
+    with pytest.raises(LockLostError):
+        guard.release()
     assert is_free(manager, name)
 
 

@@ -23,7 +23,7 @@ fn assert_refused(error: &Error, kind: ErrorKind, says: &str) {
 }
 
 /// Everything that can be asked of locks, with a waiter of this process and one of another.
-fn use_all(bench: &Bench) {
+pub(crate) fn use_all(bench: &Bench) {
     let locks = bench.locks();
     let (_, cursor) = locks.events(None, Duration::ZERO).unwrap();
     let mut guard = locks.write("a").blocking().unwrap();

@@ -12,6 +12,7 @@ mod fork;
 mod full_server;
 mod reconnection;
 mod round_trips;
+mod slots;
 mod stage;
 mod tls;
 

@@ -142,7 +142,6 @@ impl Client {
         self.with(|state, after| {
             state.link = Some(Arc::clone(link));
             state.connection = connection;
-            state.trouble = None;
             // What was over before stays lost (L4).
             state.lose_what_is_over(after, clock::now());
             state.lease.connected();
@@ -189,6 +188,7 @@ impl Client {
         };
         self.with(|state, after| match hello {
             Ok(hello) if hello.layout == LAYOUT => {
+                state.trouble = None;
                 state.heard(after, sent);
                 state.anchor = (sent, hello.now);
             }

@@ -4,6 +4,8 @@
 //! - K1. It never waits for an answer, and never connects: what the server does or does not do cannot
 //!   delay the word that a lock is lost.
 //! - K2. It sleeps until the next moment it is needed, and whoever brings an earlier one wakes it.
+//! - K3. What it does every [`LOOK`] costs the same however many requests there are; all of them are gone through
+//!   only when something is due.
 
 use std::{
     sync::{
@@ -42,6 +44,8 @@ pub(super) struct Keeper {
     runs: bool,
     /// When it wakes by itself.
     wakes_at: u64,
+    /// When there is more to do than a look at the connection (K3).
+    pub(super) due: u64,
     /// When the last renewal was sent.
     renewed: u64,
     /// When the connection was made.
@@ -72,6 +76,7 @@ impl Keeper {
 impl Client {
     /// Makes sure that the keeper wakes at `at` (K2).
     pub(super) fn keep(&'static self, state: &mut State, at: u64) {
+        state.keeper.due = state.keeper.due.min(at);
         if !state.keeper.runs {
             state.keeper.runs = true;
             state.keeper.wakes_at = at;
@@ -88,9 +93,18 @@ impl Client {
 
     fn run(&'static self) {
         loop {
-            self.with(|state, after| self.look_after(state, after));
+            self.with(|state, after| {
+                if !state.look_at_connection() {
+                    // Nobody may be reading, who would see it.
+                    after.close = state.link.clone();
+                }
+                let now = clock::now();
+                if now >= state.keeper.due {
+                    self.look_after(state, after, now);
+                }
+            });
             let mut state = self.state();
-            let at = state.next_moment(clock::now());
+            let at = state.keeper.due.min(state.next_look(clock::now()));
             state.keeper.wakes_at = at;
             let asleep = match at {
                 u64::MAX => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -107,9 +121,8 @@ impl Client {
     }
 
     /// Everything that is due.
-    fn look_after(&'static self, state: &mut State, after: &mut After) {
-        state.look_at_connection();
-        let now = clock::now();
+    fn look_after(&'static self, state: &mut State, after: &mut After, now: u64) {
+        state.keeper.due = u64::MAX;
         self.end_what_is_over(state, after, now);
         if state.link.is_some() && now >= state.renewal() {
             self.renew(state, now);
@@ -125,6 +138,7 @@ impl Client {
                 record.look_at = u64::MAX;
             }
         }
+        state.keeper.due = state.keeper.due.min(state.next_moment(now));
     }
 
     /// Leases and times that have passed.
@@ -213,6 +227,7 @@ impl Client {
             match reply {
                 Ok(reply) if reply.unknown.is_some() => after.close = state.link.clone(),
                 Ok(reply) => {
+                    state.trouble = None;
                     state.heard(after, sent);
                     state.anchor_at(sent, reply.now);
                     let next = reply.next.map(|micros| state.local(micros).saturating_add(10_000_000));
@@ -346,22 +361,30 @@ impl State {
         self.keeper.next.filter(|_| waits).map_or(due, |next| due.min(next))
     }
 
-    /// How often the keeper looks while there is something to look after. (While nothing is watched: a look costs
-    /// little, and many requests are over before the first.)
+    /// When the keeper goes through the requests for the sake of one that comes now. (To watch, if it is held then:
+    /// many are over before that.)
     pub(super) fn beat(&self) -> u64 {
-        let waits_to_watch = self.keeper.watch.is_none();
-        if self.lease.is_guarded() || waits_to_watch { LOOK } else { self.lease.interval(false) }
+        if self.keeper.watch.is_none() { LOOK } else { self.lease.interval(true) }
     }
 
-    /// The next moment at which the keeper has something to do.
+    /// When the connection is looked at (L5).
+    fn next_look(&self, now: u64) -> u64 {
+        let looks = self.lease.is_guarded() && self.link.is_some() && !self.records.is_empty();
+        if looks { now.saturating_add(LOOK) } else { u64::MAX }
+    }
+
+    /// The next moment at which something is due.
     fn next_moment(&self, now: u64) -> u64 {
         let looks = self.records.values().filter(|record| record.may_hold && record.waits());
         let look = looks.map(|record| record.look_at).min();
         let timer = self.timers.first().map(|(at, _)| *at);
         let due = if self.link.is_some() { self.renewal() } else { u64::MAX };
-        // While there is something to look after, it looks: so nothing that comes up in between has to wake it.
-        let beat = if self.records.is_empty() { u64::MAX } else { now.saturating_add(self.beat()) };
-        [look, timer, self.loss(), Some(due), Some(beat)].into_iter().flatten().min().unwrap_or(u64::MAX)
+        let unwatched = self.keeper.watch.is_none();
+        let watch = self.held_since().filter(|_| unwatched).map(|since| since.max(now).saturating_add(LOOK));
+        // While there is something to look after, it looks: so nothing that comes up in between has to wake it. (A
+        // request that waits for its answer now may wait for its turn then.)
+        let beat = if self.records.is_empty() { u64::MAX } else { now.saturating_add(self.lease.interval(true)) };
+        [look, timer, watch, self.loss(), Some(due), Some(beat)].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 }
 
@@ -385,7 +408,7 @@ impl Listener for Ear {
                 && let Some(number) = client.number(&granted.request)
             {
                 Client::granted(state, after, number, &granted.grant, learned, learned);
-                client.keep(state, state.lease.deadline(learned));
+                client.keep(state, state.lease.deadline(learned).min(learned.saturating_add(state.beat())));
             }
             if let Some(number) = push.lost.and_then(|id| client.number(&id)) {
                 state.lose(after, number, BROKEN);

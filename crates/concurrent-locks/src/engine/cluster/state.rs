@@ -20,7 +20,7 @@ pub(super) struct State {
     pub(super) link: Option<Arc<Link>>,
     /// Counts connections, so that a late word of an old one is not taken for the present one's.
     pub(super) connection: u64,
-    /// Why there is no link.
+    /// Why there is no link, or none on which the server has let us in.
     pub(super) trouble: Option<Error>,
     pub(super) lease: Lease,
     pub(super) records: BTreeMap<u64, Record>,
@@ -59,12 +59,17 @@ impl State {
         self.lease.answered(sent);
     }
 
-    /// Looks whether the connection is open, where that matters (L5).
-    pub(super) fn look_at_connection(&mut self) {
-        if let Some(link) = self.link.as_ref().filter(|_| self.lease.is_guarded()) {
-            let at = clock::now();
-            self.lease.looked(at, !link.has_ended());
+    /// Looks whether the connection is open, where that matters (L5); `false` if it has ended.
+    pub(super) fn look_at_connection(&mut self) -> bool {
+        let Some(link) = self.link.as_ref().filter(|_| self.lease.is_guarded()) else { return true };
+        let at = clock::now();
+        let open = !link.has_ended();
+        self.lease.looked(at, open);
+        if !open {
+            // Something may be lost earlier than it was.
+            self.keeper.due = 0;
         }
+        open
     }
 
     /// The same if that was not done for a while.
