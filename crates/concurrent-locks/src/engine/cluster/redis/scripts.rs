@@ -22,19 +22,21 @@ pub(super) static SCRIPTS: LazyLock<Vec<Script>> = LazyLock::new(|| {
 });
 
 /// What a verb's script consists of. A part knows what stands before it.
-fn parts(verb: Verb) -> [&'static str; 8] {
+fn parts(verb: Verb) -> [&'static str; 9] {
     let is_of_a_session =
         matches!(verb, Verb::Acquire | Verb::Release | Verb::Cancel | Verb::Downgrade | Verb::Renew | Verb::Verify);
-    let quick = match verb {
-        Verb::Acquire => include_str!("scripts/quick/acquire.lua"),
-        Verb::Release => include_str!("scripts/quick/release.lua"),
-        _ => "",
+    // Functions are made anew in each call: what is granted or given back at once does without most of them.
+    let (without_history, with_history) = match verb {
+        Verb::Acquire => (include_str!("scripts/quick/acquire.lua"), ""),
+        Verb::Release => ("", include_str!("scripts/quick/release.lua")),
+        _ => ("", ""),
     };
     [
         include_str!("scripts/space.lua"),
         if is_of_a_session { include_str!("scripts/enter.lua") } else { "" },
+        without_history,
         include_str!("scripts/history.lua"),
-        quick,
+        with_history,
         include_str!("scripts/rows.lua"),
         include_str!("scripts/rule.lua"),
         include_str!("scripts/view.lua"),
