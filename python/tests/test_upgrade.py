@@ -79,10 +79,11 @@ def test_an_upgrade_of_a_lost_read_is_lost(manager: LockManager, name: str) -> N
         with other:
             reading.set()
             until(lambda: waiters(manager, name) == 1)
-            manager.break_lock(name, guard.token)
+            manager.break_lock(name, token)
             broken.set()
 
     guard.acquire()
+    token = guard.token
     reader = Caller(read)
     reading.wait()
     with pytest.raises(LockLostError):

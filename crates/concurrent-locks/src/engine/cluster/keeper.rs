@@ -46,7 +46,7 @@ pub(super) struct Keeper {
     wakes_at: u64,
     /// When there is more to do than a look at the connection (K3).
     pub(super) due: u64,
-    /// When the last renewal was sent.
+    /// When the last renewal was sent on this connection; 0 before the first.
     renewed: u64,
     /// When the connection was made.
     connected: u64,
@@ -357,7 +357,11 @@ impl State {
         if !any {
             return u64::MAX;
         }
-        let due = self.keeper.renewed.saturating_add(self.lease.interval(waits));
+        let renewed = self.keeper.renewed;
+        // Who only holds need not say that it lives while its calls say so. Who waits has to look after the queue, and
+        // who has a new connection has to hear what it lost.
+        let told = if waits || renewed == 0 { renewed } else { renewed.max(self.lease.heard()) };
+        let due = told.saturating_add(self.lease.interval(waits));
         self.keeper.next.filter(|_| waits).map_or(due, |next| due.min(next))
     }
 

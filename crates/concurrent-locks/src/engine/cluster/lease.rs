@@ -77,6 +77,11 @@ impl Lease {
         self.connected = true;
     }
 
+    /// When the newest answered call was sent (L1).
+    pub(super) fn heard(&self) -> u64 {
+        self.heard
+    }
+
     /// A call that was sent at `sent` is answered.
     pub(super) fn answered(&mut self, sent: u64) {
         self.heard = self.heard.max(sent);
