@@ -7,6 +7,7 @@
 //! - [`client`]: a session and a connection, shared by all threads and futures, and what it knows
 //!   ([`state`]); requests as state machines ([`request`]) that say what they need ([`dialogue`]), so that a
 //!   lost connection costs nothing but time;
+//! - [`connecting`]: a new connection when there is none, and what it says on its own;
 //! - [`keeper`]: the thread that renews the [`lease`] and knows when it is over;
 //! - [`deadlocks`]: cycles through all processes of the space;
 //! - [`wire`]: the connection itself, and for each kind of server a dialect ([`redis`], [`postgres`]).
@@ -16,6 +17,7 @@
 mod address;
 mod client;
 mod clock;
+mod connecting;
 mod deadlocks;
 mod dialogue;
 mod introduction;
