@@ -32,7 +32,7 @@ pub(crate) fn run() -> Outcome {
         let server = installed(package, program)?;
         let mut suite = cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
         // They wait for leases more than they work.
-        suite.args(["--test-threads", "4", "--filterset", "package(concurrent-locks-conformance) & binary(redis)"]);
+        suite.args(["--test-threads", "8", "--filterset", "package(concurrent-locks-conformance) & binary(redis)"]);
         if tools::in_ci() {
             suite.args(["--profile", "ci"]);
         }
