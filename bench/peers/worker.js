@@ -27,7 +27,7 @@ async function turns(hold, until) {
     const lock = await redlock.lock(name, LEASE)
     const taken = clock()
     const waited = (taken < until ? taken : until) - asked
-    if (count > 0 || taken >= until) longest = waited > longest ? waited : longest
+    longest = waited > longest ? waited : longest
     if (taken < until) {
       count += 1
       await sleep(hold)

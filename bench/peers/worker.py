@@ -28,13 +28,12 @@ def say(*words: object) -> None:
 
 
 def turns(make: Callable[[], Any], hold: int, until: int) -> tuple[int, int]:
-    """Turns until then, and the longest wait but for the first; what is not over by then counts as far as it got."""
+    """Turns until then, and the longest wait; a wait that is not over by then counts as far as it got."""
     count = longest = 0
     while (asked := time.monotonic_ns()) < until:
         with make():
             taken = time.monotonic_ns()
-            if count > 0 or taken >= until:
-                longest = max(longest, min(taken, until) - asked)
+            longest = max(longest, min(taken, until) - asked)
             if taken < until:
                 count += 1
                 time.sleep(hold / 1e9)

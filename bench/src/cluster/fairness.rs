@@ -47,8 +47,7 @@ pub(crate) fn fairness(plan: Plan) -> Result<(Vec<Table>, Vec<Aim>)> {
     let table = Table::new(
         &format!("8 processes on one lock, each holds 10 ms, for {} s; {}", time.as_secs(), servers.versions()?),
         &format!(
-            "Longest wait over {IDEAL} ms, one turn of each of the 8, but for each process's first. The run ends waits \
-             that are longer.{missing}"
+            "Longest wait over {IDEAL} ms, one turn of each of the 8. The run ends waits that are longer.{missing}"
         ),
         &["longest wait, ms", "over the FIFO ideal", "turns, most / fewest", "turns/s (at best 100)"],
         "",

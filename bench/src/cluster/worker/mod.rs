@@ -140,8 +140,7 @@ pub(crate) fn run(kind: Kind, url: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Turns until `until`, and the longest wait but for the first, in which a server's connection learns its functions. A
-/// wait that is not over by then counts as far as it got.
+/// Turns until `until`, and the longest wait. A wait that is not over by then counts as far as it got.
 fn turns(lock: &mut dyn Lock, hold: u64, until: u64) -> Result<(u64, u64)> {
     let (mut turns, mut longest) = (0, 0);
     loop {
@@ -151,9 +150,7 @@ fn turns(lock: &mut dyn Lock, hold: u64, until: u64) -> Result<(u64, u64)> {
         }
         lock.lock()?;
         let taken = clock();
-        if turns > 0 || taken >= until {
-            longest = longest.max(taken.min(until) - asked);
-        }
+        longest = longest.max(taken.min(until) - asked);
         turns += u64::from(taken < until);
         // After the end the others still wait: they are let through.
         if taken < until {
