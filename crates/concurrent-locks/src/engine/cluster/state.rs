@@ -85,11 +85,18 @@ impl State {
         if now < self.lease.deadline(u64::MAX) {
             return;
         }
-        let over = |record: &Record| record.hold().is_some_and(|hold| now >= self.lease.deadline(hold.learned));
-        let lost: Vec<u64> =
-            self.records.iter().filter(|(_, record)| over(record)).map(|(number, _)| *number).collect();
-        for number in lost {
-            self.lose(after, number, "the server did not answer for the length of the lease");
+        let lease = self.lease;
+        let over = |_: &Record, hold: &Hold| now >= lease.deadline(hold.learned);
+        self.lose_those(after, over, "the server did not answer for the length of the lease");
+    }
+
+    /// Of what is held, that which `is_lost` says.
+    pub(super) fn lose_those(&mut self, after: &mut After, is_lost: impl Fn(&Record, &Hold) -> bool, why: &str) {
+        let lost = |record: &Record| record.hold().is_some_and(|hold| is_lost(record, hold));
+        let numbers: Vec<u64> =
+            self.records.iter().filter(|(_, record)| lost(record)).map(|(number, _)| *number).collect();
+        for number in numbers {
+            self.lose(after, number, why);
         }
     }
 

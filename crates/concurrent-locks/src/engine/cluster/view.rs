@@ -9,7 +9,7 @@ use super::{
     client::Client,
     protocol::Verb,
     reply::{self, Left, Row, State, StatusReply, Tally},
-    request::Record,
+    request::{Hold, Record},
     state::BROKEN,
 };
 use crate::{
@@ -191,16 +191,8 @@ impl Client {
         let revoked: reply::Revoked = self.ask(Verb::Revoke, &[name.text(), &token.to_string()])?;
         let row = revoked.revoked.ok_or_else(|| Error::nobody_holds(name.text(), token))?;
         // Others are told by a push; what was our own is lost when this call is over.
-        self.with(|state, after| {
-            let ours = |record: &Record| {
-                record.asked.name == name.text() && record.hold().is_some_and(|hold| hold.token == token)
-            };
-            let broken: Vec<u64> =
-                state.records.iter().filter(|(_, record)| ours(record)).map(|(number, _)| *number).collect();
-            for number in broken {
-                state.lose(after, number, BROKEN);
-            }
-        });
+        let broken = |record: &Record, hold: &Hold| record.asked.name == name.text() && hold.token == token;
+        self.with(|state, after| state.lose_those(after, broken, BROKEN));
         Ok(holder(&row, Moment { now: status.now }))
     }
 
