@@ -174,3 +174,28 @@ fn a_process_killed_inside_the_short_lock_is_replaced() {
     assert!(health.rebuilds > 0, "{health:?}");
     assert_eq!(health.problems, Vec::<String>::new());
 }
+
+/// What a dead process held elsewhere is freed although one of its names lies in the bucket that cannot be
+/// had; and newcomers come in.
+#[test]
+fn a_stopped_process_keeps_nobody_out_of_other_names_after_a_death() {
+    let mut stuck = Stuck::new();
+    let beside = (0..).map(|index| format!("beside-{index}"));
+    let beside = beside.into_iter().find(|name| stuck.image.bucket_of(name) == stuck.image.bucket_of("a")).unwrap();
+    let mut victim = stuck.space.child();
+    // Before and after: whichever is cleaned up first.
+    for name in ["earlier", &beside, "later"] {
+        victim.take(name);
+    }
+    stuck.stop();
+    victim.kill();
+    for name in ["earlier", "later"] {
+        drop(stuck.locks.write(name).timeout(LONG).blocking().unwrap());
+    }
+    let mut newcomer = stuck.space.child();
+    newcomer.take(&stuck.elsewhere);
+    stuck.assert_named(&stuck.locks.write(&beside).timeout(LONG).blocking().unwrap_err());
+    stuck.go_on();
+    drop(stuck.locks.write(&beside).timeout(LONG).blocking().unwrap());
+    stuck.assert_all_is_well();
+}

@@ -8,6 +8,9 @@
 //! - R4. Bucket locks the dead held are taken over by whoever needs them: a word whose generation is
 //!   not the slot's names somebody dead. Generations are 15 bits there, so a slot's stale words are
 //!   swept every `SWEEP_EVERY` occupants, before one could come to name a newcomer.
+//! - R5. A process stopped inside a short lock keeps what is in that bucket, and nothing else: cleaning
+//!   up goes on in all others, and who attaches or waits for another name does not fail for it. What is left
+//!   is cleaned up by whoever comes next.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -26,7 +29,11 @@ use super::{
     wait_word::{self, ACKNOWLEDGED, Wake},
     word::State,
 };
-use crate::{error::Error, event::EventKind, mode::Mode};
+use crate::{
+    error::{Error, ErrorKind},
+    event::EventKind,
+    mode::Mode,
+};
 
 /// Half of what 15 bits can tell apart.
 const SWEEP_EVERY: u32 = 1 << 14;
@@ -230,41 +237,50 @@ impl Table {
         self.ring(record.word().slot(), index)
     }
 
-    /// Cleans up after every dead process; how many there were. Somebody else may be at it already.
+    /// Cleans up after every dead process; after how many of them completely. Somebody else may be at it already.
     pub(super) fn reap_all(&self, me: &Attachment) -> Result<u32, Error> {
         let used = self.layout.header().counters.slots_used.load(Acquire).min(self.layout.geometry().slots);
+        let mut stuck = Vec::new();
         let mut reaped = 0;
         for slot in 0..used {
-            reaped += u32::from(self.reap(me, slot)?);
+            reaped += u32::from(self.reap_but(me, slot, &mut stuck)?);
         }
         Ok(reaped)
     }
 
-    /// Cleans up after the occupant of a slot if it is provably dead; `true` if it was.
+    /// Cleans up after the occupant of a slot if it is provably dead; `true` if nothing of it is left.
     pub(super) fn reap(&self, me: &Attachment, slot: u32) -> Result<bool, Error> {
+        self.reap_but(me, slot, &mut Vec::new())
+    }
+
+    fn reap_but(&self, me: &Attachment, slot: u32, stuck: &mut Vec<(u32, Error)>) -> Result<bool, Error> {
         let Ok(_one) = me.reaping.try_lock() else { return Ok(false) };
         match self.corpse(me, slot)? {
-            Some(corpse) => self.bury(me, &corpse).map(|()| true),
+            Some(corpse) => self.bury(me, &corpse, stuck),
             None => Ok(false),
         }
     }
 
-    fn bury(&self, me: &Attachment, corpse: &Corpse<'_>) -> Result<(), Error> {
+    fn bury(&self, me: &Attachment, corpse: &Corpse<'_>, stuck: &mut Vec<(u32, Error)>) -> Result<bool, Error> {
         let key = chunk_key(corpse.slot, corpse.generation);
-        self.remove_records(me, |owner| owner == key)?;
+        let removed = self.remove_records(me, stuck, |owner| owner == key)?;
         self.repeat_wakes()?;
-        if corpse.complete {
+        if corpse.complete && removed {
             self.free_chunks(key)?;
             self.layout.header().counters.reaped.fetch_add(1, Relaxed);
             self.layout.slot(corpse.slot)?.state.store(0, Release);
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Cleans up after the previous occupant of our own slot (A2).
     pub(super) fn remove_occupant(&self, me: &Attachment, slot: u32) -> Result<(), Error> {
         let previous = |owner: u64| owner & 0xffff_ffff == u64::from(slot + 1) && owner != me.key();
-        self.remove_records(me, previous)?;
+        let mut stuck = Vec::new();
+        self.remove_records(me, &mut stuck, previous)?;
+        if let Some((_, error)) = stuck.pop() {
+            return Err(error);
+        }
         self.repeat_wakes()?;
         for chunk in 0..self.chunks_used() {
             let owner = self.layout.chunk_owner(chunk)?.load(Acquire);
@@ -276,19 +292,39 @@ impl Table {
         Ok(())
     }
 
-    fn remove_records(&self, me: &Attachment, dead: impl Fn(u64) -> bool) -> Result<(), Error> {
+    /// Takes all requests of the dead out, except those in buckets that somebody who does not go on keeps
+    /// locked (R5): `false` if there were any. Such buckets are remembered in `stuck` and not waited for again.
+    fn remove_records(
+        &self,
+        me: &Attachment,
+        stuck: &mut Vec<(u32, Error)>,
+        dead: impl Fn(u64) -> bool,
+    ) -> Result<bool, Error> {
+        let mut all = true;
         for chunk in 0..self.chunks_used() {
             let owner = self.layout.chunk_owner(chunk)?.load(Acquire);
             if owner == 0 || !dead(owner) {
                 continue;
             }
             for index in chunk * RECORDS_PER_CHUNK..(chunk + 1) * RECORDS_PER_CHUNK {
-                if self.layout.record(index)?.word().state() != State::Free {
-                    self.remove_record(me, index, chunk, owner)?;
+                let record = self.layout.record(index)?;
+                if record.word().state() == State::Free {
+                    continue;
                 }
+                let (_, bucket) = self.place_of(record)?;
+                if stuck.iter().all(|(known, _)| *known != bucket) {
+                    match self.remove_record(me, index, chunk, owner) {
+                        Err(error) if error.kind() == ErrorKind::Unreachable => stuck.push((bucket, error)),
+                        removed => {
+                            removed?;
+                            continue;
+                        }
+                    }
+                }
+                all = false;
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Takes one request of a dead process out (R3) and hands its lock on.
