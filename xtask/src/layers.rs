@@ -46,6 +46,7 @@ const LAYERS: &[Layer] = &[
             "guard",
             "upgrade",
             "verify",
+            "tree",
             "resource",
             "url",
         ],

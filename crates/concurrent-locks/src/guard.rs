@@ -314,6 +314,11 @@ impl Guard {
         self.terms.engine
     }
 
+    #[cfg(unix)]
+    pub(crate) fn grant(&self) -> Grant {
+        self.grant
+    }
+
     pub(crate) fn upgrade_timeout(&self) -> Option<Duration> {
         self.terms.upgrade_timeout
     }

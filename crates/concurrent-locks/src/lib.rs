@@ -50,6 +50,8 @@ mod request_all;
 mod resource;
 mod stats;
 mod status;
+#[cfg(unix)]
+mod tree;
 mod upgrade;
 mod url;
 mod verify;
@@ -75,5 +77,7 @@ pub use request_all::{AcquireAll, RequestAll};
 pub use resource::Resource;
 pub use stats::{Operation, Statistics, StatisticsMap};
 pub use status::{Health, Holder, Process, Status, StatusMap, Usage, Waiter};
+#[cfg(unix)]
+pub use tree::TreeHold;
 pub use upgrade::{QueuedUpgrade, Upgrade, Upgrading};
 pub use verify::{Verify, Verifying};

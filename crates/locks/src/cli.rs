@@ -111,9 +111,9 @@ pub(crate) struct RunArgs {
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 75)]
     pub(crate) conflict_exit_code: u8,
 
-    /// What becomes of CMD if `locks run` itself is killed with SIGKILL, which frees the locks at once
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Orphan::Term)]
-    pub(crate) if_killed: Orphan,
+    /// What becomes of CMD if `locks run` itself is killed with SIGKILL [default: hold; term with redis://, postgres://]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) if_killed: Option<Orphan>,
 
     /// How long the locks stay ours when their server is out of reach: 10s, 1m30s, 0.5 (seconds). When that
     /// time runs out, CMD is ended. Only for redis:// and postgres:// [default: that of the URL, else 10s]
@@ -132,11 +132,13 @@ pub(crate) struct RunArgs {
 /// What becomes of the command when `locks run` is killed and cannot end it itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Orphan {
-    /// It gets SIGTERM: it can clean up, and may run on for that long without the locks
+    /// It goes on, and the locks stay held until it and all that it started have ended (host:, file:)
+    Hold,
+    /// It gets SIGTERM: it can clean up. Where the locks cannot be held on, it runs for that long without them
     Term,
-    /// It gets SIGKILL: it is stopped at once, in the middle of whatever it does
+    /// It gets SIGKILL, and is stopped in the middle of whatever it does; otherwise like term
     Kill,
-    /// It runs on without the locks
+    /// It goes on, without the locks
     Leave,
 }
 

@@ -8,11 +8,10 @@
 //! stopped if it does not: [`deadline`] has the rule, [`watch`] carries it out, on [`family`].
 //!
 //! # If `locks run` dies
-//! The kernel frees the locks at once, whatever the signal. A command that ran on would then work
-//! without them. So the command is bound to the life of `locks run` (see [`bound`]): it gets SIGTERM
-//! in the same moment, which lets git, SQLite and the like remove their own lock files. It may take
-//! SIGKILL instead, or be left alone (`--if-killed`). Processes that the command started itself are
-//! the command's to end.
+//! Where the kernel keeps the locks (`host:`, `file:`), it keeps them for the command and everything that it
+//! started ([`tree`]): they are held until the last of these processes has ended. A server only knows that
+//! nobody renews; there the command is bound to the life of `locks run` (see [`bound`]): it gets SIGTERM
+//! in the same moment, which lets git, SQLite and the like remove their own lock files. `--if-killed` chooses.
 
 mod acquire;
 pub(crate) mod bound;
@@ -20,12 +19,13 @@ mod child;
 mod deadline;
 mod family;
 mod happenings;
+mod tree;
 mod watch;
 
 use std::{
     collections::BTreeMap,
     path::Path,
-    process::{Command, ExitCode},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -41,6 +41,7 @@ use crate::{
 };
 use acquire::Acquired;
 use happenings::Happenings;
+use tree::Tree;
 use watch::Watch;
 
 /// How it went, for `--json`.
@@ -66,6 +67,7 @@ pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyho
     if args.lease.is_some() && !locks.capabilities().lease {
         return Err(space::no_lease(locks.url()).into());
     }
+    let orphan = tree::orphan(args.if_killed, locks)?;
     let owner = owner(args, locks)?;
     let mode = if args.read { Mode::Read } else { Mode::Write };
     let wanted = args.names.iter().map(|name| (name.as_str(), mode));
@@ -91,23 +93,31 @@ pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyho
     let waited = asked.elapsed();
 
     let (names, tokens) = held(&guards)?;
-    let mut command = command(args);
+    let mut command = bound::command(orphan, &args.command[0], &args.command[1..]);
     command
         .envs(owner.environment())
         .env("LOCKS_NAME", names.join("\n"))
         .env("LOCKS_TOKEN", tokens.iter().map(u64::to_string).collect::<Vec<_>>().join("\n"));
     let started = Instant::now();
+    let tree = Tree::hold(&guards, orphan)?;
     let mut watch = Watch::new(&guards, &happenings, output);
-    let code = match child::run(command, &happenings, &mut watch) {
-        Ok(_) if watch.has_ended_it() => Exit::Ended as u8,
-        Ok(status) => exit::of_status(status),
+    let result = child::run(command, &tree, &happenings, &mut watch);
+    let (held, ended) = (started.elapsed(), watch.has_ended_it());
+    let code = match &result {
+        Ok(_) if ended => Exit::Ended as u8,
+        Ok(status) => exit::of_status(*status),
         Err(error) => {
             output.warning(format_args!("cannot run {:?}: {error}", args.command[0]));
-            Exit::of_start(&error) as u8
+            Exit::of_start(error) as u8
         }
     };
-    let (held, ended) = (started.elapsed(), watch.has_ended_it());
-    let (code, lost) = give_back(guards, code, ended, output)?;
+    let (code, lost) = match tree.end(guards, result.ok())? {
+        Some(guards) => give_back(guards, code, ended, output)?,
+        None => {
+            output.notice("the locks stay held until the processes that the command has left behind have ended");
+            (code, false)
+        }
+    };
     if output.json() {
         output.say_object(&Report {
             mode,
@@ -152,11 +162,6 @@ fn held(guards: &GuardAll) -> Result<(Vec<String>, Vec<u64>), Error> {
         .map(|guard| Ok((guard.name()?, guard.token())))
         .collect::<Result<Vec<_>, _>>()
         .map(|held| held.into_iter().unzip())
-}
-
-fn command(args: &RunArgs) -> Command {
-    let (program, arguments) = (&args.command[0], &args.command[1..]);
-    bound::command(args.if_killed, program, arguments)
 }
 
 /// Gives the locks back. A lock that was lost while a command ran makes its success doubtful.

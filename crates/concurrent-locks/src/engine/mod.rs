@@ -272,6 +272,28 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     fn revoke(&self, name: Name<'_>, token: u64) -> Result<Holder, Error>;
 
     fn health(&self) -> Result<Health, Error>;
+
+    /// Has these grants outlive this process until every process has ended that inherits the
+    /// descriptors of what is returned; where locks belong to processes as a whole, all of this
+    /// process's. `None` where no descriptor keeps a lock.
+    #[cfg(unix)]
+    fn hold_for_tree(&self, _grants: &[Grant]) -> Result<Option<Box<dyn Bequest>>, Error> {
+        Ok(None)
+    }
+}
+
+/// Grants that outlive this process for those that inherit its descriptors.
+#[cfg(unix)]
+pub(crate) trait Bequest: Send + Sync + std::fmt::Debug {
+    /// Closed on exec, until whoever passes them on says otherwise.
+    fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>>;
+
+    /// The grants are this process's alone again: who has inherited a descriptor keeps nothing with it.
+    fn revoke(self: Box<Self>) -> Result<(), Error>;
+
+    /// Closes this process's descriptors; whether another process may have one, and with it the grants, also
+    /// after that time.
+    fn leave(self: Box<Self>, patience: Duration) -> Result<bool, Error>;
 }
 
 /// How a grant stands whose name was looked for.

@@ -1,9 +1,9 @@
-//! A command whose life is bound to ours.
+//! A command whose life is bound to ours (`--if-killed term` and `kill`).
 //!
 //! Only a process itself can ask the kernel for a signal at its parent's death, and nothing may run
 //! between fork and exec in safe Rust. So the command begins as this same program, started as
 //! `locks bound-exec PARENT SIGNAL PROGRAM ARGUMENTS...`, asks, and becomes the command by exec. That
-//! costs one exec, about 0.6 ms; the line is read by hand, because clap would add to it.
+//! costs one more exec of this program; the line is read by hand, because clap would add to it.
 
 use std::{
     ffi::{OsStr, OsString},

@@ -11,4 +11,5 @@ mod sight;
 mod signals;
 mod space;
 mod terminal;
+mod tree;
 mod usage;

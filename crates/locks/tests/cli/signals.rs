@@ -1,10 +1,8 @@
-//! Signals: passed on to the command, ending a wait, and the death of `locks run` itself.
-
-use std::process::Stdio;
+//! Signals: passed on to the command, and ending a wait.
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::space::{Space, is_alive, state, until};
+use crate::space::{Space, state, until};
 
 const PASSED_ON: [(&str, Signal); 6] = [
     ("HUP", Signal::HUP),
@@ -76,39 +74,6 @@ fn a_stop_stops_the_command_too_and_both_go_on() {
 }
 
 #[test]
-fn the_lock_is_free_at_once_when_we_are_killed_and_the_command_is_told_to_end() {
-    let space = Space::new();
-    let script = "trap 'echo cleaned up; exit' TERM; echo $$; while :; do sleep 0.02; done";
-    let mut holder = space.start(["run", "x", "--", "sh", "-c", script]);
-    let command: u32 = holder.line().parse().unwrap();
-    let mut waiter = space.start(["run", "x", "--", "echo", "next"]);
-    space.until_waiters("x", 1);
-    holder.kill();
-    waiter.expect("next");
-    assert_eq!(waiter.code(), Some(0));
-    holder.expect("cleaned up");
-    until("the end of the command", || (!is_alive(command)).then_some(()));
-}
-
-#[test]
-fn the_command_of_a_killed_run_can_be_killed_or_left_alone() {
-    let space = Space::new();
-    let script = "trap '' TERM; echo $$; while read line; do echo $line; done";
-    let mut holder = space.start(["run", "--if-killed", "kill", "x", "--", "sh", "-c", script]);
-    let command: u32 = holder.line().parse().unwrap();
-    holder.kill();
-    until("the end of the command", || (!is_alive(command)).then_some(()));
-
-    let mut holder = space.start(["run", "--if-killed", "leave", "x", "--", "sh", "-c", script]);
-    let command: u32 = holder.line().parse().unwrap();
-    holder.kill();
-    assert_eq!(space.code(["run", "-w", "60", "x", "--", "true"]), Some(0), "the lock is free all the same");
-    holder.tell("still here");
-    holder.expect("still here");
-    kill_process(Pid::from_raw(command.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
-}
-
-#[test]
 fn a_killed_waiter_leaves_the_queue() {
     let space = Space::new();
     let holder = space.hold("x", &[]);
@@ -130,26 +95,4 @@ fn a_command_that_was_killed_frees_the_lock() {
     kill_process(Pid::from_raw(command).unwrap(), Signal::KILL).unwrap();
     assert_eq!(holder.code(), Some(137));
     assert_eq!(space.code(["run", "-n", "x", "--", "true"]), Some(0));
-}
-
-#[test]
-fn the_command_inherits_no_descriptor_of_ours() {
-    let space = Space::new();
-    // `sh -c` has no other program's descriptors; whatever the test runner leaks shows in both lists.
-    let list = ["sh", "-c", "for fd in /proc/$$/fd/*; do echo \"${fd##*/} $(readlink $fd)\"; done"];
-    let descriptors = |arguments: &[&str]| {
-        let mut command = space.program(arguments[0]);
-        let output = command.args(&arguments[1..]).stdin(Stdio::null()).stderr(Stdio::null()).output().unwrap();
-        let told = String::from_utf8(output.stdout).unwrap();
-        let numbers: Vec<_> = told.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
-        (numbers, told)
-    };
-    let (alone, _) = descriptors(&list);
-    for bond in ["term", "leave"] {
-        let mut under_locks = vec!["locks", "run", "--if-killed", bond, "x", "--"];
-        under_locks.extend(list);
-        let (held, told) = descriptors(&under_locks);
-        assert_eq!(held, alone, "{told}");
-        assert!(!told.contains("t.table"), "{told}");
-    }
 }

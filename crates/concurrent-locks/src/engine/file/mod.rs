@@ -40,6 +40,8 @@
 //! ends or executes another program.
 
 mod files;
+#[cfg(unix)]
+mod inheritable;
 mod journal;
 mod process;
 mod record;
@@ -64,6 +66,8 @@ use std::{
 };
 
 use self::process::Process;
+#[cfg(unix)]
+use crate::engine::Bequest;
 use crate::{
     deadlock::DeadlockReport,
     engine::{
@@ -254,6 +258,11 @@ impl Engine for FileEngine {
 
     fn revoke(&self, _name: Name<'_>, _token: u64) -> Result<Holder, Error> {
         self.unsupported("take a lock from its holder", "end the holding process, which `locks status` names")
+    }
+
+    #[cfg(unix)]
+    fn hold_for_tree(&self, grants: &[Grant]) -> Result<Option<Box<dyn Bequest>>, Error> {
+        self.process()?.inheritable(grants).map(|lock_files| Some(Box::new(lock_files) as Box<dyn Bequest>))
     }
 
     fn health(&self) -> Result<Health, Error> {

@@ -358,7 +358,7 @@ impl Process {
         )
     }
 
-    fn lost(&self, what: &str) -> Error {
+    pub(super) fn lost(&self, what: &str) -> Error {
         let message =
             format!("the {what} is not of this process ({}): it was given back, or made before a fork", self.url);
         Error::new(ErrorKind::Lost, message)

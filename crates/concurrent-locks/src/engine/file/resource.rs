@@ -269,6 +269,12 @@ impl Resource {
         record::read(&self.files.holder)
     }
 
+    /// Another descriptor of the lock file, if this process has its lock.
+    #[cfg(unix)]
+    pub(super) fn duplicate(&self) -> Option<std::io::Result<std::fs::File>> {
+        self.state().held.as_ref().map(|held| held.kernel.file().try_clone())
+    }
+
     /// In a forked child: closes the parent's lock file, without giving the lock back.
     pub(super) fn close_inherited(&self) {
         if let Ok(mut state) = self.state.try_lock() {

@@ -24,7 +24,7 @@ use crate::histogram;
 /// First bytes of a table.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"locktabl");
 /// Raised whenever a struct below changes.
-pub(super) const LAYOUT: u32 = 2;
+pub(super) const LAYOUT: u32 = 3;
 
 pub(super) const LABEL_WORDS: usize = 5;
 pub(super) const NOTE_WORDS: usize = 10;

@@ -1,16 +1,21 @@
 //! Who is alive. The kernel says so, by file locks; pids are never trusted.
 //!
-//! - L1. A process lives in a slot while it holds the write lock on byte `FIRST_BYTE + slot` of the
-//!   table file. The lock is on an open file description that only a mapping of this address space
+//! - L1. A process lives in a slot while it holds the write lock on the slot's *life byte*, far behind the
+//!   end of the table file. The lock is on an open file description that only a mapping of this address space
 //!   refers to, so it ends exactly with the address space: not with a forked child, not with a
 //!   closed descriptor, but with exec and with death of any kind.
-//! - L2. Whoever takes that byte has proved the occupant dead, and excludes other reapers while it
-//!   holds it. One that dies midway frees it, and the next begins again.
+//! - L2. Whoever takes both bytes of a slot (L5) has proved the occupant dead, and excludes other reapers
+//!   while it holds them. One that dies midway frees them, and the next begins again.
 //! - L3. The death word (a robust mutex) is only a hint of when to ask: it belongs to a thread.
 //! - L4. A process with much memory keeps its locks while the kernel frees that memory (70 ms a
 //!   GiB). In the same PID namespace it is dead before that: when the mark is set and every one of
 //!   its tasks is exiting, none of them returns to user mode. That proof is bound to the slot's
 //!   generation, because it does not hold the byte.
+//! - L5. Beside its life byte a slot has a *tree byte*. A process whose locks shall outlive it locks the tree
+//!   byte through a description whose descriptor the processes that it starts inherit (`tree.rs`): the
+//!   kernel frees it with the last of them. What the slot holds is given away only when both bytes are
+//!   free. Only who has the life byte takes the tree byte, so a tree byte that is free while the life byte
+//!   is free or ours stays free. A short lock (S) is held by threads: there the life byte alone decides.
 
 use std::{
     fs::File,
@@ -33,8 +38,18 @@ use super::{
 };
 use crate::error::{Error, ErrorKind};
 
-/// The first liveness byte, far behind any table's end.
+/// The first life byte, far behind any table's end.
 const FIRST_BYTE: i64 = 1 << 40;
+
+/// Where the life byte of a slot lies.
+fn life_byte(slot: u32) -> i64 {
+    FIRST_BYTE + 2 * i64::from(slot)
+}
+
+/// Where its tree byte lies (L5): behind the life byte, so that one call takes both.
+pub(super) fn tree_byte(slot: u32) -> i64 {
+    life_byte(slot) + 1
+}
 
 /// `FUTEX_OWNER_DIED` of the kernel.
 const OWNER_DIED: u32 = 0x4000_0000;
@@ -45,7 +60,7 @@ const EXITING: u64 = 4;
 
 /// Takes the bytes of all slots: succeeds if nobody is alive in the table.
 pub(super) fn try_lock_all(file: &File, slots: u32) -> io::Result<bool> {
-    kernel::try_lock_bytes(file.as_fd(), FIRST_BYTE, slots.into())
+    kernel::try_lock_bytes(file.as_fd(), FIRST_BYTE, 2 * i64::from(slots))
 }
 
 /// This process's proof of life, and its means of asking for that of others.
@@ -58,7 +73,7 @@ pub(super) struct Liveness {
 }
 
 impl Liveness {
-    /// Claims a slot by taking its byte.
+    /// Claims a slot by taking its bytes, and keeps the life byte.
     pub(super) fn claim(file: &TableFile, layout: &Layout) -> Result<Liveness, Error> {
         let failed = |error: io::Error| Error::io(format_args!("cannot lock in {}", file.path().display()), &error);
         let holder = file.reopen()?;
@@ -71,7 +86,8 @@ impl Liveness {
                 if seen_live != live {
                     continue;
                 }
-                if kernel::try_lock_bytes(holder.as_fd(), FIRST_BYTE + i64::from(slot), 1).map_err(failed)? {
+                if kernel::try_lock_bytes(holder.as_fd(), life_byte(slot), 2).map_err(failed)? {
+                    kernel::unlock_bytes(holder.as_fd(), tree_byte(slot), 1).map_err(failed)?;
                     let pin = Pages::pin(holder.as_fd()).map_err(failed)?;
                     // `holder` is closed here; the pin keeps its description and the lock.
                     return Ok(Liveness { slot, _pin: pin, probe });
@@ -88,8 +104,14 @@ impl Liveness {
         self.slot
     }
 
-    fn byte_is_locked(&self, slot: u32) -> io::Result<bool> {
-        kernel::byte_is_locked(self.probe.as_fd(), FIRST_BYTE + i64::from(slot))
+    /// Whether the process in the slot lives.
+    fn is_alive(&self, slot: u32) -> io::Result<bool> {
+        kernel::byte_is_locked(self.probe.as_fd(), life_byte(slot))
+    }
+
+    /// Whether a process lives that keeps the slot's locks for its tree (L5).
+    pub(super) fn has_tree(&self, slot: u32) -> io::Result<bool> {
+        kernel::byte_is_locked(self.probe.as_fd(), tree_byte(slot))
     }
 }
 
@@ -99,12 +121,12 @@ pub(super) fn pid_namespace() -> u64 {
     std::fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
 }
 
-/// A proven death. While it lives, the dead slot's byte is ours (L2), or the proof was early (L4).
+/// A proven death. While it lives, the dead slot's bytes are ours (L2), or the proof was early (L4).
 pub(super) struct Corpse<'a> {
     liveness: &'a Liveness,
     pub(super) slot: u32,
     pub(super) generation: u32,
-    /// Whether the byte is held, so that the slot may be freed for a new occupant.
+    /// Whether the bytes are held, so that the slot may be freed for a new occupant.
     pub(super) complete: bool,
 }
 
@@ -112,7 +134,7 @@ impl Drop for Corpse<'_> {
     fn drop(&mut self) {
         if self.complete {
             // Cannot fail for a lock we hold; if it did, the slot would stay taken until we end.
-            let _ = kernel::unlock_bytes(self.liveness.probe.as_fd(), FIRST_BYTE + i64::from(self.slot), 1);
+            let _ = kernel::unlock_bytes(self.liveness.probe.as_fd(), life_byte(self.slot), 2);
         }
     }
 }
@@ -128,7 +150,7 @@ impl Table {
         if name == me.name {
             return Ok(false);
         }
-        let locked = liveness.byte_is_locked(name.slot).map_err(|error| self.broken(&error))?;
+        let locked = liveness.is_alive(name.slot).map_err(|error| self.broken(&error))?;
         // The generation again: a newcomer may have taken the byte in between.
         Ok(!locked || slot.generation.load(Acquire) & 0x7fff != name.generation || self.exits(slot, name.generation))
     }
@@ -141,14 +163,15 @@ impl Table {
             return Ok(None);
         }
         let generation = slot.generation.load(Acquire);
-        let byte = FIRST_BYTE + i64::from(index);
-        if kernel::try_lock_bytes(liveness.probe.as_fd(), byte, 1).map_err(|error| self.broken(&error))? {
+        if kernel::try_lock_bytes(liveness.probe.as_fd(), life_byte(index), 2).map_err(|error| self.broken(&error))? {
             let corpse = Corpse { liveness, slot: index, generation, complete: true };
             // Somebody may have finished before us, or come and gone.
             let same = slot.state.load(Acquire) != 0 && slot.generation.load(Acquire) == generation;
             return Ok(same.then_some(corpse));
         }
-        let early = self.exits(slot, generation & 0x7fff);
+        // In this order: who exits takes no tree byte any more.
+        let early = self.exits(slot, generation & 0x7fff)
+            && !liveness.has_tree(index).map_err(|error| self.broken(&error))?;
         Ok(early.then_some(Corpse { liveness, slot: index, generation, complete: false }))
     }
 
@@ -202,7 +225,7 @@ impl Table {
     /// Whether the kernel says that the occupant of a slot lives; for display.
     pub(super) fn is_alive(&self, me: &Attachment, index: u32) -> Result<bool, Error> {
         match &me.liveness {
-            Some(liveness) if index != me.slot => liveness.byte_is_locked(index).map_err(|error| self.broken(&error)),
+            Some(liveness) if index != me.slot => liveness.is_alive(index).map_err(|error| self.broken(&error)),
             _ => Ok(true),
         }
     }

@@ -9,6 +9,7 @@
 //! | `layout`, `geometry`, `word` | what lies where, what is true and what is derived (T1 to T4) |
 //! | `memory`, `pages`, `kernel`, `clock`, `atomic_word` | memory, system calls, time, the seam for models |
 //! | `header`, `file`, `attach`, `liveness` | a table's identity, opening (F), attaching (A), who is alive (L) |
+//! | `tree` | locks that outlive their process for those it started (TR) |
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
 //! | `verbs`, `handoff` | acquire, release, give up, downgrade, break; who is next |
@@ -19,7 +20,7 @@
 //! | `history`, `events` | what is kept (E) |
 //! | `view`, `statistics`, `health` | what can be seen |
 //!
-//! `file`, `kernel`, `liveness` and `pages` are Linux's. On other systems, and under
+//! `file`, `kernel`, `liveness`, `pages` and `tree` are Linux's. On other systems, and under
 //! `--cfg concurrent_locks_portable` for trying that on Linux, those in `portable/` stand in for
 //! them: `local:` by the standard library alone, and no `host:`.
 #![cfg_attr(
@@ -70,6 +71,8 @@ mod pages;
 #[cfg(any(not(target_os = "linux"), concurrent_locks_portable))]
 #[path = "portable/per_process.rs"]
 mod per_process;
+#[cfg(all(target_os = "linux", not(concurrent_locks_portable)))]
+mod tree;
 
 use std::{
     path::Path,
@@ -305,5 +308,10 @@ impl Engine for Table {
 
     fn health(&self) -> Result<Health, Error> {
         self.health_now()
+    }
+
+    #[cfg(all(target_os = "linux", not(concurrent_locks_portable)))]
+    fn hold_for_tree(&self, _grants: &[Grant]) -> Result<Option<Box<dyn engine::Bequest>>, Error> {
+        self.lock_tree()
     }
 }

@@ -1,0 +1,61 @@
+//! Lock files that outlive this process for those that it starts.
+//!
+//! The kernel's lock belongs to the open file description, of which a child process inherits a descriptor: it
+//! ends with the last of them, or when it is given back ([`KernelLock::give_back`] unlocks the description,
+//! so that a child which is left behind keeps nothing).
+//!
+//! [`KernelLock::give_back`]: crate::kernel_lock::KernelLock::give_back
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
+
+use super::process::Process;
+use crate::{
+    engine::{Bequest, Grant},
+    error::Error,
+    kernel_lock,
+};
+
+/// Further descriptors of the lock files of some grants.
+#[derive(Debug)]
+pub(super) struct LockFiles(Vec<File>);
+
+impl Process {
+    /// Further descriptors of the lock files of these grants.
+    pub(super) fn inheritable(&self, grants: &[Grant]) -> Result<LockFiles, Error> {
+        let mut files = Vec::new();
+        for grant in grants {
+            let name = self.name_of(grant)?;
+            let Some(resource) = self.used(&name) else { return Err(self.lost("grant")) };
+            let file = resource.duplicate();
+            let path = resource.lock_file().to_owned();
+            self.forget(resource);
+            match file {
+                Some(file) => {
+                    files.push(file.map_err(|error| kernel_lock::failed("open a second time", &path, &error))?);
+                }
+                None => return Err(self.lost("grant")),
+            }
+        }
+        Ok(LockFiles(files))
+    }
+}
+
+impl Bequest for LockFiles {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.0.iter().map(AsFd::as_fd).collect()
+    }
+
+    /// Giving the grants back is enough, see above.
+    fn revoke(self: Box<Self>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The kernel does not say who else has a descriptor, and need not: it frees the lock when nobody has.
+    fn leave(self: Box<Self>, _patience: Duration) -> Result<bool, Error> {
+        Ok(true)
+    }
+}
