@@ -64,7 +64,12 @@ impl fmt::Display for Cycle {
                 link.label, link.pid, link.host, link.since, link.mode, link.waits_for, next.label
             )?;
         }
-        f.write_str("; take locks in one order everywhere, or use lock_all")
+        let resource = self.links.first().map(|link| &link.waits_for);
+        f.write_str(if self.links.iter().all(|link| Some(&link.waits_for) == resource) {
+            "; each reads what it wants to write: whoever may come to write asks for that at first"
+        } else {
+            "; take locks in one order everywhere, or several at once"
+        })
     }
 }
 

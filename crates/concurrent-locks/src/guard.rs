@@ -417,6 +417,16 @@ impl GuardAll {
     }
 }
 
+/// The single guards, in the order of their names.
+impl IntoIterator for GuardAll {
+    type Item = Guard;
+    type IntoIter = std::vec::IntoIter<Guard>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.guards.into_iter()
+    }
+}
+
 impl Deref for GuardAll {
     type Target = [Guard];
 

@@ -132,9 +132,11 @@ impl Owner {
 
     /// A child of the owner that a parent process passed down in the environment, if it did.
     pub(crate) fn inherited(manager: LockManager) -> Result<Option<Owner>, Error> {
-        let Ok(label) = std::env::var(OWNER_VARIABLE) else { return Ok(None) };
+        // An empty variable is as good as none, as everywhere.
+        let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let Some(label) = variable(OWNER_VARIABLE) else { return Ok(None) };
         manager.enter()?;
-        let ancestors = std::env::var(OWNER_ID_VARIABLE).map_or(Ok(Vec::new()), |text| parse_ids(&text))?;
+        let ancestors = variable(OWNER_ID_VARIABLE).map_or(Ok(Vec::new()), |text| parse_ids(&text))?;
         Ok(Some(Owner { manager, identity: Arc::new(Identity::new(&label, ancestors)?) }))
     }
 

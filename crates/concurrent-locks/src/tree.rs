@@ -2,11 +2,7 @@
 
 use std::{os::fd::BorrowedFd, time::Duration};
 
-use crate::{
-    engine::Bequest,
-    error::Error,
-    guard::GuardAll,
-};
+use crate::{engine::Bequest, error::Error, guard::GuardAll};
 
 /// Keeps locks for a tree of processes: made by [`GuardAll::hold_for_tree`], before the tree is started.
 ///

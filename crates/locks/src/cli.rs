@@ -1,6 +1,6 @@
 //! The arguments, as clap reads them. Types only: what they mean is in the file of each verb.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 pub(crate) struct Global {
     /// The locks to use: host:, host:SPACE, host:/path/to/table, file:DIR, redis://HOST or
-    /// postgres://HOST; goes before --space
+    /// postgres://HOST; overrides --space
     /// [env: CONCURRENT_LOCKS_URL] [default: host:]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
@@ -49,7 +49,7 @@ pub(crate) enum Verb {
     /// Waits for the locks, runs CMD, gives the locks back and exits with CMD's exit code. CMD finds
     /// its fencing token in LOCKS_TOKEN, the lock's name in LOCKS_NAME (several: one a line, in the same
     /// order) and its owner in LOCKS_OWNER. A `locks run` inside CMD inherits from that owner
-    /// and may take the same locks again.
+    /// and may take the same locks again, several of them in turn.
     Run(RunArgs),
     /// Show who holds and who waits
     Status(StatusArgs),
@@ -84,15 +84,22 @@ pub(crate) struct RunArgs {
     pub(crate) read: bool,
 
     /// Hold the locks alone (the default)
-    #[arg(short = 'x', long, visible_alias = "exclusive")]
+    #[arg(short = 'x', visible_short_alias = 'e', long, visible_alias = "exclusive")]
     pub(crate) write: bool,
 
     /// Give up after this time: 10s, 1m30s, 0.5 (seconds), or never
-    #[arg(short = 'w', long, value_name = "TIME", default_value = "never")]
+    #[arg(
+        short = 'w',
+        long,
+        visible_alias = "wait",
+        value_name = "TIME",
+        default_value = "never",
+        allow_negative_numbers = true
+    )]
     pub(crate) timeout: Patience,
 
     /// Do not wait at all
-    #[arg(short, long, conflicts_with = "timeout")]
+    #[arg(short, long, visible_alias = "nb")]
     pub(crate) nonblock: bool,
 
     /// How urgent it is: P counts like having come P seconds earlier (-128 to 127)
@@ -107,7 +114,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) note: String,
 
-    /// Exit code when the locks were not got in time
+    /// Exit code when the locks could not be acquired in time
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 75)]
     pub(crate) conflict_exit_code: u8,
 
@@ -120,13 +127,43 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = patience::time)]
     pub(crate) lease: Option<Duration>,
 
+    /// How several `locks run` inside CMD share what this one holds with each other
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Reenter::Turns)]
+    pub(crate) reenter: Reenter,
+
+    /// Become CMD instead of staying beside it: the locks are held until it and all that it started have
+    /// ended (host:, file:)
+    #[arg(short = 'F', long, conflicts_with_all = ["if_killed", "report"])]
+    pub(crate) no_fork: bool,
+
+    /// Write how it went to this file, as JSON (the Run of docs/json.md), apart from what CMD writes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Say how long the wait was
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+
+    /// Run this line with `sh -c`, in the place of `-- CMD`; with one NAME only
+    #[arg(short = 'c', long = "command", value_name = "LINE", conflicts_with = "command")]
+    pub(crate) line: Option<OsString>,
+
     /// Name of a lock; several are taken all or nothing, in an order that cannot deadlock
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
 
     /// The command to run, after `--`
-    #[arg(required = true, last = true, value_name = "CMD")]
+    #[arg(required_unless_present = "line", last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// How the children of an outer `locks run` share what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reenter {
+    /// In turns: one writer, or several readers, at a time
+    Turns,
+    /// All at once
+    Together,
 }
 
 /// What becomes of the command when `locks run` is killed and cannot end it itself.

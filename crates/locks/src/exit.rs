@@ -32,12 +32,12 @@ Exit codes:
   N      `locks run`: the command's own exit code
   0      Success
   1      `doctor` found a problem, `break` found no such grant, or `demo` lost something
-  64     The command line, a name or a URL makes no sense
+  64     The command line, a name or a URL is invalid
   69     The locks are broken or out of reach: damaged, full, no permission
   70     The command succeeded, but its lock was lost meanwhile (broken by an operator)
   73     The command was ended because its lock was lost, or about to be (leases)
   74     Input, output or another service of the system failed
-  75     The lock was not got in time (-E changes it)
+  75     The lock could not be acquired in time (-E changes it)
   76     Waiting for the lock would be a deadlock
   126    The command cannot be executed
   127    The command was not found
@@ -69,7 +69,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Arguments that make no sense together, found after they were read.
+/// Arguments that are invalid together, found after they were read.
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
 

@@ -16,6 +16,7 @@ mod space;
 mod stats;
 mod status;
 mod table;
+mod usage;
 mod watch;
 
 use std::process::ExitCode;
@@ -35,11 +36,7 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version come as errors too, and belong on stdout. If that is closed, nobody reads them.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
-        }
+        Err(error) => return usage::tell(error),
     };
     let output = Output::new(cli.global.json, cli.global.quiet);
     dispatch(&cli, &output).unwrap_or_else(|error| {

@@ -12,6 +12,8 @@ use concurrent_locks::{Cycle, Error, Holder, Mode};
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
+use crate::exit::UsageError;
+
 /// How this run of the command speaks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
@@ -29,9 +31,19 @@ impl Output {
         self.json
     }
 
-    /// Whether somebody watches who would like to know what is being waited for.
-    pub(crate) fn tells_progress(&self) -> bool {
-        !self.quiet && !self.json && io::stderr().is_terminal()
+    /// Whether notices are wanted.
+    pub(crate) fn tells(&self) -> bool {
+        !self.quiet && !self.json
+    }
+
+    /// Whether stderr is a terminal, where somebody may be watching.
+    pub(crate) fn is_watched(&self) -> bool {
+        io::stderr().is_terminal()
+    }
+
+    /// Whether only errors are wanted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Writes the result for people.
@@ -51,7 +63,7 @@ impl Output {
 
     /// Says something on stderr that is no error.
     pub(crate) fn notice(&self, text: impl fmt::Display) {
-        if !self.quiet && !self.json {
+        if self.tells() {
             self.say(format_args!("{}: {text}", "locks".dimmed()));
         }
     }
@@ -68,7 +80,7 @@ impl Output {
     /// Says on stderr why the verb failed.
     pub(crate) fn failure(&self, error: &anyhow::Error) {
         if self.json {
-            self.say_object(&Failure { error: Report::of(error) });
+            self.say_object(&Failure::of(error));
         } else {
             self.say(format_args!("{}: {error:#}", "locks".red()));
         }
@@ -95,8 +107,14 @@ pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
 
 /// A failed verb as JSON.
 #[derive(Serialize)]
-struct Failure<'a> {
+pub(crate) struct Failure<'a> {
     error: Report<'a>,
+}
+
+impl Failure<'_> {
+    pub(crate) fn of(error: &anyhow::Error) -> Failure<'_> {
+        Failure { error: Report::of(error) }
+    }
 }
 
 #[derive(Serialize)]
@@ -117,7 +135,11 @@ impl Report<'_> {
         let lock = error.downcast_ref::<Error>();
         let busy = lock.and_then(Error::busy);
         Report {
-            kind: lock.map_or_else(|| "other".to_owned(), |lock| snake_case(&format!("{:?}", lock.kind()))),
+            kind: match lock {
+                Some(lock) => snake_case(&format!("{:?}", lock.kind())),
+                None if error.is::<UsageError>() => "usage".to_owned(),
+                None => "other".to_owned(),
+            },
             message: format!("{error:#}"),
             resource: lock.and_then(Error::resource),
             mode: lock.and_then(Error::mode),

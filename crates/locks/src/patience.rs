@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-/// How long to wait: `10s`, `1m30s`, plain seconds (`10`, `0.5`), or for ever: `never`.
+/// How long to wait: `10s`, `1m30s`, plain seconds (`10`, `0.5`), or for ever: `never` or `inf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience(pub(crate) Option<Duration>);
 
@@ -10,14 +10,18 @@ impl FromStr for Patience {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Patience, String> {
-        if text == "never" { Ok(Patience(None)) } else { time(text).map(Some).map(Patience) }
+        match text {
+            "never" | "inf" => Ok(Patience(None)),
+            _ => time(text).map(Some).map(Patience),
+        }
     }
 }
 
 /// A time with units (`1m30s`) or in plain seconds (`0.5`).
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
+        Ok(seconds) if seconds < 0.0 => Err("a time cannot be negative".to_owned()),
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| "that is too long for a time".to_owned()),
         Err(_) => humantime::parse_duration(text)
             .map_err(|error| format!("{error}; write a time like 10s, 1m30s or 0.5 (seconds)")),
     }
@@ -35,13 +39,14 @@ mod tests {
         assert_eq!(of("10"), Some(Duration::from_secs(10)));
         assert_eq!(of("0.5"), Some(Duration::from_millis(500)));
         assert_eq!(of("0"), Some(Duration::ZERO));
-        assert_eq!(of("never"), None);
+        assert_eq!([of("never"), of("inf")], [None, None]);
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["", "-1", "soon", "10 parsecs", "nan", "inf", "1e99"] {
+        for bad in ["", "-1", "soon", "10 parsecs", "nan", "-inf", "1e99"] {
             assert!(bad.parse::<Patience>().is_err(), "{bad}");
         }
+        assert_eq!("-5".parse::<Patience>(), Err("a time cannot be negative".to_owned()));
     }
 }

@@ -19,58 +19,59 @@ mod child;
 mod deadline;
 mod family;
 mod happenings;
+mod outer;
+mod report;
 mod tree;
 mod watch;
 
 use std::{
-    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    io,
     path::Path,
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use concurrent_locks::{Error, ErrorKind, GuardAll, LockManager, MAX_LABEL_BYTES, Mode, Owner};
-use serde::Serialize;
 
 use crate::{
-    cli::RunArgs,
+    cli::{Reenter, RunArgs},
     exit::{self, Exit, UsageError},
     output::Output,
     space,
 };
 use acquire::Acquired;
 use happenings::Happenings;
+use outer::Outer;
+use report::{Report, Reporter};
 use tree::Tree;
 use watch::Watch;
 
-/// How it went, for `--json`.
-#[derive(Serialize)]
-struct Report<'a> {
-    mode: Mode,
-    owner: String,
-    label: &'a str,
-    tokens: BTreeMap<String, u64>,
-    waited_ms: f64,
-    held_ms: f64,
-    lost: bool,
-    /// Whether the command was told to end because its locks did.
-    ended: bool,
-    exit_code: u8,
+pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
+    let reporter = Reporter::open(args.report.as_deref(), output)?;
+    let result = run_and_report(args, locks, output, &reporter);
+    if let Err(error) = &result {
+        reporter.failure(error)?;
+    }
+    result
 }
 
-pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
-    if !locks.capabilities().across_processes {
-        let reason = format!("{} reaches only one process: its locks keep nobody out", locks.url());
-        return Err(UsageError(reason).into());
-    }
-    if args.lease.is_some() && !locks.capabilities().lease {
-        return Err(space::no_lease(locks.url()).into());
-    }
-    let orphan = tree::orphan(args.if_killed, locks)?;
-    let owner = owner(args, locks)?;
+fn run_and_report(
+    args: &RunArgs,
+    locks: &LockManager,
+    output: &Output,
+    reporter: &Reporter<'_>,
+) -> anyhow::Result<ExitCode> {
+    check(args, locks)?;
+    let orphan = tree::orphan(args, locks)?;
+    let line = command_line(args)?;
+    let outer = Outer::look(locks)?;
+    outer.tell_strangers(&args.names, output)?;
+    let (owner, turns) = owner(args, &line[0], locks, &outer)?;
     let mode = if args.read { Mode::Read } else { Mode::Write };
-    let wanted = args.names.iter().map(|name| (name.as_str(), mode));
+    let names: Vec<String> = args.names.iter().chain(&turns).cloned().collect();
+    let wanted = names.iter().map(|name| (name.as_str(), mode));
     let request = owner.lock_all(wanted).timeout(args.timeout.0).priority(args.priority).note(&args.note);
 
     let happenings = Happenings::listen().context("cannot listen to signals")?;
@@ -78,103 +79,177 @@ pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyho
     let acquired = if args.nonblock {
         request.try_now().map(Acquired::Guards)
     } else {
-        let mut notice = acquire::Notice::new(locks, &owner, &args.names, output);
-        acquire::acquire(request, &happenings, &mut notice)
+        let mut notice = acquire::Notice::new(locks, &owner, &names, output);
+        acquire::acquire(&request, args.timeout.0, &happenings, &mut notice)
     };
     let guards = match acquired {
         Ok(Acquired::Guards(guards)) => guards,
         Ok(Acquired::Interrupted(signal)) => return Ok(exit::of_signal(signal).into()),
         Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
-            output.failure(&error.into());
+            let error = error.into();
+            if !output.is_quiet() {
+                output.failure(&error);
+            }
+            reporter.failure(&error)?;
             return Ok(args.conflict_exit_code.into());
         }
         Err(error) => return Err(error.into()),
     };
     let waited = asked.elapsed();
+    if args.verbose {
+        output.notice(format_args!("acquired after {:.3} s", waited.as_secs_f64()));
+    }
 
-    let (names, tokens) = held(&guards)?;
-    let mut command = bound::command(orphan, &args.command[0], &args.command[1..]);
+    let held = held(&guards)?;
+    let (names, tokens): (Vec<_>, Vec<_>) = held.iter().filter(|(name, _)| !turns.contains(name)).cloned().unzip();
+    let mut command = bound::command(orphan, output, &line[0], &line[1..]);
     command
         .envs(owner.environment())
-        .env("LOCKS_NAME", names.join("\n"))
+        .env(outer::NAME_VARIABLE, names.join("\n"))
         .env("LOCKS_TOKEN", tokens.iter().map(u64::to_string).collect::<Vec<_>>().join("\n"));
     let started = Instant::now();
     let tree = Tree::hold(&guards, orphan)?;
+    if args.no_fork {
+        return Ok(become_command(&mut command, &tree, output).into());
+    }
     let mut watch = Watch::new(&guards, &happenings, output);
     let result = child::run(command, &tree, &happenings, &mut watch);
-    let (held, ended) = (started.elapsed(), watch.has_ended_it());
+    let ended = watch.has_ended_it();
     let code = match &result {
         Ok(_) if ended => Exit::Ended as u8,
         Ok(status) => exit::of_status(*status),
-        Err(error) => {
-            output.warning(format_args!("cannot run {:?}: {error}", args.command[0]));
-            Exit::of_start(error) as u8
-        }
+        Err(error) => say_not_started(&line[0], error, output),
     };
+    let held_for = started.elapsed();
     let (code, lost) = match tree.end(guards, result.ok())? {
-        Some(guards) => give_back(guards, code, ended, output)?,
+        Some(guards) => give_back(guards, &held, code, ended, output)?,
         None => {
             output.notice("the locks stay held until the processes that the command has left behind have ended");
             (code, false)
         }
     };
-    if output.json() {
-        output.say_object(&Report {
-            mode,
-            owner: owner.id(),
-            label: owner.label(),
-            tokens: names.into_iter().zip(tokens).collect(),
-            waited_ms: milliseconds(waited),
-            held_ms: milliseconds(held),
-            lost,
-            ended,
-            exit_code: code,
-        });
-    }
+    reporter.report(&Report {
+        mode,
+        owner: owner.id(),
+        label: owner.label(),
+        tokens: names.into_iter().zip(tokens).collect(),
+        waited_ms: milliseconds(waited),
+        held_ms: milliseconds(held_for),
+        lost,
+        ended,
+        exit_code: code,
+    })?;
     Ok(code.into())
 }
 
+/// What no parser finds, found before anything is waited for.
+fn check(args: &RunArgs, locks: &LockManager) -> Result<(), UsageError> {
+    if !locks.capabilities().across_processes {
+        return Err(UsageError(format!("{} reaches only one process: its locks keep nobody out", locks.url())));
+    }
+    if args.lease.is_some() && !locks.capabilities().lease {
+        return Err(space::no_lease(locks.url()));
+    }
+    // What Linux allows one variable (`MAX_ARG_STRLEN`); a token has 16 digits.
+    const MOST: usize = 128 << 10;
+    let names: usize = args.names.iter().map(|name| name.len() + 1).sum();
+    if names.max(17 * args.names.len()) + "LOCKS_TOKEN=".len() > MOST {
+        return Err(UsageError(format!(
+            "{} names are too many: LOCKS_NAME and LOCKS_TOKEN, which tell CMD of them, can have {MOST} bytes each",
+            args.names.len()
+        )));
+    }
+    Ok(())
+}
+
+/// The command and its arguments.
+fn command_line(args: &RunArgs) -> Result<Vec<OsString>, UsageError> {
+    match (&args.line, args.names.as_slice()) {
+        (None, _) => Ok(args.command.clone()),
+        (Some(line), [_]) => Ok(["sh".into(), "-c".into(), line.clone()].into()),
+        (Some(_), [name, more @ ..]) => Err(UsageError(format!(
+            "-c takes one NAME, and here are {name:?} and {more:?}; to run a command, put `--` before it: locks run NAME... -- CMD"
+        ))),
+        (Some(_), []) => Err(UsageError("-c needs a NAME".to_owned())),
+    }
+}
+
 /// Who asks: the label that was given, else the owner that a surrounding `locks run` passed down, so
-/// that nested runs re-enter what it holds; else a new one that says which command of which process it is.
-fn owner(args: &RunArgs, locks: &LockManager) -> Result<Owner, Error> {
-    let inherited = locks.inherited_owner()?;
-    match (&args.owner, inherited) {
-        (None, Some(inherited)) => Ok(inherited),
-        (Some(label), Some(inherited)) if inherited.label() == label => Ok(inherited),
-        (Some(label), _) => locks.owner(label),
-        (None, None) => locks.owner(&label(args)),
+/// that nested runs re-enter what it holds, in turns; else a new one that says which command of which
+/// process it is.
+fn owner(
+    args: &RunArgs,
+    program: &OsStr,
+    locks: &LockManager,
+    outer: &Outer<'_>,
+) -> Result<(Owner, Vec<String>), Error> {
+    let inherited = outer.owner()?.filter(|owner| args.owner.as_ref().is_none_or(|label| label == owner.label()));
+    match (inherited, &args.owner) {
+        (Some(owner), _) if args.reenter == Reenter::Turns => Ok((owner.clone(), outer.turns(&args.names)?)),
+        (Some(owner), _) => Ok((owner.clone(), Vec::new())),
+        (None, Some(label)) => Ok((locks.owner(label)?, Vec::new())),
+        (None, None) => Ok((locks.owner(&label(program))?, Vec::new())),
     }
 }
 
 /// `program[pid]`, at most as long as a label may be.
-fn label(args: &RunArgs) -> String {
-    let program = Path::new(&args.command[0]).file_name().unwrap_or(&args.command[0]).to_string_lossy();
+fn label(program: &OsStr) -> String {
+    let program = Path::new(program).file_name().unwrap_or(program).to_string_lossy();
     let pid = format!("[{}]", std::process::id());
     let room = MAX_LABEL_BYTES - pid.len();
     let end = (0..=room.min(program.len())).rev().find(|end| program.is_char_boundary(*end)).unwrap_or(0);
     format!("{}{pid}", &program[..end])
 }
 
-/// The names that are held, each once, in the order they were taken, and their fencing tokens.
-fn held(guards: &GuardAll) -> Result<(Vec<String>, Vec<u64>), Error> {
-    guards
-        .iter()
-        .map(|guard| Ok((guard.name()?, guard.token())))
-        .collect::<Result<Vec<_>, _>>()
-        .map(|held| held.into_iter().unzip())
+/// What is held: each name once, in the order they were taken, with its fencing token.
+fn held(guards: &GuardAll) -> Result<Vec<(String, u64)>, Error> {
+    guards.iter().map(|guard| Ok((guard.name()?, guard.token()))).collect()
+}
+
+/// Becomes the command, whose processes keep the locks; returns only if it cannot.
+fn become_command(command: &mut Command, tree: &Tree, output: &Output) -> u8 {
+    use std::os::unix::process::CommandExt;
+    let error = match tree.descriptors() {
+        Ok(_inherited) => command.exec(),
+        Err(error) => error,
+    };
+    say_not_started(command.get_program(), &error, output)
+}
+
+/// Says why a command could not be started, and with which exit code that ends.
+fn say_not_started(program: &OsStr, error: &io::Error, output: &Output) -> u8 {
+    let exit = Exit::of_start(error);
+    let is_line = exit == Exit::NotFound && program.to_string_lossy().contains(char::is_whitespace);
+    let advice = if is_line { "; to run a line of shell, write: locks run NAME -c 'LINE'" } else { "" };
+    output.warning(format_args!("cannot run {program:?}: {error}{advice}"));
+    exit as u8
 }
 
 /// Gives the locks back. A lock that was lost while a command ran makes its success doubtful.
-fn give_back(guards: GuardAll, code: u8, ended: bool, output: &Output) -> Result<(u8, bool), Error> {
-    match guards.release() {
-        Ok(()) => Ok((code, false)),
-        // Why it was ended was said already.
-        Err(error) if ended => Ok((code, error.kind() == ErrorKind::Lost)),
-        Err(error) if error.kind() == ErrorKind::Lost => {
-            output.warning(format_args!("the command was not alone: {error}"));
-            Ok((if code == 0 { Exit::Lost as u8 } else { code }, true))
+fn give_back(
+    guards: GuardAll,
+    held: &[(String, u64)],
+    code: u8,
+    ended: bool,
+    output: &Output,
+) -> Result<(u8, bool), Error> {
+    let (mut lost, mut failed) = (false, None);
+    for (guard, (name, _)) in guards.into_iter().zip(held) {
+        match guard.release() {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Lost => {
+                lost = true;
+                // Why it was ended was said already.
+                if !ended {
+                    output.warning(format_args!("the command was not alone with {name:?}: {error}"));
+                }
+            }
+            Err(error) => failed = failed.or(Some(error)),
         }
-        Err(error) => Err(error),
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok((if lost && code == 0 { Exit::Lost as u8 } else { code }, lost)),
     }
 }
 

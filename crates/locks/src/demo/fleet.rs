@@ -6,7 +6,7 @@ use std::{
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -36,7 +36,8 @@ pub(super) struct Fleet<'a> {
     messages: Receiver<(usize, Message)>,
     manager: &'a LockManager,
     without_locks: bool,
-    interrupted: Arc<AtomicBool>,
+    /// The signal that came; 0: none.
+    interrupted: Arc<AtomicUsize>,
 }
 
 struct Agent {
@@ -53,7 +54,8 @@ pub(super) struct Run {
     pub(super) elapsed: Duration,
     pub(super) pids: Vec<u32>,
     pub(super) kill: Option<Kill>,
-    pub(super) interrupted: bool,
+    /// By this signal.
+    pub(super) interrupted: Option<i32>,
     /// Agents that did not end well, beyond the one that was killed.
     pub(super) problems: Vec<String>,
 }
@@ -76,13 +78,14 @@ impl Fleet<'_> {
         manager: &'a LockManager,
     ) -> anyhow::Result<Fleet<'a>> {
         let (sender, messages) = channel();
-        let interrupted = Arc::new(AtomicBool::new(false));
+        let interrupted = Arc::new(AtomicUsize::new(0));
         let mut fleet = Fleet { agents: Vec::new(), messages, manager, without_locks: args.without_locks, interrupted };
+        // The first signal asks for the report, the second ends at once.
+        let again = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // The first asks for the report, the second ends at once.
-            let flag = &fleet.interrupted;
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(flag))?;
-            signal_hook::flag::register(signal, Arc::clone(flag))?;
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))?;
+            signal_hook::flag::register(signal, Arc::clone(&again))?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&fleet.interrupted), signal.unsigned_abs() as usize)?;
         }
         for number in 0..args.agents {
             fleet.agents.push(Agent::start(args, folder, manager, number, sender.clone())?);
@@ -110,7 +113,7 @@ impl Fleet<'_> {
         }
         let mut kill = None;
         let mut parking = false;
-        while !self.interrupted.load(Ordering::Relaxed) && (start.elapsed() < time || kill.is_none()) {
+        while self.interrupted.load(Ordering::Relaxed) == 0 && (start.elapsed() < time || kill.is_none()) {
             if !parking && start.elapsed() > time * 2 / 5 {
                 self.agents[victim].order(Order::Park)?;
                 parking = true;
@@ -118,21 +121,21 @@ impl Fleet<'_> {
             ensure!(start.elapsed() < time + PATIENCE, "agent-{victim} did not get into its write in {PATIENCE:?}");
             if let Some(resources) = self.listen(TICK)? {
                 let parked = clock.now();
-                bar.set_message(format!("agent-{victim} is killed in mid-write"));
+                bar.set_message(format!("killed agent-{victim} in mid-write"));
                 kill = Some(self.kill(victim, resources, parked, clock)?);
             }
             bar.set_position((start.elapsed().min(time)).as_millis() as u64);
             bar.set_prefix(format!("{} operations", self.operations()));
             self.ensure_alive()?;
         }
-        bar.set_message("agents finish what they began");
+        bar.set_message("agents finish");
         let problems = self.stop()?;
         bar.finish_and_clear();
         Ok(Run {
             elapsed: start.elapsed(),
             pids: self.agents.iter().map(|agent| agent.child.id()).collect(),
             kill,
-            interrupted: self.interrupted.load(Ordering::Relaxed),
+            interrupted: i32::try_from(self.interrupted.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0),
             problems,
         })
     }
@@ -261,10 +264,10 @@ impl Agent {
 }
 
 fn progress_bar(time: Duration, output: &Output) -> ProgressBar {
-    if !output.tells_progress() {
+    if !(output.tells() && output.is_watched()) {
         return ProgressBar::hidden();
     }
-    let template = format!("{{bar:30}} {{elapsed}} of {}s, {{prefix}}  {{msg}}", time.as_secs());
+    let template = format!("{{bar:20}} {{elapsed}} of {}s, {{prefix}} {{msg}}", time.as_secs());
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(time.as_millis() as u64).with_style(style).with_message("")
 }

@@ -28,9 +28,9 @@ use concurrent_locks::LockManager;
 
 use crate::{
     cli::Global,
-    exit::{Exit, UsageError},
+    exit::{self, Exit, UsageError},
     output::Output,
-    space,
+    patience, space,
 };
 use fleet::Fleet;
 use journal::Account;
@@ -53,8 +53,8 @@ pub(crate) struct DemoArgs {
     agents: u32,
 
     /// How long they work
-    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
+    #[arg(long, value_name = "TIME", default_value = "20", value_parser = working_time)]
+    seconds: Duration,
 
     /// Take no locks, to see what they are for
     #[arg(long)]
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &DemoArgs, global: &Global, output: &Output) -> anyhow::
         let why = "the demo needs locks that reach other processes and show who waits, such as host:";
         return Err(UsageError(format!("{}: {why}", manager.url())).into());
     }
-    let run = Fleet::start(args, &folder, &manager)?.run(Duration::from_secs(args.seconds), output)?;
+    let run = Fleet::start(args, &folder, &manager)?.run(args.seconds, output)?;
 
     let account = Account::read(&folder, args.agents)?;
     let findings = Findings::check(&folder, &episodes, &account)?;
@@ -94,8 +94,17 @@ pub(crate) fn run(args: &DemoArgs, global: &Global, output: &Output) -> anyhow::
     } else {
         output.text(&report)?;
     }
+    if let Some(signal) = run.interrupted {
+        return Ok(exit::of_signal(signal).into());
+    }
     // Without locks losses are what was asked for.
     Ok(if report.is_well() || args.without_locks { Exit::Success.into() } else { Exit::Negative.into() })
+}
+
+/// From a second to an hour.
+fn working_time(text: &str) -> Result<Duration, String> {
+    let time = patience::time(text)?;
+    if (1.0..=3600.0).contains(&time.as_secs_f64()) { Ok(time) } else { Err("it takes from 1s to 1h".to_owned()) }
 }
 
 fn read_episodes(args: &DemoArgs) -> anyhow::Result<(String, Vec<Episode>)> {

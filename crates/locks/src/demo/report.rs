@@ -144,7 +144,7 @@ impl Report {
             first_failure: account.entries().find_map(failed),
             overlaps: waits.overlaps,
             fairness: fairness(&per_agent),
-            interrupted: run.interrupted,
+            interrupted: run.interrupted.is_some(),
             problems: run.problems.clone(),
             per_agent,
             waits: waits.pairs.clone(),

@@ -59,7 +59,7 @@ impl Report {
     }
 
     fn write_locks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["LOCK", "MODE", "TAKEN", "MEAN WAIT", "P99 WAIT", "MAX WAIT", "MEAN HOLD"]);
+        let mut table = Table::new(["LOCK", "MODE", "ACQUIRED", "MEAN WAIT", "P99 WAIT", "MAX WAIT", "MEAN HOLD"]);
         for lock in &self.locks {
             table.row([
                 Cell::text(&lock.resource),
@@ -87,7 +87,7 @@ impl Report {
         if self.with_locks {
             writeln!(
                 f,
-                "Waits: mean {}, p99 {}, longest {}; {} deadlocks broken, {} time-outs",
+                "Waits: mean {}, p99 {}, longest {}; {} deadlocks, which agents make on purpose, were broken; {} time-outs",
                 shown(self.mean_wait_ms),
                 shown(self.p99_wait_ms),
                 shown(self.max_wait_ms),
@@ -96,12 +96,12 @@ impl Report {
             )?;
         }
         if let Some(recovered) = self.recovered_ms {
-            writeln!(f, "Killed in mid-write: its locks were in other hands after {}", shown(recovered))?;
+            writeln!(f, "One agent was killed in mid-write: its locks passed on after {}", shown(recovered))?;
         }
         if self.with_locks && self.points.half_done != 0 {
             writeln!(
                 f,
-                "The write it died in is half done, as its journal says: {} points taken and not yet given",
+                "It left one transfer half done ({} points). That is expected: a lock cannot finish a dead process's work.",
                 self.points.half_done
             )?;
         }
@@ -126,7 +126,7 @@ impl Report {
         }
         match self.verdict {
             Verdict::NothingLost => {
-                let checked = "every update in the journals is in the files, every file is whole";
+                let checked = "every update that an agent finished is in the files, and every file is whole";
                 write!(f, "{}: {checked}", "Nothing was lost".green().bold())
             }
             Verdict::Incomplete => write!(f, "{}: see above", "Nothing was lost, but not all is well".yellow()),

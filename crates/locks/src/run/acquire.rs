@@ -4,7 +4,7 @@ use std::{
     future::IntoFuture,
     pin::pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use concurrent_locks::{Error, GuardAll, LockManager, Owner, RequestAll};
@@ -23,13 +23,27 @@ pub(crate) enum Acquired {
     Interrupted(i32),
 }
 
-/// Waits for the locks. Dropping the request's future leaves the queue, so that a signal ends the
-/// wait as cleanly as a time-out does.
+/// Waits for the locks, at most for so long in all.
 pub(crate) fn acquire(
-    request: RequestAll,
+    request: &RequestAll,
+    patience: Option<Duration>,
     happenings: &Happenings,
     notice: &mut Notice<'_>,
 ) -> Result<Acquired, Error> {
+    let asked = Instant::now();
+    loop {
+        let left = patience.map(|patience| patience.saturating_sub(asked.elapsed()));
+        match wait(request.clone().timeout(left), happenings, notice)? {
+            // Who does not run must not be next: it asks again when it goes on.
+            Acquired::Interrupted(SIGTSTP) => stop(),
+            acquired => return Ok(acquired),
+        }
+    }
+}
+
+/// Dropping the request's future leaves the queue, so that a signal ends the wait as cleanly as a time-out
+/// does.
+fn wait(request: RequestAll, happenings: &Happenings, notice: &mut Notice<'_>) -> Result<Acquired, Error> {
     let waker = happenings.waker();
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(request.into_future());
@@ -40,7 +54,6 @@ pub(crate) fn acquire(
         match happenings.next(Notice::INTERVAL) {
             None => notice.tell(),
             Some(Happening::Woken | Happening::Signal { number: SIGCHLD | SIGCONT, .. }) => {}
-            Some(Happening::Signal { number: SIGTSTP, .. }) => stop(),
             Some(Happening::Signal { number, .. }) => return Ok(Acquired::Interrupted(number)),
         }
     }
@@ -52,46 +65,55 @@ pub(crate) fn stop() {
     let _ = low_level::emulate_default_handler(SIGTSTP);
 }
 
-/// Tells a waiting person who holds the lock and how many are before it.
+/// Tells who holds the lock that is waited for and how many are before us: a person at a terminal whenever it
+/// changes, a log once.
 pub(crate) struct Notice<'a> {
     locks: &'a LockManager,
     owner: &'a Owner,
     names: &'a [String],
     output: &'a Output,
-    told: String,
+    looks: u32,
+    told: Option<String>,
 }
 
 impl<'a> Notice<'a> {
-    /// How long a wait is not worth a word, and how often to look again.
+    /// How long a wait is not worth a word to a person, and how often to look again.
     const INTERVAL: Duration = Duration::from_secs(1);
 
     pub(crate) fn new(locks: &'a LockManager, owner: &'a Owner, names: &'a [String], output: &'a Output) -> Notice<'a> {
-        Notice { locks, owner, names, output, told: String::new() }
+        Notice { locks, owner, names, output, looks: 0, told: None }
     }
 
     /// Says what is new since the last time.
     fn tell(&mut self) {
-        if !self.output.tells_progress() {
+        self.looks += 1;
+        let may_speak = self.output.is_watched() || self.looks > 1 && self.told.is_none();
+        if !self.output.tells() || !may_speak {
             return;
         }
         // A look that fails is no reason to end the wait: the request itself will say what is wrong.
-        let Some(text) = self.names.iter().find_map(|name| self.look(name)) else { return };
-        if text != self.told {
+        let Some((who, text)) = self.names.iter().find_map(|name| self.look(name)) else { return };
+        if self.told.as_ref() != Some(&who) {
             self.output.notice(&text);
-            self.told = text;
+            self.told = Some(who);
         }
     }
 
-    /// What to say of this lock, if it is the one being waited for.
-    fn look(&self, name: &str) -> Option<String> {
+    /// What to say of this lock, if it is the one being waited for: who is in the way, and that with times.
+    fn look(&self, name: &str) -> Option<(String, String)> {
         let status = self.locks.status(name).ok()??;
         let (own, pid) = (self.owner.id(), std::process::id());
         let place = status.waiters.iter().position(|waiter| waiter.owner == own && waiter.pid == pid)? + 1;
-        let holders = status.holders.iter().map(|holder| {
-            let note = if holder.note.is_empty() { String::new() } else { format!(": {}", plain(&holder.note)) };
-            format!("{} (pid {}, {} since {}{note})", plain(&holder.label), holder.pid, holder.mode, holder.since)
-        });
-        let holders = holders.collect::<Vec<_>>().join(", ");
-        Some(format!("waiting for {name:?}, held by {holders}; place {place} of {}", status.waiters.len()))
+        let place = format!("place {place} of {}", status.waiters.len());
+        let holders = |with_times: bool| {
+            let holders = status.holders.iter().map(|holder| {
+                let note = if holder.note.is_empty() { String::new() } else { format!(": {}", plain(&holder.note)) };
+                let time = if with_times { format!(" for {:.0} s", holder.held_ms / 1e3) } else { String::new() };
+                format!("{} (pid {}, {}{time}{note})", plain(&holder.label), holder.pid, holder.mode)
+            });
+            holders.collect::<Vec<_>>().join(", ")
+        };
+        let text = format!("waiting for {name:?}, held by {}; {place}", holders(true));
+        Some((holders(false) + &place, text))
     }
 }

@@ -14,15 +14,14 @@ pub(crate) struct Family {
     /// Everybody ever found and not known to have ended, with the instant it was started: number and
     /// start together name a process for ever. Who was found stays when its parent ends.
     members: HashMap<i32, u64>,
+    /// Whether the command itself was looked for.
+    sought: bool,
 }
 
 impl Family {
-    /// Of a command that was not waited for yet.
+    /// Of a command that is not waited for before somebody is first sought.
     pub(crate) fn of(command: &Child) -> Family {
-        let command = Pid::from_child(command);
-        let number = command.as_raw_nonzero().get();
-        let members = Process::look(number).map(|process| (number, process.started)).into_iter().collect();
-        Family { command, members }
+        Family { command: Pid::from_child(command), members: HashMap::new(), sought: false }
     }
 
     /// Sends everybody a signal.
@@ -48,6 +47,10 @@ impl Family {
 
     /// Looks who is there; whether there are new ones.
     fn find(&mut self) -> bool {
+        if !std::mem::replace(&mut self.sought, true) {
+            let number = self.command.as_raw_nonzero().get();
+            self.members.extend(Process::look(number).map(|process| (number, process.started)));
+        }
         let seen = processes();
         self.members.retain(|pid, started| seen.get(pid).is_some_and(|process| process.lives_since(*started)));
         let known = self.members.len();

@@ -1,20 +1,27 @@
 //! What can happen to `locks run` while it waits for its locks or for its command, as one stream.
+//!
+//! Signal handlers and wakers write to one end of a socket, and whoever asks for the next happening sleeps at
+//! the other. So there is no thread for it, which a command that takes no time would have to wait for.
 
 use std::{
-    io,
+    cell::RefCell,
+    collections::VecDeque,
+    fs::File,
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
     sync::{
         Arc,
-        mpsc::{self, Receiver, Sender},
+        atomic::{AtomicBool, Ordering},
     },
     task::{Wake, Waker},
-    thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::{
     consts::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2},
-    iterator::{SignalsInfo, exfiltrator::WithOrigin},
-    low_level::siginfo::Cause,
+    iterator::{backend::SignalDelivery, exfiltrator::WithOrigin},
+    low_level::siginfo::{Cause, Origin},
 };
 
 /// The signals that are heard. `SIGCHLD` says that the command changed its state.
@@ -30,10 +37,18 @@ pub(crate) enum Happening {
     Woken,
 }
 
+impl Happening {
+    fn of(origin: &Origin) -> Happening {
+        let typed = origin.cause == Cause::Kernel && matches!(origin.signal, SIGINT | SIGQUIT | SIGTSTP);
+        Happening::Signal { number: origin.signal, typed }
+    }
+}
+
 /// The stream of happenings.
 pub(crate) struct Happenings {
-    sender: Sender<Happening>,
-    receiver: Receiver<Happening>,
+    signals: RefCell<SignalDelivery<UnixStream, WithOrigin>>,
+    bell: Arc<Bell>,
+    next: RefCell<VecDeque<Happening>>,
 }
 
 impl Happenings {
@@ -41,32 +56,50 @@ impl Happenings {
     pub(crate) fn listen() -> io::Result<Happenings> {
         let ignored = ignored_signals();
         let heard = HEARD.iter().filter(|number| **number == SIGCHLD || ignored & 1 << (**number - 1) == 0);
-        let mut signals = SignalsInfo::<WithOrigin>::new(heard)?;
-        let (sender, receiver) = mpsc::channel();
-        let signalled = sender.clone();
-        thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            for origin in signals.forever() {
-                let typed = origin.cause == Cause::Kernel && matches!(origin.signal, SIGINT | SIGQUIT | SIGTSTP);
-                if signalled.send(Happening::Signal { number: origin.signal, typed }).is_err() {
-                    break;
-                }
-            }
-        })?;
-        Ok(Happenings { sender, receiver })
+        let (read, write) = UnixStream::pair()?;
+        write.set_nonblocking(true)?;
+        let bell = Arc::new(Bell { rung: AtomicBool::new(false), stream: write.try_clone()? });
+        let signals = SignalDelivery::with_pipe(read, write, WithOrigin::default(), heard)?;
+        Ok(Happenings { signals: RefCell::new(signals), bell, next: RefCell::default() })
     }
 
     /// A waker that makes [`Happening::Woken`].
     pub(crate) fn waker(&self) -> Waker {
-        Arc::new(Bell(self.sender.clone())).into()
+        Arc::clone(&self.bell).into()
     }
 
     /// The next happening, or `None` when there is none for so long.
     pub(crate) fn next(&self, wait: Duration) -> Option<Happening> {
-        self.receiver.recv_timeout(wait).ok()
+        let began = Instant::now();
+        loop {
+            let mut next = self.next.borrow_mut();
+            if let Some(happening) = next.pop_front() {
+                return Some(happening);
+            }
+            let mut signals = self.signals.borrow_mut();
+            // This empties the socket. Who rings later is seen here, or ends the next sleep.
+            next.extend(signals.pending().map(|origin| Happening::of(&origin)));
+            if self.bell.rung.swap(false, Ordering::AcqRel) {
+                next.push_back(Happening::Woken);
+            }
+            if next.is_empty() {
+                let left = wait.saturating_sub(began.elapsed());
+                if left.is_zero() {
+                    return None;
+                }
+                let mut sleeper = [PollFd::new(signals.get_read(), PollFlags::IN)];
+                // It ends early by a signal, of which the next look tells.
+                let _ = poll(&mut sleeper, Timespec::try_from(left).ok().as_ref());
+            }
+        }
     }
 }
 
-struct Bell(Sender<Happening>);
+#[derive(Debug)]
+struct Bell {
+    rung: AtomicBool,
+    stream: UnixStream,
+}
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
@@ -74,15 +107,38 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // The stream may be gone before the last waker is.
-        let _ = self.0.send(Happening::Woken);
+        self.rung.store(true, Ordering::Release);
+        // If the socket is full, the sleeper is awake.
+        let _ = (&self.stream).write(&[0]);
     }
 }
 
 /// The signals that whoever started us wants ignored (`nohup`), one bit each. They stay ignored,
 /// also for the command.
 fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    let mut text = [0; 1024];
+    let length = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut text)).unwrap_or(0);
+    let text = String::from_utf8_lossy(&text[..length]);
+    // `PID (NAME) STATE ...`, where the name may contain anything; field 33 has the first 31 signals.
+    let mask = text.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(30));
+    mask.and_then(|mask| mask.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waker_ends_the_sleep_whenever_it_comes() {
+        let happenings = Happenings::listen().unwrap();
+        assert!(happenings.next(Duration::ZERO).is_none());
+        let waker = happenings.waker();
+        waker.wake_by_ref();
+        assert!(matches!(happenings.next(Duration::from_secs(60)), Some(Happening::Woken)));
+        std::thread::scope(|scope| {
+            scope.spawn(|| waker.wake_by_ref());
+            assert!(matches!(happenings.next(Duration::from_secs(60)), Some(Happening::Woken)));
+        });
+        assert!(happenings.next(Duration::from_millis(1)).is_none());
+    }
 }

@@ -10,7 +10,10 @@ use std::{
 use concurrent_locks::{Error, GuardAll, LockManager, TreeHold};
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
-use crate::{cli::Orphan, exit::UsageError};
+use crate::{
+    cli::{Orphan, RunArgs},
+    exit::UsageError,
+};
 
 /// The least numbers that the descriptors may have, the first that can be had: behind those that scripts name
 /// (3 to 9, 99, 200) and shells use for themselves (10 and more), below 64, up to which a process has room
@@ -21,11 +24,12 @@ const NUMBERS: [i32; 3] = [40, 10, 3];
 const GRACE: Duration = Duration::from_millis(100);
 
 /// What is to become of CMD if we are killed.
-pub(crate) fn orphan(asked: Option<Orphan>, locks: &LockManager) -> Result<Orphan, UsageError> {
+pub(crate) fn orphan(args: &RunArgs, locks: &LockManager) -> Result<Orphan, UsageError> {
     let can_hold = !locks.capabilities().lease && cfg!(target_os = "linux");
-    match asked {
+    let option = if args.no_fork { "--no-fork" } else { "--if-killed hold" };
+    match args.if_killed.or(args.no_fork.then_some(Orphan::Hold)) {
         Some(Orphan::Hold) if !can_hold => Err(UsageError(format!(
-            "--if-killed hold is for host: and file: on Linux: no process can inherit the locks of {}; use term or kill",
+            "{option} is for host: and file: on Linux: no process can inherit the locks of {}",
             locks.url()
         ))),
         Some(asked) => Ok(asked),

@@ -43,7 +43,7 @@ fn the_message_explains_the_cycle() {
     snapshot!(first.wait_with_output().unwrap(), @r#"
     exit code 76
     --- stderr
-    locks: waiting to write "b" is a deadlock: one (pid [PID] on [HOST]) waits since [TIME] to write "b", which is held by two; two (pid [PID] on [HOST]) waits since [TIME] to write "a", which is held by one; take locks in one order everywhere, or use lock_all
+    locks: waiting to write "b" is a deadlock: one (pid [PID] on [HOST]) waits since [TIME] to write "b", which is held by two; two (pid [PID] on [HOST]) waits since [TIME] to write "a", which is held by one; take locks in one order everywhere, or several at once
     "#);
     drop(second);
 }

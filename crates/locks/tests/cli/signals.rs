@@ -96,3 +96,39 @@ fn a_command_that_was_killed_frees_the_lock() {
     assert_eq!(holder.code(), Some(137));
     assert_eq!(space.code(["run", "-n", "x", "--", "true"]), Some(0));
 }
+
+#[test]
+fn who_is_stopped_while_it_waits_leaves_the_queue_and_asks_again() {
+    let space = Space::new();
+    let holder = space.hold("x", &[]);
+    let mut stopped = space.start(["run", "x", "--", "echo", "late"]);
+    space.until_waiters("x", 1);
+    let mut next = space.start(["run", "x", "--", "echo", "next"]);
+    space.until_waiters("x", 2);
+    stopped.signal(Signal::TSTP);
+    space.until_waiters("x", 1);
+    until("it is stopped", || (state(stopped.pid()) == Some('T')).then_some(()));
+    holder.let_go();
+    next.expect("next");
+    assert_eq!(next.code(), Some(0));
+    stopped.signal(Signal::CONT);
+    stopped.expect("late");
+    assert_eq!(stopped.code(), Some(0));
+}
+
+#[test]
+fn the_first_process_of_a_container_reaps_orphans() {
+    let space = Space::new();
+    // The orphan's shell has ended, so it belongs to the first process, which is told of its end.
+    let script = "n=$(sh -c 'sleep 0 >/dev/null 2>&1 & echo $!'); i=0
+        while [ -e /proc/$n ] && [ $i -lt 3000 ]; do i=$((i+1)); sleep 0.02; done
+        [ -e /proc/$n ] && echo zombie || echo reaped";
+    let mut command = space.program("unshare");
+    command.args(["-pf", "--mount-proc", "locks", "run", "x", "--", "sh", "-c", script]);
+    let output = command.output().unwrap();
+    if !output.status.success() && output.stdout.is_empty() {
+        eprintln!("skipped: unshare(1) may not make a PID namespace here: {output:?}");
+        return;
+    }
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "reaped\n", "{output:?}");
+}

@@ -33,6 +33,28 @@ fn a_long_wait_tells_who_holds_the_lock_and_ctrl_c_ends_it() {
 }
 
 #[test]
+fn ctrl_z_leaves_the_queue() {
+    let space = Space::new();
+    let holder = space.hold("repo", &[]);
+    let Some(mut terminal) = on_a_terminal(&space, "exec locks run repo -- echo late") else { return };
+    space.until_waiters("repo", 1);
+    let pid = space.status("repo")["waiters"][0]["pid"].as_u64().unwrap() as i32;
+    terminal.tell("\u{1a}");
+    space.until_waiters("repo", 0);
+    assert_eq!(space.code(["run", "-n", "repo", "--", "true"]), Some(75));
+    holder.let_go();
+    assert_eq!(space.code(["run", "-w", "60", "repo", "--", "true"]), Some(0));
+    // script(1) stops with its child, and goes on with it.
+    let code = until("the end of the wait", || {
+        terminal.signal(Signal::CONT);
+        let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::CONT);
+        terminal.has_ended()
+    });
+    assert_eq!(code.code(), Some(0));
+    assert!(terminal.rest().contains("late"));
+}
+
+#[test]
 fn what_is_typed_reaches_the_command() {
     let space = Space::new();
     let script =

@@ -56,7 +56,8 @@ fn a_killed_run_leaves_its_locks_to_the_command_and_all_that_it_started() {
 #[test]
 fn a_killed_run_can_end_its_command_which_keeps_the_lock_until_it_has_ended() {
     let space = Space::new();
-    let script = "trap 'read line < end; echo cleaned up >> log; exit' TERM; mkfifo end; echo $$; while :; do sleep 0.02; done";
+    let script =
+        "trap 'read line < end; echo cleaned up >> log; exit' TERM; mkfifo end; echo $$; while :; do sleep 0.02; done";
     let mut holder = space.start(["run", "--if-killed", "term", "x", "--", "sh", "-c", script]);
     holder.line();
     holder.kill();
@@ -109,7 +110,8 @@ fn a_command_that_ends_by_itself_leaves_no_lock_to_what_it_started() {
         // One place for a process: who comes next has the same one.
         let url = [format!("{}?processes=1", space.url()), urls(&space)[1].clone()][engine].clone();
         for code in ["0", "7"] {
-            let script = format!("mkfifo end 2>/dev/null; sh -c 'read line < end' > /dev/null 2>&1 & echo $!; exit {code}");
+            let script =
+                format!("mkfifo end 2>/dev/null; sh -c 'read line < end' > /dev/null 2>&1 & echo $!; exit {code}");
             let left = space.finish(["--url", &url, "run", "x", "--", "sh", "-c", &script]);
             assert_eq!(left.status.code(), Some(code.parse().unwrap()));
             let daemon: u32 = String::from_utf8(left.stdout).unwrap().trim().parse().unwrap();
@@ -130,7 +132,8 @@ fn a_command_that_ends_by_itself_leaves_no_lock_to_what_it_started() {
 #[test]
 fn a_program_that_closes_its_descriptors_keeps_nothing() {
     let space = Space::new();
-    let script = "for fd in /proc/self/fd/*; do n=${fd##*/}; [ $n -lt 3 ] || eval \"exec $n>&-\"; done; echo $$; read line";
+    let script =
+        "for fd in /proc/self/fd/*; do n=${fd##*/}; [ $n -lt 3 ] || eval \"exec $n>&-\"; done; echo $$; read line";
     let mut holder = space.start(["run", "x", "--", "bash", "-c", script]);
     let command: u32 = holder.line().parse().unwrap();
     assert_eq!(space.code(["run", "-n", "x", "--", "true"]), Some(75), "while `locks run` lives, it holds");

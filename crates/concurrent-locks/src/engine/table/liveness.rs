@@ -170,8 +170,8 @@ impl Table {
             return Ok(same.then_some(corpse));
         }
         // In this order: who exits takes no tree byte any more.
-        let early = self.exits(slot, generation & 0x7fff)
-            && !liveness.has_tree(index).map_err(|error| self.broken(&error))?;
+        let early =
+            self.exits(slot, generation & 0x7fff) && !liveness.has_tree(index).map_err(|error| self.broken(&error))?;
         Ok(early.then_some(Corpse { liveness, slot: index, generation, complete: false }))
     }
 
