@@ -3,6 +3,7 @@
 //!
 //! - [`scenario`]: the operations, and what the rest of the world does meanwhile.
 //! - [`stepper`]: a child process that is run one instruction at a time.
+//! - [`stopped`]: a process that cleans up is stopped instead of killed.
 //! - [`run`]: kills a victim after 1, 1 + stride, ... instructions of an operation, and looks each time.
 //! - [`chaos`] and [`worker`]: many processes at once, killed at random, that check each other's [`claims`].
 //! - [`hostile`]: a table of hostile bytes is opened and used.
@@ -17,6 +18,7 @@ pub mod hostile;
 pub mod run;
 pub mod scenario;
 pub mod stepper;
+pub mod stopped;
 pub mod worker;
 
 /// What goes wrong is told in words, to a person.

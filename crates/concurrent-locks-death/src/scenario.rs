@@ -266,6 +266,8 @@ pub const ALL: &[Scenario] = &[
         stage: |stage| (stage.start)(&RELEASE, stage.name)?.kill().map_err(Into::into),
         ..Scenario::PLAIN
     },
+    REAP_MANY,
+    RELEASE_MANY,
     Scenario {
         name: "take-over",
         prepare: |url, name| {
@@ -304,6 +306,46 @@ const RELEASE: Scenario = Scenario {
     },
     ..Scenario::PLAIN
 };
+
+/// Cleans up after one who held many locks, of which it waits for the first.
+pub const REAP_MANY: Scenario = Scenario {
+    name: "reap-many",
+    prepare: |url, name| {
+        let locks = attached(url)?;
+        let first = many(name).swap_remove(0);
+        Ok(operation(move || Ok(locks.write(&first).blocking()?)))
+    },
+    stage: |stage| (stage.start)(&RELEASE_MANY, stage.name)?.kill().map_err(Into::into),
+    aftermath: many_are_free,
+    ..Scenario::PLAIN
+};
+
+/// Gives many locks back.
+pub const RELEASE_MANY: Scenario = Scenario {
+    name: "release-many",
+    prepare: |url, name| {
+        let locks = attached(url)?;
+        let held =
+            many(name).iter().map(|name| locks.write(name).blocking()).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(operation(move || {
+            drop(held);
+            Ok(())
+        }))
+    },
+    aftermath: many_are_free,
+    ..Scenario::PLAIN
+};
+
+fn many_are_free(remains: &Remains<'_>) -> Result<()> {
+    let locks = LockManager::connect(remains.url)?;
+    many(remains.name).iter().try_for_each(|name| Ok(locks.write(name).timeout(DEADLINE).blocking()?.release()?))
+}
+
+/// The names of operations on many, in buckets that differ.
+#[must_use]
+pub fn many(name: &str) -> Vec<String> {
+    (0..5).map(|index| format!("{name}/{index}")).collect()
+}
 
 const WAIT: Scenario = Scenario {
     name: "wait",

@@ -52,6 +52,8 @@ scenarios! {
     attach: "attach" at 10,
     create: "create" at 5,
     reap: "reap" at 40,
+    reap_many: "reap-many" at 20,
+    release_many: "release-many" at 20,
     take_over: "take-over" at 40,
     evict: "evict" at 20,
 }

@@ -301,6 +301,14 @@ impl LockManager {
     pub fn health(&self) -> Result<Health, Error> {
         self.engine.health()
     }
+
+    /// Says that this process is about to end, so that the others on this machine need not find out
+    /// (`host:`; elsewhere it does nothing). A process that ends by `exit` or by returning from `main` does
+    /// this by itself; it is for one that ends by `_exit` or the like. If this process holds or waits for
+    /// something, nothing changes: its locks are freed when it is really gone, as always.
+    pub fn detach(&self) {
+        self.engine.detach();
+    }
 }
 
 impl fmt::Debug for LockManager {

@@ -17,7 +17,7 @@ use nix::{
 };
 
 use crate::{
-    clock_step, forked, hostile, killed,
+    clock_step, ended, forked, hostile, killed,
     patience::{DEADLINE, until},
 };
 
@@ -30,7 +30,7 @@ const SAYS: &str = "child: ";
 type Role = fn(&mut Talk);
 
 /// What a child process can do, by name.
-const ROLES: [(&str, Role); 8] = [
+const ROLES: [(&str, Role); 11] = [
     ("taker", take_on_command),
     ("forker", forked::fork_with_a_lock_held),
     ("local-forker", forked::fork_with_a_private_table),
@@ -39,6 +39,9 @@ const ROLES: [(&str, Role); 8] = [
     ("many-threads", killed::hold_and_wait_in_many_threads),
     ("future-waiter", killed::wait_in_a_future),
     ("hammer", hostile::hammer),
+    ("forgetful", ended::forget_a_lock),
+    ("parent-of-ended", ended::have_a_child_that_ends),
+    ("leaver", ended::go_on_after_leaving),
 ];
 
 /// A child process. Killed when dropped.

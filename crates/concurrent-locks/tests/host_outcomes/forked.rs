@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Forks a process in which only this thread does anything.
-fn fork_alone() -> ForkResult {
+pub(crate) fn fork_alone() -> ForkResult {
     let threads = fs::read_dir("/proc/self/task").unwrap().count();
     assert!(threads <= 2, "besides this thread there is the harness, which waits for it");
     #[expect(unsafe_code, reason = "fork is what the tests are about")]

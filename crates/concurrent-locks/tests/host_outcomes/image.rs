@@ -28,6 +28,9 @@ pub(crate) const GRANTED: u32 = 4;
 pub(crate) const WAIT_WORD: u64 = 8;
 pub(crate) const TOKEN: u64 = 40;
 
+/// What the lowest bits of a slot's first word say while a process lives there.
+const LIVE: u32 = 1;
+
 /// Places in a bucket: what it remembers of its names, five entries of hash and resource.
 pub(crate) const KNOWN: u64 = 24;
 pub(crate) const PLACES_KNOWN: u64 = 5;
@@ -89,7 +92,7 @@ impl Image {
 
     /// The slot of the process with this pid.
     pub(crate) fn slot_of(&self, pid: u32) -> u64 {
-        let of_pid = |index: &u64| self.word(self.slot(*index)) == 1 && self.word(self.slot(*index) + 8) == pid;
+        let of_pid = |index: &u64| self.word(self.slot(*index)) & 3 == LIVE && self.word(self.slot(*index) + 8) == pid;
         (0..self.geometry(0)).find(of_pid).expect("an attached process")
     }
 

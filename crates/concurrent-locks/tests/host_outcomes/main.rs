@@ -8,6 +8,7 @@
 
 mod child;
 mod clock_step;
+mod ended;
 mod forked;
 mod full;
 mod gone;

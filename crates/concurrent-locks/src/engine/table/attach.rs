@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "the attachment is reached through a page that is wiped on fork")]
 
 use std::sync::{
-    Arc, Mutex,
+    Arc,
     atomic::{
         AtomicPtr, AtomicU32, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
@@ -21,6 +21,7 @@ use super::{
     kernel,
     liveness::Liveness,
     memory::{Mapping, Shared},
+    occupancy::{self, Occupancy},
     records::Pool,
     short_lock,
 };
@@ -36,8 +37,6 @@ pub(super) struct Attachment {
     pub(super) hub: Hub,
     /// `None` in a private table, which has no other processes.
     pub(super) liveness: Option<Liveness>,
-    /// One reaper at a time: file-description locks do not exclude threads of one process.
-    pub(super) reaping: Mutex<()>,
     pub(super) may_spin: bool,
     /// When this process last saw the table's file in its place.
     pub(super) checked: AtomicU64,
@@ -139,16 +138,18 @@ impl Table {
                 pool: Arc::new(Pool::new(self.layout.geometry())),
                 hub: Hub::new(),
                 liveness,
-                reaping: Mutex::new(()),
                 may_spin: kernel::processors() > 1,
                 checked: AtomicU64::new(0),
             };
-            if entry.state.load(Acquire) != 0 {
-                self.remove_occupant(&me, slot)?;
+            if Occupancy::of(entry.state.load(Acquire)) != Occupancy::Free {
+                self.remove_occupant(&me, entry)?;
             }
             self.sweep_locks(&me)?;
             self.publish(&me)?;
-            self.reap_all(&me)?;
+            self.reap_marked(&me)?;
+            if me.liveness.is_some() {
+                super::detach::at_exit();
+            }
             Ok(me)
         })
     }
@@ -172,7 +173,7 @@ impl Table {
                 .map_err(|error| Error::io("cannot make the death word of the lock table", &error))?;
             entry.death_offset.store(offset, Relaxed);
         }
-        entry.state.store(1, Release);
+        occupancy::enter(&entry.state, me.generation);
         self.layout.header().counters.slots_used.fetch_max(me.slot + 1, Relaxed);
         Ok(())
     }

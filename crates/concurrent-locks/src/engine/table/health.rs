@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use super::{
     Table,
     layout::{Checked, Resource},
+    occupancy::Occupancy,
     queue::Queue,
     word::State,
 };
@@ -21,13 +22,17 @@ impl Table {
         let requests = self.requests(|_| true)?;
         let mut attached = Vec::new();
         let mut problems = Vec::new();
-        for index in 0..header.counters.slots_used.load(Acquire).min(geometry.slots) {
+        for index in 0..self.slots_used() {
             let slot = self.layout.slot(index)?;
-            if slot.state.load(Acquire) == 0 {
+            let occupancy = Occupancy::of(slot.state.load(Acquire));
+            if occupancy == Occupancy::Free {
                 continue;
             }
             let (pid, host) = self.process_of(index);
             let alive = self.is_alive(me, index)?;
+            if occupancy == Occupancy::Left && !alive {
+                continue;
+            }
             let program_len = (slot.text_lens.load(Relaxed) & 0xff).min(64) as usize;
             let count = requests.iter().filter(|seen| seen.word.slot() == index).count() as u64;
             if !alive && count > 0 {

@@ -22,6 +22,7 @@ use super::{
     atomic_word::AtomicWord,
     attach::Attachment,
     kernel::{self, WATCH_MAX, Watch},
+    occupancy::Occupancy,
     park::{DETECT_EVERY, SLICE, Suspicion},
     verbs::record_of,
     wait_word::{self, Found, Wake},
@@ -272,10 +273,10 @@ impl Table {
 
     /// Live slots of other processes.
     fn other_slots<'a>(&'a self, me: &'a Attachment) -> impl Iterator<Item = u32> + 'a {
-        let used = self.layout.header().counters.slots_used.load(Acquire).min(self.layout.geometry().slots);
-        let used = if me.liveness.is_some() { used } else { 0 };
+        let used = if me.liveness.is_some() { self.slots_used() } else { 0 };
         (0..used).filter(move |index| {
-            *index != me.slot && self.layout.slot(*index).is_ok_and(|slot| slot.state.load(Acquire) != 0)
+            *index != me.slot
+                && self.layout.slot(*index).is_ok_and(|slot| Occupancy::of(slot.state.load(Acquire)) == Occupancy::Live)
         })
     }
 

@@ -160,7 +160,7 @@ pub(super) struct Counters {
 /// One process.
 #[repr(C, align(64))]
 pub(super) struct Slot {
-    /// 0 free, 1 live.
+    /// Who lives in it: see `occupancy.rs`.
     pub(super) state: AtomicU32,
     /// Raised by each new occupant before anything else.
     pub(super) generation: AtomicU32,

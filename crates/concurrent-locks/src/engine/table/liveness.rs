@@ -4,8 +4,8 @@
 //!   end of the table file. The lock is on an open file description that only a mapping of this address space
 //!   refers to, so it ends exactly with the address space: not with a forked child, not with a
 //!   closed descriptor, but with exec and with death of any kind.
-//! - L2. Whoever takes both bytes of a slot (L5) has proved the occupant dead, and excludes other reapers
-//!   while it holds them. One that dies midway frees them, and the next begins again.
+//! - L2. If nobody holds either byte of a slot (L5), the occupant is dead, and so is every earlier one. Who
+//!   proves it only looks: a reaper holds nothing that a stopped or dead reaper could keep.
 //! - L3. The death word (a robust mutex) is only a hint of when to ask: it belongs to a thread.
 //! - L4. A process with much memory keeps its locks while the kernel frees that memory (70 ms a
 //!   GiB). In the same PID namespace it is dead before that: when the mark is set and every one of
@@ -33,6 +33,7 @@ use super::{
     file::TableFile,
     kernel,
     layout::{Layout, Slot},
+    occupancy::Occupancy,
     pages::Pages,
     short_lock,
 };
@@ -79,11 +80,11 @@ impl Liveness {
         let holder = file.reopen()?;
         let probe = file.reopen()?;
         let slots = layout.geometry().slots;
-        // Free slots first; then those whose occupant may be dead.
+        // Free slots first, and those that were left; then those whose occupant may be dead.
         for live in [false, true] {
             for slot in 0..slots {
-                let seen_live = layout.slot(slot)?.state.load(Acquire) != 0;
-                if seen_live != live {
+                let occupancy = Occupancy::of(layout.slot(slot)?.state.load(Acquire));
+                if (occupancy == Occupancy::Live) != live {
                     continue;
                 }
                 if kernel::try_lock_bytes(holder.as_fd(), life_byte(slot), 2).map_err(failed)? {
@@ -121,22 +122,12 @@ pub(super) fn pid_namespace() -> u64 {
     std::fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
 }
 
-/// A proven death. While it lives, the dead slot's bytes are ours (L2), or the proof was early (L4).
-pub(super) struct Corpse<'a> {
-    liveness: &'a Liveness,
+/// A proven death: of a slot's occupant of this generation, and so of all before it.
+pub(super) struct Corpse {
     pub(super) slot: u32,
     pub(super) generation: u32,
-    /// Whether the bytes are held, so that the slot may be freed for a new occupant.
-    pub(super) complete: bool,
-}
-
-impl Drop for Corpse<'_> {
-    fn drop(&mut self) {
-        if self.complete {
-            // Cannot fail for a lock we hold; if it did, the slot would stay taken until we end.
-            let _ = kernel::unlock_bytes(self.liveness.probe.as_fd(), life_byte(self.slot), 2);
-        }
-    }
+    /// The slot's state word as it was judged (O1).
+    pub(super) state: u32,
 }
 
 impl Table {
@@ -156,23 +147,21 @@ impl Table {
     }
 
     /// Proves the occupant of a slot dead, if it is.
-    pub(super) fn corpse<'a>(&self, me: &'a Attachment, index: u32) -> Result<Option<Corpse<'a>>, Error> {
+    pub(super) fn corpse(&self, me: &Attachment, index: u32) -> Result<Option<Corpse>, Error> {
         let Some(liveness) = &me.liveness else { return Ok(None) };
         let slot = self.layout.slot(index)?;
-        if index == me.slot || slot.state.load(Acquire) == 0 {
+        let state = slot.state.load(Acquire);
+        if index == me.slot || Occupancy::of(state) == Occupancy::Free {
             return Ok(None);
         }
         let generation = slot.generation.load(Acquire);
-        if kernel::try_lock_bytes(liveness.probe.as_fd(), life_byte(index), 2).map_err(|error| self.broken(&error))? {
-            let corpse = Corpse { liveness, slot: index, generation, complete: true };
-            // Somebody may have finished before us, or come and gone.
-            let same = slot.state.load(Acquire) != 0 && slot.generation.load(Acquire) == generation;
-            return Ok(same.then_some(corpse));
-        }
-        // In this order: who exits takes no tree byte any more.
-        let early =
-            self.exits(slot, generation & 0x7fff) && !liveness.has_tree(index).map_err(|error| self.broken(&error))?;
-        Ok(early.then_some(Corpse { liveness, slot: index, generation, complete: false }))
+        let is_alive = liveness.is_alive(index).map_err(|error| self.broken(&error))?;
+        // In this order: who has ended, or exits, takes no tree byte any more.
+        let dead = (!is_alive || self.exits(slot, generation & 0x7fff))
+            && !liveness.has_tree(index).map_err(|error| self.broken(&error))?;
+        // A newcomer takes the bytes first and raises the generation then (A2): under this one nobody lives.
+        let same = slot.generation.load(Acquire) == generation;
+        Ok((dead && same).then_some(Corpse { slot: index, generation, state }))
     }
 
     /// Proof L4: marked, and every task of the process is exiting, twice over.

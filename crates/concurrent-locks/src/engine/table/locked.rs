@@ -21,6 +21,8 @@ const SPINS: u32 = 60;
 const SLICE: Duration = Duration::from_millis(2);
 /// How long a living owner may keep a bucket: it must be stopped (SIGSTOP, debugger) by then.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
+/// How long a reaper waits for a bucket; it comes again (R5).
+const REAPER_WAITS: Duration = Duration::from_millis(10);
 
 /// A bucket whose short lock this thread holds. Nothing done under it may block, allocate or run
 /// foreign code.
@@ -64,45 +66,54 @@ impl Table {
     #[inline]
     pub(super) fn lock_bucket(&self, me: &Attachment, index: u32) -> Result<Locked<'_>, Error> {
         let bucket = self.layout.bucket(index)?;
-        if !short_lock::try_lock(&bucket.lock, me.name) {
-            self.lock_bucket_slow(me, bucket, index)?;
+        if !short_lock::try_lock(&bucket.lock, me.name)
+            && let Some(owner) = self.lock_bucket_slow(me, bucket, index, STUCK_AFTER)?
+        {
+            return Err(self.stuck(owner));
         }
         Ok(Locked::held(bucket, index))
     }
 
+    /// Takes the lock, or says who has kept it for as long as `patience`.
     #[cold]
-    fn lock_bucket_slow(&self, me: &Attachment, bucket: &Bucket, index: u32) -> Result<(), Error> {
+    fn lock_bucket_slow(
+        &self,
+        me: &Attachment,
+        bucket: &Bucket,
+        index: u32,
+        patience: Duration,
+    ) -> Result<Option<short_lock::Name>, Error> {
         if me.may_spin {
             for _ in 0..SPINS {
                 std::hint::spin_loop();
                 if bucket.lock.get() == 0 && short_lock::try_lock(&bucket.lock, me.name) {
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         }
         let started = kernel::monotonic();
         loop {
             let word = match short_lock::lock_or_announce(&bucket.lock, me.name) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(None),
                 Err(word) => word,
             };
             let Some(owner) = short_lock::Name::of(word) else {
                 // Not a word anybody writes: damaged. Nobody holds it.
                 self.count_damage();
                 if short_lock::take_over(&bucket.lock, word, me.name) {
-                    return self.rebuild_taken(bucket, index);
+                    return self.rebuild_taken(bucket, index).map(|()| None);
                 }
                 continue;
             };
             if owner != me.name && self.is_dead(me, owner)? {
                 if short_lock::take_over(&bucket.lock, word, me.name) {
-                    return self.rebuild_taken(bucket, index);
+                    return self.rebuild_taken(bucket, index).map(|()| None);
                 }
                 continue;
             }
             kernel::futex_wait(&bucket.lock, word, SLICE);
-            if bucket.lock.get() == word && kernel::monotonic() - started > STUCK_AFTER {
-                return Err(self.stuck(owner));
+            if bucket.lock.get() == word && kernel::monotonic() - started > patience {
+                return Ok(Some(owner));
             }
         }
     }
@@ -121,7 +132,7 @@ impl Table {
         Ok(())
     }
 
-    fn stuck(&self, owner: short_lock::Name) -> Error {
+    pub(super) fn stuck(&self, owner: short_lock::Name) -> Error {
         let pid = self.layout.slot(owner.slot).map_or(0, |slot| slot.pid.load(Relaxed));
         Error::new(
             ErrorKind::Unreachable,
@@ -140,16 +151,38 @@ impl Table {
         &self,
         me: &Attachment,
         index: u32,
-        mut work: impl FnMut(&Locked<'_>) -> Checked<R>,
+        work: impl FnMut(&Locked<'_>) -> Checked<R>,
     ) -> Result<R, Error> {
         let locked = self.lock_bucket(me, index)?;
+        self.work_in(&locked, work)
+    }
+
+    /// [`Table::with_bucket`], unless somebody else keeps the bucket: then says who.
+    pub(super) fn with_bucket_soon(
+        &self,
+        me: &Attachment,
+        index: u32,
+        work: impl FnMut(&Locked<'_>) -> Checked<()>,
+    ) -> Result<Option<short_lock::Name>, Error> {
+        let bucket = self.layout.bucket(index)?;
+        if !short_lock::try_lock(&bucket.lock, me.name)
+            && let Some(owner) = self.lock_bucket_slow(me, bucket, index, REAPER_WAITS)?
+        {
+            return Ok(Some(owner));
+        }
+        let locked = Locked::held(bucket, index);
+        self.work_in(&locked, work).map(|()| None)
+    }
+
+    #[inline]
+    fn work_in<R>(&self, locked: &Locked<'_>, mut work: impl FnMut(&Locked<'_>) -> Checked<R>) -> Result<R, Error> {
         let mut is_second_try = false;
         // One call in a loop, not two: so it is compiled into its place.
         loop {
-            match work(&locked) {
+            match work(locked) {
                 Ok(result) => return Ok(result),
                 Err(violation) if is_second_try => return Err(violation.into()),
-                Err(_) => self.repair(&locked)?,
+                Err(_) => self.repair(locked)?,
             }
             is_second_try = true;
         }

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `layout`, `geometry`, `word` | what lies where, what is true and what is derived (T1 to T4) |
 //! | `memory`, `pages`, `kernel`, `clock`, `atomic_word` | memory, system calls, time, the seam for models |
-//! | `header`, `file`, `attach`, `liveness` | a table's identity, opening (F), attaching (A), who is alive (L) |
+//! | `header`, `file`, `attach`, `detach` | a table's identity, opening (F), attaching (A), leaving (D) |
+//! | `liveness`, `occupancy` | who is alive (L), who lives in which slot (O) |
 //! | `tree` | locks that outlive their process for those it started (TR) |
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
@@ -32,6 +33,7 @@ mod atomic_word;
 mod attach;
 mod clock;
 mod debts;
+mod detach;
 mod events;
 mod geometry;
 mod graph;
@@ -45,6 +47,7 @@ mod locked;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod memory;
+mod occupancy;
 mod park;
 mod queue;
 mod records;
@@ -313,5 +316,9 @@ impl Engine for Table {
     #[cfg(all(target_os = "linux", not(concurrent_locks_portable)))]
     fn hold_for_tree(&self, _grants: &[Grant]) -> Result<Option<Box<dyn engine::Bequest>>, Error> {
         self.lock_tree()
+    }
+
+    fn detach(&self) {
+        self.leave_slot();
     }
 }

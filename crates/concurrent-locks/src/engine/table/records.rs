@@ -260,11 +260,13 @@ impl Table {
         Ok(None)
     }
 
-    /// Gives back the chunks of a dead process, whose records are free by now.
-    pub(super) fn free_chunks(&self, key: u64) -> Result<(), Error> {
+    /// Gives back the chunks of the dead, whose records are free by now.
+    pub(super) fn free_chunks(&self, dead: impl Fn(u64) -> bool) -> Result<(), Error> {
         let counters = &self.layout.header().counters;
         for chunk in 0..self.chunks_used() {
-            if self.layout.chunk_owner(chunk)?.compare_exchange(key, 0, AcqRel, Relaxed).is_ok() {
+            let owner = self.layout.chunk_owner(chunk)?;
+            let key = owner.load(Acquire);
+            if key != 0 && dead(key) && owner.compare_exchange(key, 0, AcqRel, Relaxed).is_ok() {
                 counters.chunk_hint.fetch_min(chunk, Relaxed);
             }
         }
@@ -285,11 +287,6 @@ fn owner_salt(me: &Attachment, chunk: u32, index: u32) -> u32 {
 impl Attachment {
     /// This process as chunk owners name it (T3).
     pub(super) fn key(&self) -> u64 {
-        chunk_key(self.slot, self.generation)
+        u64::from(self.generation) << 32 | u64::from(self.slot + 1)
     }
-}
-
-/// A slot and generation as chunk owners name them (T3).
-pub(super) fn chunk_key(slot: u32, generation: u32) -> u64 {
-    u64::from(generation) << 32 | u64::from(slot + 1)
 }

@@ -2,15 +2,16 @@
 //!
 //! - R1. `rebuild` trusts T1 to T4 only, never a link or count, and may be run at any time under the
 //!   bucket's lock. It ends with the grants and wake-ups that may be owed.
-//! - R2. Cleaning up is idempotent: a reaper that dies midway is followed by another that begins anew.
+//! - R2. Cleaning up is idempotent, record by record, and a reaper keeps nothing but one bucket's lock at a
+//!   time. So several may be at it, and one that dies or is stopped midway is in nobody's way.
 //! - R3. A reaper removes a record only after it checked, under the bucket's lock, that the chunk
 //!   still belongs to the dead generation (prototype bug 4).
 //! - R4. Bucket locks the dead held are taken over by whoever needs them: a word whose generation is
 //!   not the slot's names somebody dead. Generations are 15 bits there, so a slot's stale words are
 //!   swept every `SWEEP_EVERY` occupants, before one could come to name a newcomer.
-//! - R5. A process stopped inside a short lock keeps what is in that bucket, and nothing else: cleaning
-//!   up goes on in all others, and who attaches or waits for another name does not fail for it. What is left
-//!   is cleaned up by whoever comes next.
+//! - R5. A process stopped inside a short lock keeps what is in that bucket, and nothing else: a reaper
+//!   passes over such a bucket, and who attaches or waits for another name does not fail for it. The slot stays
+//!   taken until somebody who comes next gets what is left.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -20,11 +21,11 @@ use super::{
     attach::Attachment,
     history::Outcome,
     kernel,
-    layout::{Checked, RECORDS_PER_CHUNK, Record, Violation, linked},
+    layout::{Checked, RECORDS_PER_CHUNK, Record, Slot, Violation, linked},
     liveness::Corpse,
     locked::Locked,
+    occupancy::{self, Occupancy},
     queue::{Queue, Steps, Wakes},
-    records::chunk_key,
     short_lock,
     wait_word::{self, ACKNOWLEDGED, Wake},
     word::State,
@@ -237,104 +238,106 @@ impl Table {
         self.ring(record.word().slot(), index)
     }
 
-    /// Cleans up after every dead process; after how many of them completely. Somebody else may be at it already.
+    /// Cleans up after every dead process; how many there were.
     pub(super) fn reap_all(&self, me: &Attachment) -> Result<u32, Error> {
-        let used = self.layout.header().counters.slots_used.load(Acquire).min(self.layout.geometry().slots);
-        let mut stuck = Vec::new();
         let mut reaped = 0;
-        for slot in 0..used {
-            reaped += u32::from(self.reap_but(me, slot, &mut stuck)?);
+        for slot in 0..self.slots_used() {
+            reaped += u32::from(self.reap(me, slot)?);
         }
         Ok(reaped)
     }
 
-    /// Cleans up after the occupant of a slot if it is provably dead; `true` if nothing of it is left.
-    pub(super) fn reap(&self, me: &Attachment, slot: u32) -> Result<bool, Error> {
-        self.reap_but(me, slot, &mut Vec::new())
+    /// Cleans up after those whose end the kernel has marked: a newcomer's part. Who waits for something
+    /// looks closer.
+    pub(super) fn reap_marked(&self, me: &Attachment) -> Result<(), Error> {
+        for slot in 0..self.slots_used() {
+            let live = Occupancy::of(self.layout.slot(slot)?.state.load(Acquire)) == Occupancy::Live;
+            match if live && self.is_marked(slot) { self.reap(me, slot) } else { Ok(false) } {
+                // Who stands in the way of that is no reason to keep a newcomer out.
+                Err(error) if error.kind() != ErrorKind::Unreachable => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
-    fn reap_but(&self, me: &Attachment, slot: u32, stuck: &mut Vec<(u32, Error)>) -> Result<bool, Error> {
-        let Ok(_one) = me.reaping.try_lock() else { return Ok(false) };
+    /// Slots that may be in use: below this index.
+    pub(super) fn slots_used(&self) -> u32 {
+        self.layout.header().counters.slots_used.load(Acquire).min(self.layout.geometry().slots)
+    }
+
+    /// Cleans up after the occupant of a slot if it is provably dead; `true` if it was, and nothing is left.
+    pub(super) fn reap(&self, me: &Attachment, slot: u32) -> Result<bool, Error> {
         match self.corpse(me, slot)? {
-            Some(corpse) => self.bury(me, &corpse, stuck),
+            Some(corpse) => self.bury(me, &corpse),
             None => Ok(false),
         }
     }
 
-    fn bury(&self, me: &Attachment, corpse: &Corpse<'_>, stuck: &mut Vec<(u32, Error)>) -> Result<bool, Error> {
-        let key = chunk_key(corpse.slot, corpse.generation);
-        let removed = self.remove_records(me, stuck, |owner| owner == key)?;
+    fn bury(&self, me: &Attachment, corpse: &Corpse) -> Result<bool, Error> {
+        let dead = owned_by(corpse.slot, corpse.generation);
+        let in_the_way = self.remove_records(me, dead)?;
         self.repeat_wakes()?;
-        if corpse.complete && removed {
-            self.free_chunks(key)?;
-            self.layout.header().counters.reaped.fetch_add(1, Relaxed);
-            self.layout.slot(corpse.slot)?.state.store(0, Release);
+        if in_the_way.is_some() {
+            return Ok(false);
         }
-        Ok(removed)
+        self.free_chunks(dead)?;
+        if occupancy::vacate(&self.layout.slot(corpse.slot)?.state, corpse.state) {
+            self.count_death(corpse.state);
+        }
+        Ok(true)
     }
 
-    /// Cleans up after the previous occupant of our own slot (A2).
-    pub(super) fn remove_occupant(&self, me: &Attachment, slot: u32) -> Result<(), Error> {
-        let previous = |owner: u64| owner & 0xffff_ffff == u64::from(slot + 1) && owner != me.key();
-        let mut stuck = Vec::new();
-        self.remove_records(me, &mut stuck, previous)?;
-        if let Some((_, error)) = stuck.pop() {
-            return Err(error);
+    /// Cleans up after the previous occupants of our own slot (A2).
+    pub(super) fn remove_occupant(&self, me: &Attachment, slot: &Slot) -> Result<(), Error> {
+        let previous = owned_by(me.slot, me.generation.wrapping_sub(1));
+        if let Some(stopped) = self.remove_records(me, previous)? {
+            return Err(self.stuck(stopped));
         }
         self.repeat_wakes()?;
-        for chunk in 0..self.chunks_used() {
-            let owner = self.layout.chunk_owner(chunk)?.load(Acquire);
-            if previous(owner) {
-                self.free_chunks(owner)?;
-            }
-        }
-        self.layout.header().counters.reaped.fetch_add(1, Relaxed);
+        self.free_chunks(previous)?;
+        self.count_death(slot.state.load(Acquire));
         Ok(())
     }
 
-    /// Takes all requests of the dead out, except those in buckets that somebody who does not go on keeps
-    /// locked (R5): `false` if there were any. Such buckets are remembered in `stuck` and not waited for again.
-    fn remove_records(
-        &self,
-        me: &Attachment,
-        stuck: &mut Vec<(u32, Error)>,
-        dead: impl Fn(u64) -> bool,
-    ) -> Result<bool, Error> {
-        let mut all = true;
+    /// Who left in good order was no dead process.
+    fn count_death(&self, state: u32) {
+        if Occupancy::of(state) == Occupancy::Live {
+            self.layout.header().counters.reaped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Removes all records of the dead, but for those whose buckets a stopped process keeps: that process (R5).
+    fn remove_records(&self, me: &Attachment, dead: impl Fn(u64) -> bool) -> Result<Option<short_lock::Name>, Error> {
+        let mut in_the_way = None;
         for chunk in 0..self.chunks_used() {
             let owner = self.layout.chunk_owner(chunk)?.load(Acquire);
             if owner == 0 || !dead(owner) {
                 continue;
             }
             for index in chunk * RECORDS_PER_CHUNK..(chunk + 1) * RECORDS_PER_CHUNK {
-                let record = self.layout.record(index)?;
-                if record.word().state() == State::Free {
-                    continue;
+                if self.layout.record(index)?.word().state() != State::Free {
+                    in_the_way = self.remove_record(me, index, chunk, owner)?.or(in_the_way);
                 }
-                let (_, bucket) = self.place_of(record)?;
-                if stuck.iter().all(|(known, _)| *known != bucket) {
-                    match self.remove_record(me, index, chunk, owner) {
-                        Err(error) if error.kind() == ErrorKind::Unreachable => stuck.push((bucket, error)),
-                        removed => {
-                            removed?;
-                            continue;
-                        }
-                    }
-                }
-                all = false;
             }
         }
-        Ok(all)
+        Ok(in_the_way)
     }
 
-    /// Takes one request of a dead process out (R3) and hands its lock on.
-    fn remove_record(&self, me: &Attachment, index: u32, chunk: u32, owner: u64) -> Result<(), Error> {
+    /// Takes one request of a dead process out (R3) and hands its lock on; or says who is in the way (R5).
+    fn remove_record(
+        &self,
+        me: &Attachment,
+        index: u32,
+        chunk: u32,
+        owner: u64,
+    ) -> Result<Option<short_lock::Name>, Error> {
         let record = self.layout.record(index)?;
         let (place, bucket) = self.place_of(record)?;
         let now = self.clock.now();
         let mut wakes = Wakes::new();
         let mut removed = None;
-        self.with_bucket(me, bucket, |locked| {
+        let in_the_way = self.with_bucket_soon(me, bucket, |locked| {
             let word = record.word();
             let still = self.layout.chunk_owner(chunk)?.load(Acquire) == owner;
             let here = self.place_of(record)? == (place, bucket);
@@ -358,7 +361,7 @@ impl Table {
         {
             self.emit_record(EventKind::Recovered, record, word.mode(), now, held)?;
         }
-        Ok(())
+        Ok(in_the_way)
     }
 
     /// Repeats every wake-up that a dead granter may have owed (W2).
@@ -416,6 +419,14 @@ impl Table {
         slot.doorbell.fetch_add(1, Release);
         kernel::futex_wake(&slot.doorbell, 1);
         Ok(())
+    }
+}
+
+/// Whether a chunk belongs to the occupant of this generation of a slot, or to one before it.
+fn owned_by(slot: u32, generation: u32) -> impl Fn(u64) -> bool + Copy {
+    move |owner| {
+        let age = generation.wrapping_sub((owner >> 32) as u32);
+        owner & 0xffff_ffff == u64::from(slot + 1) && age.cast_signed() >= 0
     }
 }
 

@@ -29,11 +29,10 @@ pub(super) fn pid_namespace() -> u64 {
 }
 
 /// A proven death, of which there is none.
-pub(super) struct Corpse<'a> {
-    _liveness: &'a Liveness,
+pub(super) struct Corpse {
     pub(super) slot: u32,
     pub(super) generation: u32,
-    pub(super) complete: bool,
+    pub(super) state: u32,
 }
 
 impl Table {
@@ -41,7 +40,7 @@ impl Table {
         Ok(false)
     }
 
-    pub(super) fn corpse<'a>(&self, _me: &'a Attachment, _index: u32) -> Result<Option<Corpse<'a>>, Error> {
+    pub(super) fn corpse(&self, _me: &Attachment, _index: u32) -> Result<Option<Corpse>, Error> {
         Ok(None)
     }
 
