@@ -113,8 +113,9 @@ class _Entered(Enterable):
     def lost(self) -> Lost:
         """Make an event for the loss of what is held now: to await beside the work, or to wait for on a thread.
 
-        It comes when the lease or ``max_hold`` is over, or an operator broke the lock. Without a lease
-        (``local:``, ``host:``, ``file:``) nobody tells, and it never comes; :meth:`verify` sees it.
+        It comes when the lease or ``max_hold`` is over, or an operator broke the lock; on ``file:`` when
+        the lock file is deleted. Without a lease (``local:``, ``host:``) nobody tells, and it never comes;
+        :meth:`verify` sees it.
         """
         return Lost(self)
 

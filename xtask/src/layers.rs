@@ -23,11 +23,13 @@ struct Layer {
 
 /// Deepest first.
 const LAYERS: &[Layer] = &[
+    Layer { what: "which process this is", modules: &["fork_generation"], knot: false },
     Layer { what: "words", modules: &["mode", "histogram", "lease"], knot: false },
     Layer { what: "what is shown", modules: &["status", "stats", "event"], knot: false },
     Layer { what: "what is told of deadlocks", modules: &["deadlock"], knot: false },
     Layer { what: "errors", modules: &["error"], knot: false },
     Layer { what: "the news of a loss", modules: &["lost"], knot: false },
+    Layer { what: "open files", modules: &["own_file"], knot: false },
     Layer { what: "files", modules: &["kernel_lock", "number_file"], knot: false },
     Layer { what: "fences of what locks protect", modules: &["fencing"], knot: false },
     Layer { what: "names and the grant rule", modules: &["name", "grant"], knot: false },

@@ -161,8 +161,9 @@ impl Guard {
     /// # Ok(()) }
     /// ```
     ///
-    /// Without a lease (`local:`, `host:`, `file:`) only an operator can take a lock away; nobody tells
-    /// of that, and the future is pending for ever. [`Guard::verify`] sees it.
+    /// On `file:` it is ready within about a second after the lock file was deleted or replaced. Without a
+    /// lease (`local:`, `host:`) only an operator can take a lock away; nobody tells of that, and the future
+    /// is pending for ever. [`Guard::verify`] sees it.
     ///
     /// # Cancel safety
     /// Dropping it forgets nothing: the next one is ready at once if the lock was lost in between.

@@ -4,18 +4,23 @@
 //! one process, and closing one never touches another.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, FileTimes, Metadata, OpenOptions, TryLockError},
     io,
     path::Path,
+    time::{Duration, SystemTime},
 };
 
-use crate::{error::Error, mode::Mode};
+use crate::{
+    error::{Error, ErrorKind},
+    mode::Mode,
+    own_file::{Identity, OwnFile},
+};
 
 /// A lock file that the kernel has locked for this process. Dropping it closes the file, which gives
 /// the lock back unless a forked child has inherited it; [`KernelLock::give_back`] does in any case.
 #[derive(Debug)]
 pub(crate) struct KernelLock {
-    file: File,
+    file: OwnFile,
 }
 
 impl KernelLock {
@@ -28,8 +33,11 @@ impl KernelLock {
                 Mode::Write => file.try_lock(),
             };
             match locked {
-                Ok(()) if is_at(&file, path) => return Ok(Some(KernelLock { file })),
-                Ok(()) => {}
+                Ok(()) => {
+                    if let Some(lock) = Self::locked(file, path)? {
+                        return Ok(Some(lock));
+                    }
+                }
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(TryLockError::Error(error)) => return Err(failed("lock", path, &error)),
@@ -46,33 +54,104 @@ impl KernelLock {
                 Mode::Write => file.lock(),
             };
             match locked {
-                Ok(()) if is_at(&file, path) => return Ok(KernelLock { file }),
-                Ok(()) => {}
+                Ok(()) => {
+                    if let Some(lock) = Self::locked(file, path)? {
+                        return Ok(lock);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(failed("lock", path, &error)),
             }
         }
     }
 
-    /// The locked file itself.
-    pub(crate) fn file(&self) -> &File {
-        &self.file
+    /// `None` if the file that was locked is not the one that others find by now.
+    fn locked(file: File, path: &Path) -> Result<Option<KernelLock>, Error> {
+        let file = OwnFile::new(file).map_err(|error| failed("look at", path, &error))?;
+        if !is_at(file.identity(), path) {
+            return Ok(None);
+        }
+        if let Some(file) = file.get() {
+            keep_from_cleaners(file);
+        }
+        Ok(Some(KernelLock { file }))
+    }
+
+    /// The locked file itself; an error if this process has closed it.
+    pub(crate) fn file(&self) -> Result<&File, Error> {
+        self.file.get().ok_or_else(|| {
+            Error::new(ErrorKind::Lost, "the lock is lost: this process has closed the descriptor of its lock file")
+        })
     }
 
     /// Whether it still keeps out who takes the lock by this path.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
-        is_at(&self.file, path)
+        self.file.get().is_some() && is_at(self.file.identity(), path)
     }
 
     pub(crate) fn give_back(self, path: &Path) -> Result<(), Error> {
-        self.file.unlock().map_err(|error| failed("unlock", path, &error))
+        self.file()?.unlock().map_err(|error| failed("unlock", path, &error))
     }
 }
 
-/// Opens, and makes if missing, a file that only this user may use. Never follows a symbolic link.
+/// How far ahead a lock file's times are set.
+const AHEAD: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Cleaners of folders for temporary files delete what is old, also when it is in use. A lock may be held
+/// for long, with nobody there to renew the times of its file meanwhile: they are set far ahead.
+pub(crate) fn keep_from_cleaners(file: &File) {
+    let now = SystemTime::now();
+    let is_due = |found: &Metadata| found.modified().is_ok_and(|modified| modified < now + AHEAD / 2);
+    if file.metadata().is_ok_and(|found| is_due(&found)) {
+        let times = FileTimes::new().set_accessed(now + AHEAD).set_modified(now + AHEAD);
+        // A file system without times that can be set has no cleaners that go by them.
+        let _ = file.set_times(times);
+    }
+}
+
+/// Opens, and makes if missing, a file that only its owner may use. Never follows a symbolic link.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
+    loop {
+        // Opened first: systems may refuse to make what is there already, if it is another user's.
+        match open_existing(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
+        match options().create_new(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.and_then(|file| leave_to_folder_owner(file, path)),
+        }
+    }
+}
+
+/// The same for a file that must be there.
+pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
+    options().open(path)
+}
+
+/// What root makes in the folder of a user belongs to that user, who would be locked out else.
+#[cfg(unix)]
+fn leave_to_folder_owner(file: File, path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if let Some(folder) = path.parent()
+        && file.metadata()?.uid() == 0
+    {
+        let folder = folder.metadata()?;
+        if folder.uid() != 0 {
+            fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
+        }
+    }
+    Ok(file)
+}
+
+#[cfg(not(unix))]
+fn leave_to_folder_owner(file: File, _path: &Path) -> io::Result<File> {
+    Ok(file)
+}
+
+fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).truncate(false);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
@@ -84,33 +163,67 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         // FILE_SHARE_READ | FILE_SHARE_WRITE: nobody deletes it while it is open.
         options.share_mode(1 | 2);
     }
-    options.open(path)
+    options
 }
 
-/// Whether the open file is still the one that others find under its path. If somebody has removed
-/// it, a lock on it excludes nobody.
+/// Whether a file is still the one that others find under its path. If somebody has removed it, a lock on
+/// it excludes nobody.
 #[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(own), Ok(found)) => own.dev() == found.dev() && own.ino() == found.ino(),
-        _ => false,
-    }
+pub(crate) fn is_at(file: Identity, path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| Identity::of(&found) == file)
 }
 
-/// An open file cannot be removed here: see the share mode in [`open`].
+/// An open file cannot be removed here: see the share mode in [`options`].
 #[cfg(not(unix))]
-fn is_at(_file: &File, _path: &Path) -> bool {
+pub(crate) fn is_at(_file: Identity, _path: &Path) -> bool {
     true
 }
 
-/// What went wrong with which file, and what to look at.
+/// What went wrong with which file, and what can be done.
 pub(crate) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
-    let path = path.display();
-    Error::io(
-        format!("cannot {doing} {path} (its directory must belong to this user, on a file system with file locks)"),
-        error,
+    let way_out = match error.kind() {
+        io::ErrorKind::PermissionDenied => who_may(path),
+        io::ErrorKind::ReadOnlyFilesystem => "to lock, also to read, takes a folder that can be written to".to_owned(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room there, or use another folder".to_owned()
+        }
+        _ => "its folder must be there, on a file system with file locks".to_owned(),
+    };
+    Error::io(format_args!("cannot {doing} {} ({way_out})", path.display()), error)
+}
+
+/// Whose a file is, or the folder in which it is missing.
+#[cfg(unix)]
+fn who_may(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let places = path.ancestors().map(|place| (place, std::fs::symlink_metadata(place)));
+    let Some((place, found)) = places.into_iter().find_map(|(place, found)| Some((place, found.ok()?))) else {
+        return "nothing of its path can be seen".to_owned();
+    };
+    let what = if place == path { "it".to_owned() } else { place.display().to_string() };
+    format!(
+        "{what} belongs to {}, mode {:04o}: take these locks as that user, or share them by a server (redis://, \
+         postgres://)",
+        user(found.uid()),
+        found.mode() & 0o7777
     )
+}
+
+/// A user by name, where the system's list has one.
+#[cfg(unix)]
+fn user(id: u32) -> String {
+    let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = list.lines().find_map(|line| {
+        let mut words = line.split(':');
+        let name = words.next()?;
+        (words.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    });
+    name.map_or_else(|| format!("uid {id}"), |name| format!("{name} (uid {id})"))
+}
+
+#[cfg(not(unix))]
+fn who_may(_path: &Path) -> String {
+    "the user of this process may not".to_owned()
 }
 
 #[cfg(test)]
@@ -123,9 +236,9 @@ mod tests {
         let path = directory.path().join("a.lock");
         let old = KernelLock::take(&path, Mode::Write).unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(!is_at(&old.file, &path));
+        assert!(!old.is_at(&path));
         let new = KernelLock::try_take(&path, Mode::Write).unwrap().unwrap();
-        assert!(is_at(&new.file, &path) && !is_at(&old.file, &path));
+        assert!(new.is_at(&path) && !old.is_at(&path));
         assert!(KernelLock::try_take(&path, Mode::Read).unwrap().is_none());
     }
 
@@ -151,7 +264,7 @@ mod tests {
             drop(old);
             waiter.join().unwrap()
         });
-        assert!(is_at(&taken.file, &path));
+        assert!(taken.is_at(&path));
         assert!(KernelLock::try_take(&path, Mode::Write).unwrap().is_none());
     }
 
@@ -168,5 +281,23 @@ mod tests {
         let path = directory.path().join("b.lock");
         drop(KernelLock::try_take(&path, Mode::Write).unwrap());
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_refused_names_who_may() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.lock");
+        drop(open(&path).unwrap());
+        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+        let said = failed("open", &path, &refused).to_string();
+        let owner = std::os::unix::fs::MetadataExt::uid(&path.metadata().unwrap());
+        assert!(said.contains(&format!("it belongs to {}, mode 0600", user(owner))), "{said}");
+        let missing = failed("open", &directory.path().join("b.lock"), &refused).to_string();
+        assert!(missing.contains(&format!("{} belongs to", directory.path().display())), "{missing}");
+        assert_eq!(user(0), "root (uid 0)");
+        assert_eq!(user(4_000_000_000), "uid 4000000000");
+        let said = failed("open", &path, &io::ErrorKind::ReadOnlyFilesystem.into()).to_string();
+        assert!(said.contains("can be written to"), "{said}");
     }
 }

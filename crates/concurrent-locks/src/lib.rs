@@ -28,6 +28,7 @@ mod engine;
 mod error;
 mod event;
 pub mod fencing;
+mod fork_generation;
 mod grant;
 #[cfg(test)]
 mod grant_model;
@@ -43,6 +44,7 @@ mod manager;
 mod mode;
 mod name;
 mod number_file;
+mod own_file;
 mod owner;
 mod queued;
 mod request;

@@ -2,12 +2,12 @@
 
 use std::{
     cell::Cell,
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
     error::{Error, ErrorKind},
+    fork_generation::ForkGeneration,
     holdings::Holdings,
     manager::LockManager,
     mode::Mode,
@@ -26,33 +26,35 @@ pub const OWNER_VARIABLE: &str = "LOCKS_OWNER";
 pub const OWNER_ID_VARIABLE: &str = "LOCKS_OWNER_ID";
 
 thread_local! {
-    /// The id drawn last; 0 before the first.
-    static LAST_ANONYMOUS: Cell<u64> = const { Cell::new(0) };
+    /// The id drawn last, and the process that drew it.
+    static LAST_ANONYMOUS: Cell<Option<(ForkGeneration, u64)>> = const { Cell::new(None) };
 }
 
-/// 64 bits from the operating system's generator, by way of std's hasher keys.
+/// 64 bits from the operating system's generator. Not from std's hasher keys: a forked child goes on with
+/// its parent's.
+///
+/// # Panics
+/// If the system has no random numbers: ids that two processes share would let both in.
 #[cold]
-fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
+pub(crate) fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|error| panic!("the system has no random numbers: {error}"))
 }
 
 /// An id for a request without an owner.
 ///
 /// Ids count up from a random start per thread, so they meet no other thread's or process's id
 /// (two of a million running counters meet with a chance of about 2^-24 per 10^6 ids each), and
-/// no shared counter slows threads down. A forked child draws again (`forget_anonymous`).
+/// no shared counter slows threads down. A forked child draws again: it must not repeat its parent's,
+/// nor those of another child.
 #[inline]
 pub(crate) fn anonymous() -> u64 {
+    let process = ForkGeneration::current();
     LAST_ANONYMOUS.with(|last| {
-        let start = if last.get() == 0 { random() } else { last.get() };
-        last.set(start.wrapping_add(1));
-        last.get() | 1 << 63
+        let start = last.get().filter(|(drawn_by, _)| *drawn_by == process).map_or_else(random, |(_, id)| id);
+        let id = start.wrapping_add(1);
+        last.set(Some((process, id)));
+        id | 1 << 63
     })
-}
-
-/// Draws a new random start for this thread's anonymous ids: a forked child must not repeat its parent's.
-pub(crate) fn forget_anonymous() {
-    LAST_ANONYMOUS.with(|last| last.set(random()));
 }
 
 /// A label as it is shown: owners without one are called by their process.
@@ -69,6 +71,10 @@ pub(crate) struct Identity {
     /// what they hold is re-entered; what their other children hold is not.
     pub(crate) ancestors: Vec<u64>,
     pub(crate) holdings: Holdings,
+    /// The process whose owner it is.
+    process: ForkGeneration,
+    /// Who takes its place in a forked child: two processes that share an owner would both enter.
+    in_child: OnceLock<Arc<Identity>>,
 }
 
 impl Identity {
@@ -79,8 +85,18 @@ impl Identity {
                 format!("the owner label {label:?} must have 1 to {MAX_LABEL_BYTES} bytes and no NUL"),
             ));
         }
-        let id = anonymous() & !(1 << 63);
-        Ok(Identity { id, label: label.to_owned(), ancestors, holdings: Holdings::default() })
+        Ok(Self::drawn(label.to_owned(), ancestors))
+    }
+
+    fn drawn(label: String, ancestors: Vec<u64>) -> Identity {
+        Identity {
+            id: anonymous() & !(1 << 63),
+            label,
+            ancestors,
+            holdings: Holdings::default(),
+            process: ForkGeneration::current(),
+            in_child: OnceLock::new(),
+        }
     }
 
     /// Whether a wait of this owner could close a cycle, or a request of it re-enter.
@@ -94,7 +110,8 @@ impl Identity {
 /// Made by [`LockManager::owner`]. Requests made through it (or given it with
 /// [`Request::owner`](crate::Request::owner)) belong together: what one of them holds, another
 /// re-enters at once with the same token; a cycle of owners waiting for each other is found when it
-/// closes. Clones are the same owner. Without an owner each request is an owner of its own.
+/// closes. Clones are the same owner, but in a forked child another one of the same label. Without an
+/// owner each request is an owner of its own.
 ///
 /// ```
 /// # use concurrent_locks::LockManager;
@@ -143,14 +160,15 @@ impl Owner {
     /// What a child process needs in its environment to inherit from this owner: names and values.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 2] {
-        let ids = self.identity.ancestors.iter().chain([&self.identity.id]).map(|id| format!("{id:016x}"));
+        let identity = self.identity();
+        let ids = identity.ancestors.iter().chain([&identity.id]).map(|id| format!("{id:016x}"));
         [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, ids.collect::<Vec<_>>().join("."))]
     }
 
     /// The id, 16 hexadecimal digits, as status, events and errors show it.
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{:016x}", self.identity.id)
+        format!("{:016x}", self.identity().id)
     }
 
     /// The label.
@@ -180,7 +198,19 @@ impl Owner {
         self.manager.lock_all(wanted).owner(self)
     }
 
+    /// Who asks in this process: in a forked child another one of the same label.
     pub(crate) fn identity(&self) -> &Arc<Identity> {
-        &self.identity
+        let process = ForkGeneration::current();
+        let mut identity = &self.identity;
+        while identity.process != process {
+            identity = match identity.in_child.get() {
+                Some(own) => own,
+                None => {
+                    let own = Arc::new(Identity::drawn(identity.label.clone(), identity.ancestors.clone()));
+                    identity.in_child.get_or_init(|| own)
+                }
+            };
+        }
+        identity
     }
 }

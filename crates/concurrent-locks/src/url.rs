@@ -1,6 +1,9 @@
 //! URLs: one string decides how far a lock reaches.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 #[cfg(feature = "cluster")]
 use crate::engine::cluster::Address;
@@ -93,6 +96,14 @@ fn parse_target(url: &str) -> Result<Target, Error> {
             Ok(Target::Host(crate::engine::table::default_path(&space)))
         }
         "file" if rest.is_empty() => Err(invalid("names no directory")),
+        "file" if rest.starts_with('~') => Err(invalid(
+            "has a ~, which nobody expands here: it would be a folder of that name in each current folder; write out \
+             the home folder (file:\"$HOME/...\" in a shell)",
+        )),
+        "file" if !Path::new(rest).is_absolute() => Err(invalid(
+            "is relative to the current folder: processes in two folders would have two locks of one name; write out \
+             the whole path",
+        )),
         "file" => Ok(Target::File(std::path::absolute(rest).map_err(|error| Error::io(url, &error))?)),
         _ => Err(invalid(&format!("has the unknown scheme {scheme:?}"))),
     }
@@ -116,7 +127,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_what_is_possible() {
-        for bad in ["", "local", "ftp:x", "file:", "host:../x", "host:a b"] {
+        for bad in
+            ["", "local", "ftp:x", "file:", "host:../x", "host:a b", "file:locks", "file:./locks", "file:~/locks"]
+        {
             let error = parse(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains("host:/path/to/table"), "{error}");

@@ -12,6 +12,8 @@ cases! {
     a_forked_child_does_not_keep_its_parent_alive [AcrossProcesses],
     a_parent_goes_on_after_its_forked_child [AcrossProcesses],
     a_forked_child_is_another_owner_process [AcrossProcesses, Inspect],
+    an_owner_is_another_one_in_a_forked_child [AcrossProcesses],
+    a_forked_child_of_the_same_pid_is_another_process [AcrossProcesses],
     a_forked_child_that_is_killed_frees_what_it_took [AcrossProcesses],
 }
 
@@ -150,6 +152,53 @@ fn a_forked_child_is_another_owner_process(bench: &Bench) {
     taker.ask("release a").after("released");
     taker.take("read a");
     assert_ne!(of_child, owner_of(taker.pid()));
+}
+
+/// One owner in two processes would let both in.
+fn an_owner_is_another_one_in_a_forked_child(bench: &Bench) {
+    let mut taker = bench.taker();
+    taker.ask("owner agent");
+    taker.take("write a");
+    fork(&mut taker);
+    taker.ask("write a try").error(ErrorKind::WouldBlock);
+    // The child re-enters what it holds itself.
+    let token = taker.take("write b");
+    assert_eq!(taker.take("read b"), token);
+    join(&mut taker);
+    taker.take("write b");
+    taker.ask("release a").after("released");
+}
+
+/// The first process of a PID namespace has pid 1, and so has its child that enters another.
+fn a_forked_child_of_the_same_pid_is_another_process(bench: &Bench) {
+    let mut taker = bench.taker();
+    let answer = taker.ask("fork apart");
+    if answer.text().starts_with("cannot") {
+        eprintln!("SKIPPED: {}: a PID namespace takes root", answer.text());
+        return;
+    }
+    assert_eq!(answer.text(), "child 1");
+    for name in ["a", "b", "c"] {
+        taker.take(&format!("write {name}"));
+    }
+    taker.ask("owner agent");
+    taker.take("write d");
+    assert_eq!(taker.ask("fork apart").text(), "child 1");
+    taker.ask("write a try").error(ErrorKind::WouldBlock);
+    taker.ask("write d try").error(ErrorKind::WouldBlock);
+    taker.ask("release a").error(ErrorKind::Lost);
+    taker.ask("drop b").after("dropped");
+    taker.take("write e");
+    for name in ["a", "b", "c", "d", "e"] {
+        bench.assert_busy(name, Mode::Read);
+    }
+    join(&mut taker);
+    for name in ["a", "b", "c", "d"] {
+        bench.assert_busy(name, Mode::Read);
+        taker.ask(&format!("release {name}")).after("released");
+        bench.assert_free(name);
+    }
+    taker.take("write e");
 }
 
 fn a_forked_child_that_is_killed_frees_what_it_took(bench: &Bench) {

@@ -250,7 +250,7 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// already. Not after the grant was given back. Called without a lock of the engine held, in a
     /// thread that others need: it does not block.
     ///
-    /// Where grants have no lease, nobody tells.
+    /// Where grants have no lease, only losses that the engine notices by itself are told.
     fn on_lost(&self, _grant: &Grant, _tell: Box<dyn FnOnce(Error) + Send>) {}
 
     /// Records that an owner took `later` while it held `earlier` (lock-order inversions).

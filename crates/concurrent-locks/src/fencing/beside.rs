@@ -15,6 +15,7 @@ use std::{
 
 use crate::{
     error::{Error, ErrorKind},
+    fork_generation::ForkGeneration,
     kernel_lock::{KernelLock, failed},
     mode::Mode,
     number_file::{self, Unreadable},
@@ -54,12 +55,12 @@ pub fn pass(path: impl AsRef<Path>, token: u64) -> Result<Passage, Error> {
     let path = resolve(path.as_ref())?;
     let fence = beside(&path, ".fence");
     let lock = KernelLock::take(&fence, Mode::Write)?;
-    let passage = Passage { lock, path, process: std::process::id() };
+    let passage = Passage { lock, path, process: ForkGeneration::current() };
     let greatest = greatest(&passage.lock, &fence)?;
     if let Some(greatest) = greatest.filter(|greatest| *greatest > token) {
         return Err(too_late(&passage.path, token, greatest));
     }
-    raise(&passage, greatest, token).map_err(|error| failed("write", &fence, &error))?;
+    raise(&passage, passage.lock.file()?, greatest, token).map_err(|error| failed("write", &fence, &error))?;
     Ok(passage)
 }
 
@@ -73,7 +74,7 @@ pub struct Passage {
     lock: KernelLock,
     path: PathBuf,
     /// The process that passes. A forked child shares the lock, and must not end it.
-    process: u32,
+    process: ForkGeneration,
 }
 
 impl Passage {
@@ -86,9 +87,9 @@ impl Passage {
 
 impl Drop for Passage {
     fn drop(&mut self) {
-        if self.process == std::process::id() {
+        if self.process.is_current() {
             // Should it fail, closing the file unlocks it too, but for forked children.
-            let _ = self.lock.file().unlock();
+            let _ = self.lock.file().map(fs::File::unlock);
         }
     }
 }
@@ -130,11 +131,12 @@ fn resolve(path: &Path) -> Result<PathBuf, Error> {
 
 /// The greatest token that has passed; `None` if none has.
 fn greatest(lock: &KernelLock, fence: &Path) -> Result<Option<u64>, Error> {
-    let length = lock.file().metadata().map_err(|error| failed("look at", fence, &error))?.len();
+    let file = lock.file()?;
+    let length = file.metadata().map_err(|error| failed("look at", fence, &error))?.len();
     if length == 0 {
         return Ok(None);
     }
-    number_file::read(lock.file()).map(Some).map_err(|unreadable| match unreadable {
+    number_file::read(file).map(Some).map_err(|unreadable| match unreadable {
         Unreadable::Failed(error) => failed("read", fence, &error),
         Unreadable::Damaged(how) => Error::new(
             ErrorKind::Corrupt,
@@ -148,14 +150,14 @@ fn greatest(lock: &KernelLock, fence: &Path) -> Result<Option<u64>, Error> {
 }
 
 /// Each step follows from what is found and not from who did it: the one before may have died between two of them.
-fn raise(passage: &Passage, greatest: Option<u64>, token: u64) -> io::Result<()> {
+fn raise(passage: &Passage, fence: &fs::File, greatest: Option<u64>, token: u64) -> io::Result<()> {
     if greatest.is_none() {
         sync_folder(&passage.path)?; // so a fence file with a number in it will be found again
     }
     if greatest != Some(token) {
-        number_file::write(passage.lock.file(), token)?;
+        number_file::write(fence, token)?;
     }
-    passage.lock.file().sync_all()
+    fence.sync_all()
 }
 
 fn too_late(path: &Path, token: u64, greatest: u64) -> Error {

@@ -97,6 +97,11 @@ impl Taker {
                     "forked".to_owned()
                 }
             }
+            ["fork", "apart"] => match fork::enter_pid_namespace() {
+                Ok(()) if fork::child_first() => format!("child {}", std::process::id()),
+                Ok(()) => "forked".to_owned(),
+                Err(error) => format!("cannot {error}"),
+            },
             ["exec"] => {
                 let program = std::env::current_exe().expect("the path of this program");
                 let error = Command::new(program).arg(self.locks.url()).exec();

@@ -1,5 +1,7 @@
 //! Forking with everything held: the child takes over the conversation.
 
+use std::io;
+
 use concurrent_locks_conformance::DEADLINE;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
@@ -18,6 +20,19 @@ pub(crate) fn child_first() -> bool {
     };
     waitpid(Some(child), WaitOptions::empty()).expect("the end of the child");
     false
+}
+
+/// Has children that are forked from now on live in a PID namespace of their own, which takes root.
+/// Where there are no such namespaces, says so.
+pub(crate) fn enter_pid_namespace() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    #[expect(unsafe_code, reason = "no safe wrapper of unshare is at hand")]
+    // SAFETY: a new PID namespace changes nothing for this process.
+    unsafe {
+        if libc::unshare(libc::CLONE_NEWPID) == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+    #[cfg(not(target_os = "linux"))]
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The test process can kill only its own children. If a case fails and leaves this one waiting

@@ -10,7 +10,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    hash::{BuildHasher, RandomState},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -26,7 +25,11 @@ use super::{
     state::{After, State},
     wire::{Failure, Link, Pace},
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    fork_generation::ForkGeneration,
+    owner,
+};
 
 /// How long a server may take to answer before it counts as out of reach.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,7 +42,8 @@ pub(super) const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) const LAYOUT: u32 = 1;
 
 pub(super) struct Client {
-    pub(super) pid: u32,
+    /// The process that it belongs to.
+    pub(super) process: ForkGeneration,
     pub(super) address: Address,
     pub(super) url: String,
     /// Sixteen hexadecimal digits.
@@ -52,12 +56,11 @@ pub(super) struct Client {
 impl Client {
     /// A client without a connection.
     pub(super) fn new(address: &Address, url: &str) -> &'static Client {
-        let seed = RandomState::new();
-        let session = seed.hash_one((std::process::id(), clock::now(), &url)) | 1;
+        let session = owner::random() | 1;
         // Postgres takes it for a signed number: the sign is left out.
         let session = format!("{:016x}", session & !(1 << 63));
         Box::leak(Box::new(Client {
-            pid: std::process::id(),
+            process: ForkGeneration::current(),
             address: address.clone(),
             url: url.to_owned(),
             session,
@@ -170,7 +173,8 @@ impl Client {
         let sent = clock::now();
         let guarded = if self.address.guarded { "1" } else { "0" };
         let lease = self.address.lease.as_micros().to_string();
-        let (pid, host, program) = (self.pid.to_string(), super::introduction::host(), super::introduction::program());
+        let (pid, host, program) =
+            (std::process::id().to_string(), super::introduction::host(), super::introduction::program());
         let arguments = [&*self.session, &lease, &pid, &host, &program, guarded];
         let attention = link.attend();
         let answer = Box::new(move |result: Result<String, Failure>| {

@@ -55,6 +55,7 @@ use crate::{
     engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold},
     error::{Error, ErrorKind},
     event::Event,
+    fork_generation::ForkGeneration,
     lease::{Lease, Standing},
     manager::Fairness,
     name::Name,
@@ -96,11 +97,10 @@ impl Cluster {
 
     /// What this process has: in a forked child, something new.
     fn client(&self) -> &'static Client {
-        let pid = std::process::id();
+        let process = ForkGeneration::current();
         let mut generation = self.first;
-        while generation.client.pid != pid {
+        while generation.client.process != process {
             generation = generation.next.get_or_init(|| {
-                owner::forget_anonymous();
                 generation.client.leave_to_parent();
                 let next = Generation::new(&self.address, &self.url);
                 next.client.connect_soon(None);

@@ -1,8 +1,13 @@
-//! The names of the files of one resource.
+//! The folder of lock files, and the names of the files of one resource.
 
-use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::os::unix::fs::DirBuilderExt;
+use std::{
+    fs::DirBuilder,
+    path::{Path, PathBuf},
+};
 
-use crate::name::Name;
+use crate::{error::Error, kernel_lock::failed, name::Name};
 
 /// How much of a name can be read in its file names.
 const READABLE_BYTES: usize = 80;
@@ -24,6 +29,24 @@ impl Files {
         let file = |extension| directory.join(format!("{stem}.{extension}"));
         Files { lock: file("lock"), token: file("token"), holder: file("holder") }
     }
+
+    /// Does something with the files; if it fails because somebody has deleted their folder, makes it
+    /// first.
+    pub(super) fn in_folder<T>(&self, act: impl Fn(&Files) -> Result<T, Error>) -> Result<T, Error> {
+        match (act(self), self.lock.parent()) {
+            (Err(_), Some(folder)) if !folder.exists() => make_folder(folder).and_then(|()| act(self)),
+            (result, _) => result,
+        }
+    }
+}
+
+/// Makes the folder, for this user only, if it is missing.
+pub(super) fn make_folder(folder: &Path) -> Result<(), Error> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    builder.mode(0o700);
+    builder.create(folder).map_err(|error| failed("make the directory", folder, &error))
 }
 
 /// A file name of at most 113 bytes that stands for a name: what can be read of it, then a hash that

@@ -13,12 +13,13 @@
 //! 1. Who holds a grant of this engine holds the table's grant and, through its process, the lock file.
 //! 2. The lock file is given back before the table hands its grant on, and never while one of its
 //!    users is left.
-//! 3. Lock files are never removed. If somebody else does, it is noticed after locking ([`crate::kernel_lock`]).
+//! 3. Lock files are never removed. If somebody else does, it is noticed after locking
+//!    ([`crate::kernel_lock`]), and who holds one is told ([`resource`], H1).
 //! 4. Every grant has a new [`token`], also those that share one lock of the file.
 //!
 //! # Files
 //! `NAME-HASH.lock`, `.token` and `.holder` for every name that was ever used, and one `tokens.lock`.
-//! They may be removed while nobody uses the directory; with the token files the tokens begin anew.
+//! They may be removed while nobody uses the directory. Tokens go on above those before ([`token`]).
 //!
 //! # Waiting
 //! Waiting for the table is the table's. For the lock file one thread per resource and mode waits in
@@ -39,10 +40,12 @@
 //! never does, and its parent dies without giving a lock back, the lock stays taken until the child
 //! ends or executes another program.
 
+mod file_system;
 mod files;
 #[cfg(unix)]
 mod inheritable;
 mod journal;
+mod keeper;
 mod process;
 mod record;
 mod resource;
@@ -53,9 +56,9 @@ mod token;
 mod view;
 
 #[cfg(unix)]
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::{
-    fs::{DirBuilder, Metadata},
+    fs::Metadata,
     path::{Path, PathBuf},
     sync::{
         OnceLock,
@@ -77,7 +80,8 @@ use crate::{
     },
     error::Error,
     event::Event,
-    kernel_lock::{self, KernelLock},
+    fork_generation::ForkGeneration,
+    kernel_lock,
     lease::Standing,
     manager::Fairness,
     mode::Mode,
@@ -121,9 +125,9 @@ impl FileEngine {
     }
 
     fn new(directory: &Path) -> Result<FileEngine, Error> {
-        make(directory).map_err(|error| kernel_lock::failed("make the directory", directory, &error))?;
+        files::make_folder(directory)?;
         // Whether files can be made and locked here is better told now than at the first lock.
-        KernelLock::try_take(&directory.join(token::MAKER), Mode::Read)?;
+        file_system::check(directory)?;
         let url = format!("file:{}", directory.display());
         let first = Generation::new(directory, &url)?;
         Ok(FileEngine { url, directory: directory.to_owned(), handles: AtomicU64::new(1), first })
@@ -131,9 +135,9 @@ impl FileEngine {
 
     /// What this process has: in a forked child, something new.
     fn process(&self) -> Result<&'static Process, Error> {
-        let pid = std::process::id();
+        let process = ForkGeneration::current();
         let mut generation = self.first;
-        while generation.process.pid != pid {
+        while generation.process.process != process {
             generation = match generation.next.get() {
                 Some(next) => next,
                 None => {
@@ -231,6 +235,14 @@ impl Engine for FileEngine {
         self.process().map_or(Standing::Unknown, |process| process.verify(grant))
     }
 
+    fn on_lost(&self, grant: &Grant, tell: Box<dyn FnOnce(Error) + Send>) {
+        match self.process() {
+            Ok(process) => process.on_lost(grant, tell),
+            // Without a process there is no grant either.
+            Err(error) => tell(error),
+        }
+    }
+
     fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error> {
         self.process()?.table.record_order(earlier, later, label)
     }
@@ -275,25 +287,18 @@ impl Engine for FileEngine {
         let permissions = permissions(&metadata);
         let shared = permissions.as_ref().filter(|_| is_writable_by_others(&metadata));
         let problem = |bits| format!("{} can be changed by others (mode {bits}): chmod 700", self.directory.display());
+        let problems = shared.map(problem).into_iter().chain(file_system::doubt(&self.directory)).collect();
         Ok(Health {
             url: self.url.clone(),
             path: Some(self.directory.display().to_string()),
             layout: LAYOUT,
             // The file of `token::MAKER` is no resource's.
             resources: Usage { used: lock_files.saturating_sub(1), capacity: u64::MAX },
-            problems: shared.map(problem).into_iter().collect(),
+            problems,
             permissions,
             ..self.process()?.table.health()?
         })
     }
-}
-
-fn make(directory: &Path) -> std::io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    builder.mode(0o700);
-    builder.create(directory)
 }
 
 #[cfg(unix)]

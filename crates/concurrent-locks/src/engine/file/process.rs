@@ -12,13 +12,14 @@ use std::{
 
 use super::{
     journal::{Journal, Who},
+    keeper::Keeper,
     resource::{Entered, Entrant, Granted, Resource, Stage, left},
     timer::Timer,
 };
 use crate::{
     engine::{self, Ask, Ending, Engine, Grant, Progress, Ticket, Wait, nanos, unsupported},
     error::{Error, ErrorKind},
-    kernel_lock::KernelLock,
+    fork_generation::ForkGeneration,
     lease::Standing,
     manager::Fairness,
     mode::Mode,
@@ -27,7 +28,7 @@ use crate::{
 
 pub(super) struct Process {
     /// The process that this belongs to.
-    pub(super) pid: u32,
+    pub(super) process: ForkGeneration,
     pub(super) table: &'static dyn Engine,
     pub(super) journal: Journal,
     directory: PathBuf,
@@ -35,6 +36,7 @@ pub(super) struct Process {
     /// Where this engine's clock begins.
     epoch: Instant,
     timer: Timer,
+    pub(super) keeper: Keeper,
     /// The resources that some request or thread uses.
     resources: Mutex<HashMap<String, Arc<Resource>>>,
     /// Requests that wait or are held, by handle.
@@ -66,13 +68,14 @@ enum Place {
 impl Process {
     pub(super) fn new(directory: PathBuf, url: String, table: &'static dyn Engine) -> Process {
         Process {
-            pid: std::process::id(),
+            process: ForkGeneration::current(),
             table,
             journal: Journal::default(),
             directory,
             url,
             epoch: Instant::now(),
             timer: Timer::default(),
+            keeper: Keeper::default(),
             resources: Mutex::default(),
             requests: Mutex::default(),
         }
@@ -273,6 +276,7 @@ impl Process {
 
     pub(super) fn release(&'static self, grant: &Grant, ending: Ending) -> Result<(), Error> {
         let request = self.take(grant.handle).ok_or_else(|| self.lost("grant"))?;
+        self.keeper.forget(grant.handle);
         let Place::Entered(inner) = request.place else { return Err(self.lost("grant")) };
         let result = self.leave(grant.handle, &request, &inner, ending);
         self.journal.released(&request.who, grant.token, self.held_for(grant), ending);
@@ -290,16 +294,22 @@ impl Process {
     }
 
     pub(super) fn verify(&self, grant: &Grant) -> Standing {
-        let resource = self.requests().get(&grant.handle).map(|request| Arc::clone(&request.resource));
-        let holds = resource.as_ref().is_some_and(|resource| resource.keeps_others_out());
+        if self.loss_of(grant.handle).is_some() { Standing::Lost } else { Standing::Held }
+    }
+
+    /// The error of a grant that is lost.
+    pub(super) fn loss_of(&self, handle: u64) -> Option<Error> {
+        let resource = self.requests().get(&handle).map(|request| Arc::clone(&request.resource));
+        let Some(resource) = resource else { return Some(self.lost("grant")) };
+        let loss = (!resource.stands(handle)).then(|| resource.lost());
         // A clone that stays behind would be taken for a use.
-        resource.into_iter().for_each(|resource| self.forget(resource));
-        if holds { Standing::Held } else { Standing::Lost }
+        self.forget(resource);
+        loss
     }
 
     /// Gives back all that a request that entered has: the kernel's lock first, then the table's.
     fn leave(&'static self, handle: u64, request: &Request, grant: &Grant, ending: Ending) -> Result<(), Error> {
-        let (_, kernel) = request.resource.leave(handle);
+        let kernel = request.resource.leave(handle);
         let table = self.table.release(grant, ending, request.fairness);
         self.ask(&request.resource);
         kernel.and(table)
@@ -340,7 +350,7 @@ impl Process {
         let Some(mode) = resource.begin_asking() else { return };
         let asked = Arc::clone(resource);
         let wait = move || {
-            asked.asked(self.table, mode, KernelLock::take(asked.lock_file(), mode));
+            asked.asked(self.table, mode, asked.wait(mode));
             self.ask(&asked);
             self.forget(asked);
         };

@@ -7,7 +7,7 @@ use std::{io::Write, path::Path, time::SystemTime};
 
 use crate::{
     error::Error,
-    kernel_lock::{failed, open},
+    kernel_lock::{failed, keep_from_cleaners, open},
     mode::Mode,
     status::Holder,
 };
@@ -29,7 +29,9 @@ pub(super) fn write(path: &Path, holder: &Holder) -> Result<(), Error> {
     let write = || {
         let mut file = open(path)?;
         file.set_len(0)?;
-        file.write_all(text.as_bytes())
+        file.write_all(text.as_bytes())?;
+        keep_from_cleaners(&file);
+        Ok(())
     };
     write().map_err(|error| failed("write", path, &error))
 }

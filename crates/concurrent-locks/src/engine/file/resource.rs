@@ -3,6 +3,10 @@
 //!
 //! The table lets in readers together or one writer, so the requests that have *entered* agree on
 //! what they need of the kernel. The first takes the lock file for all, the last gives it back.
+//!
+//! - **H1** A grant stands on one *hold* of the lock file, and only while that file is the one that others
+//!   find. If somebody deletes it, what stood on it is lost for good; who comes then takes the file that
+//!   is there, as a new hold.
 
 use std::{
     path::Path,
@@ -18,7 +22,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    error::Error,
+    error::{Error, ErrorKind},
     kernel_lock::KernelLock,
     mode::Mode,
     name::Name,
@@ -36,6 +40,8 @@ pub(super) struct Resource {
 #[derive(Debug, Default)]
 struct State {
     held: Option<Held>,
+    /// How many holds there were (H1).
+    holds: u64,
     /// In the order in which they entered.
     entrants: Vec<Entrant>,
     /// Whether a thread waits for the lock file, by mode. Such a thread cannot be called back: when
@@ -46,6 +52,8 @@ struct State {
 #[derive(Debug)]
 struct Held {
     kernel: KernelLock,
+    /// Which hold it is (H1).
+    number: u64,
     mode: Mode,
     /// The token under which the holder file names this process, once it does.
     recorded: Option<u64>,
@@ -75,6 +83,8 @@ pub(super) enum Stage {
 pub(super) struct Granted {
     pub(super) token: u64,
     pub(super) at: Instant,
+    /// The hold it stands on (H1).
+    hold: u64,
 }
 
 /// What became of a request that entered.
@@ -102,13 +112,24 @@ impl Resource {
         &self.name
     }
 
-    pub(super) fn lock_file(&self) -> &Path {
-        &self.files.lock
+    /// Waits for the lock file.
+    pub(super) fn wait(&self, mode: Mode) -> Result<KernelLock, Error> {
+        self.files.in_folder(|files| KernelLock::take(&files.lock, mode))
     }
 
-    /// Whether the lock file is held, and still the one that others find.
-    pub(super) fn keeps_others_out(&self) -> bool {
-        self.state().held.as_ref().is_some_and(|held| held.kernel.is_at(&self.files.lock))
+    /// Whether a granted request still keeps others out (H1).
+    pub(super) fn stands(&self, request: u64) -> bool {
+        self.state().stands(request, &self.files.lock)
+    }
+
+    /// The error of one that does not.
+    pub(super) fn lost(&self) -> Error {
+        let (name, path) = (&self.name, self.files.lock.display());
+        let message = format!(
+            "the lock on {name:?} was lost: {path} was deleted or replaced, or its descriptor closed by this process, \
+             while it was held, so others may have entered; keep cleaners away from the folder"
+        );
+        Error::new(ErrorKind::Lost, message).on(name)
     }
 
     /// Whether a write request of this owner would be an upgrade.
@@ -123,10 +144,12 @@ impl Resource {
         if mode == Mode::Write && state.would_upgrade(entrant.owner) {
             return Ok(Entered::Upgrade);
         }
+        // H1. Closing the file is all there is to give back.
+        state.held.take_if(|held| !held.kernel.is_at(&self.files.lock));
         debug_assert!(state.held.as_ref().is_none_or(|held| held.mode.covers(mode)), "the table excludes the others");
         if state.held.is_none() && !(may_wait && state.asking[mode as usize]) {
-            match KernelLock::try_take(&self.files.lock, mode)? {
-                Some(kernel) => state.held = Some(Held { kernel, mode, recorded: None }),
+            match self.files.in_folder(|files| KernelLock::try_take(&files.lock, mode))? {
+                Some(kernel) => state.hold(kernel, mode),
                 None if !may_wait => return Ok(Entered::Busy),
                 None => {}
             }
@@ -160,11 +183,15 @@ impl Resource {
 
     /// Takes a request out; with the last one the lock file is given back. The table's grant must be
     /// given back after this, so that its successor finds the lock file as it is.
-    pub(super) fn leave(&self, request: u64) -> (Option<Entrant>, Result<(), Error>) {
+    ///
+    /// # Errors
+    /// `Lost` if it was granted and does not stand any more.
+    pub(super) fn leave(&self, request: u64) -> Result<(), Error> {
         let mut state = self.state();
-        let entrant = state.remove(request);
-        let result = if state.entrants.is_empty() { self.give_back(&mut state) } else { Ok(()) };
-        (entrant, result)
+        let stood = state.stands(request, &self.files.lock);
+        let granted = matches!(state.remove(request), Some(Entrant { stage: Stage::Granted(_), .. }));
+        let result = if state.is_needed() { Ok(()) } else { self.give_back(&mut state) };
+        if granted && !stood { Err(self.lost()) } else { result }
     }
 
     /// The mode in which somebody must begin to wait for the lock file, if somebody must.
@@ -181,7 +208,7 @@ impl Resource {
         state.asking[mode as usize] = false;
         let wakers = match kernel {
             Ok(kernel) if state.needs() == Some(mode) => {
-                state.held = Some(Held { kernel, mode, recorded: None });
+                state.hold(kernel, mode);
                 self.admit(&mut state, table)
             }
             // Closing the file gives the lock back. Nobody is there whom a failure would concern.
@@ -197,16 +224,14 @@ impl Resource {
 
     /// Grants all who wait, if the process has the lock file. Returns whom to wake.
     fn admit(&self, state: &mut State, table: &dyn Engine) -> Vec<Waker> {
-        if state.held.is_none() {
-            return Vec::new();
-        }
+        let Some(hold) = state.held.as_ref().map(|held| held.number) else { return Vec::new() };
         let mut given: Vec<(u64, u64)> = state.granted().map(|(entrant, own)| (entrant.pass, own.token)).collect();
         let wakers = state.settle(|pass| {
             let re_entry = given.iter().find(|(own, _)| *own == pass).map(|(_, token)| *token);
-            match re_entry.map_or_else(|| token::next(&self.files.token), Ok) {
+            match re_entry.map_or_else(|| self.files.in_folder(|files| token::next(&files.token)), Ok) {
                 Ok(token) => {
                     given.push((pass, token));
-                    Stage::Granted(Granted { token, at: Instant::now() })
+                    Stage::Granted(Granted { token, at: Instant::now(), hold })
                 }
                 Err(error) => Stage::Failed(error),
             }
@@ -293,11 +318,31 @@ impl State {
         own.peek().is_some() && own.all(|entrant| entrant.mode == Mode::Read)
     }
 
+    /// Begins a hold.
+    fn hold(&mut self, kernel: KernelLock, mode: Mode) {
+        self.holds += 1;
+        self.held = Some(Held { kernel, number: self.holds, mode, recorded: None });
+    }
+
+    /// Those who are granted on the present hold.
     fn granted(&self) -> impl Iterator<Item = (&Entrant, &Granted)> {
-        self.entrants.iter().filter_map(|entrant| match &entrant.stage {
-            Stage::Granted(granted) => Some((entrant, granted)),
+        let hold = self.held.as_ref().map(|held| held.number);
+        self.entrants.iter().filter_map(move |entrant| match &entrant.stage {
+            Stage::Granted(granted) if Some(granted.hold) == hold => Some((entrant, granted)),
             _ => None,
         })
+    }
+
+    /// H1.
+    fn stands(&self, request: u64, path: &Path) -> bool {
+        self.granted().any(|(entrant, _)| entrant.request == request)
+            && self.held.as_ref().is_some_and(|held| held.kernel.is_at(path))
+    }
+
+    /// Whether somebody uses the lock file or waits for it.
+    fn is_needed(&self) -> bool {
+        let waits = |entrant: &Entrant| matches!(entrant.stage, Stage::Waiting(_));
+        self.granted().next().is_some() || self.entrants.iter().any(waits)
     }
 
     /// What those who wait need of the kernel.

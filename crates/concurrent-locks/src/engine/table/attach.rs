@@ -25,7 +25,7 @@ use super::{
     records::Pool,
     short_lock,
 };
-use crate::{error::Error, owner};
+use crate::error::Error;
 
 /// What this process has in the table.
 pub(super) struct Attachment {
@@ -115,7 +115,6 @@ impl Table {
     #[cold]
     fn attach(&self) -> Result<&Attachment, Error> {
         self.fork_page.get_or_attach(|| {
-            owner::forget_anonymous();
             let liveness = match &self.file {
                 Some(file) => Some(Liveness::claim(file, &self.layout)?),
                 None => {

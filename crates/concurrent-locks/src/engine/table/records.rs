@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
+    fork_generation::ForkGeneration,
     mode::Mode,
 };
 
@@ -30,7 +31,7 @@ const KEPT: usize = 32;
 /// Free records of this process that no thread keeps.
 pub(super) struct Pool {
     free: Mutex<Vec<u32>>,
-    process: u32,
+    process: ForkGeneration,
     /// With more free records than this, whole chunks go back to the table.
     surplus: usize,
     /// How many a thread keeps, `KEPT` at most.
@@ -108,7 +109,7 @@ impl Cache {
     fn give_back(&self, pool: &Pool) {
         // A forked child inherits this cache: its parent's records are none of its business, and
         // the parent's lock may be held by a thread that does not exist here.
-        if pool.process == std::process::id() {
+        if pool.process.is_current() {
             pool.free().extend(self.records[..self.count.get()].iter().map(Cell::get));
         }
         self.count.set(0);
@@ -121,7 +122,7 @@ impl Pool {
         let records = geometry.records() as usize;
         Pool {
             free: Mutex::default(),
-            process: std::process::id(),
+            process: ForkGeneration::current(),
             surplus: (records / 256).clamp(16, 512),
             kept: (records / 1024).clamp(2, KEPT),
         }

@@ -72,6 +72,7 @@ pub(crate) use self::{
 use crate::{
     engine::cluster::{address::Endpoint, protocol::Call},
     error::{Error, ErrorKind},
+    fork_generation::ForkGeneration,
 };
 
 /// What is done with the answer to a call.
@@ -115,7 +116,7 @@ pub(crate) struct Link {
     output: Mutex<Output>,
     desk: Mutex<Desk>,
     open: AtomicBool,
-    process: u32,
+    process: ForkGeneration,
 }
 
 impl Link {
@@ -147,7 +148,7 @@ impl Link {
             output: Mutex::default(),
             desk: Mutex::new(Desk::new(inboxes)),
             open: AtomicBool::new(true),
-            process: std::process::id(),
+            process: ForkGeneration::current(),
         }))
     }
 
@@ -207,7 +208,7 @@ impl Link {
             mem::take(&mut desk.answers)
         };
         self.open.store(false, Release);
-        if std::process::id() == self.process {
+        if self.process.is_current() {
             // Wakes the reader and the writer.
             self.lines.iter().for_each(|line| line.stream.socket().shutdown());
         }
@@ -244,7 +245,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         // In a forked child, the answers are its parent's.
-        if std::process::id() == self.process {
+        if self.process.is_current() {
             self.end("nobody uses it any more");
         }
     }

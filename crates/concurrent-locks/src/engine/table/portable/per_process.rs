@@ -1,8 +1,7 @@
 //! Values that belong to one process: a forked child makes its own.
 //!
-//! Where the kernel does not wipe memory at a fork, the process id tells (a system call per look on
-//! some systems). A grandchild is taken for its grandparent only if it was given the same id and
-//! the process between them never looked.
+//! Where the kernel does not wipe memory at a fork, [`ForkGeneration`] tells (a system call per look on
+//! some systems).
 #![expect(unsafe_code, reason = "a value that is replaced, not locked: a lock might be held at the fork")]
 
 use std::{
@@ -13,10 +12,12 @@ use std::{
     },
 };
 
+use crate::fork_generation::ForkGeneration;
+
 /// What one process made.
 #[derive(Debug)]
 struct Made<T> {
-    process: u32,
+    process: ForkGeneration,
     value: T,
 }
 
@@ -37,7 +38,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     #[inline]
     pub(super) fn own(&self, make: impl FnOnce() -> T) -> &T {
         match self.latest() {
-            Some(made) if made.process == std::process::id() => &made.value,
+            Some(made) if made.process.is_current() => &made.value,
             seen => self.replace(seen, make()),
         }
     }
@@ -56,7 +57,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     #[cold]
     fn replace(&self, seen: Option<&Made<T>>, value: T) -> &T {
         let seen = seen.map_or(ptr::null_mut(), |seen| ptr::from_ref(seen).cast_mut());
-        let made = Box::into_raw(Box::new(Made { process: std::process::id(), value }));
+        let made = Box::into_raw(Box::new(Made { process: ForkGeneration::current(), value }));
         let kept = match self.made.compare_exchange(seen, made, AcqRel, Acquire) {
             Ok(_) => made,
             Err(faster) => {

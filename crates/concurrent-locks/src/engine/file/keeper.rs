@@ -1,0 +1,78 @@
+//! Tells holders that their lock file was deleted or replaced. One thread, started for the first who
+//! wants to know: nothing else would notice before the lock is given back.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use super::process::Process;
+use crate::{engine::Grant, error::Error};
+
+/// How long a loss may go unnoticed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Who is to be told of a loss.
+type Tell = Box<dyn FnOnce(Error) + Send>;
+
+#[derive(Default)]
+pub(super) struct Keeper {
+    watches: Mutex<Watches>,
+    begun: Condvar,
+}
+
+#[derive(Default)]
+struct Watches {
+    /// By the grant's handle.
+    tells: BTreeMap<u64, Vec<Tell>>,
+    running: bool,
+}
+
+impl Keeper {
+    /// The grant was given back.
+    pub(super) fn forget(&self, handle: u64) {
+        self.watches().tells.remove(&handle);
+    }
+
+    fn watches(&self) -> MutexGuard<'_, Watches> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Process {
+    /// Has `tell` called when the grant is lost; at once, if it is.
+    pub(super) fn on_lost(&'static self, grant: &Grant, tell: Tell) {
+        if let Some(loss) = self.loss_of(grant.handle) {
+            return tell(loss);
+        }
+        let mut watches = self.keeper.watches();
+        watches.tells.entry(grant.handle).or_default().push(tell);
+        if !watches.running {
+            // Without a thread the loss is told by `verify` and `release`, and the next who asks tries again.
+            let thread = thread::Builder::new().name("locks keeper".to_owned());
+            watches.running = thread.spawn(|| self.keep_looking()).is_ok();
+        }
+        self.keeper.begun.notify_one();
+    }
+
+    fn keep_looking(&self) {
+        loop {
+            let mut watches = self.keeper.watches();
+            while watches.tells.is_empty() {
+                watches = self.keeper.begun.wait(watches).unwrap_or_else(PoisonError::into_inner);
+            }
+            let handles: Vec<u64> = watches.tells.keys().copied().collect();
+            drop(watches);
+            for handle in handles {
+                let Some(loss) = self.loss_of(handle) else { continue };
+                // Nobody, if it was given back meanwhile.
+                for tell in self.keeper.watches().tells.remove(&handle).into_iter().flatten() {
+                    tell(loss.clone());
+                }
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+}
