@@ -16,7 +16,6 @@ use super::process::Process;
 use crate::{
     engine::{Bequest, Grant},
     error::Error,
-    kernel_lock,
 };
 
 /// Further descriptors of the lock files of some grants.
@@ -31,14 +30,8 @@ impl Process {
             let name = self.name_of(grant)?;
             let Some(resource) = self.used(&name) else { return Err(self.lost("grant")) };
             let file = resource.duplicate();
-            let path = resource.lock_file().to_owned();
             self.forget(resource);
-            match file {
-                Some(file) => {
-                    files.push(file.map_err(|error| kernel_lock::failed("open a second time", &path, &error))?);
-                }
-                None => return Err(self.lost("grant")),
-            }
+            files.push(file?);
         }
         Ok(LockFiles(files))
     }

@@ -296,8 +296,10 @@ impl Resource {
 
     /// Another descriptor of the lock file, if this process has its lock.
     #[cfg(unix)]
-    pub(super) fn duplicate(&self) -> Option<std::io::Result<std::fs::File>> {
-        self.state().held.as_ref().map(|held| held.kernel.file().try_clone())
+    pub(super) fn duplicate(&self) -> Result<std::fs::File, Error> {
+        let state = self.state();
+        let file = state.held.as_ref().ok_or_else(|| self.lost())?.kernel.file()?;
+        file.try_clone().map_err(|error| crate::kernel_lock::failed("open a second time", &self.files.lock, &error))
     }
 
     /// In a forked child: closes the parent's lock file, without giving the lock back.
