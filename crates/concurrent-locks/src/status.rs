@@ -133,6 +133,24 @@ pub struct Health {
     pub deadlocks: u64,
     /// What is wrong, in words; empty when all is well.
     pub problems: Vec<String>,
+    /// Where a table lies; `None` for other engines.
+    #[serde(default)]
+    pub place: Option<Place>,
+}
+
+/// Where a table lies, as one process sees it. Two processes meet in it if device and inode are the
+/// same for both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The device of its file.
+    pub device: u64,
+    /// The inode of its file.
+    pub inode: u64,
+    /// The mount namespace of the process that looked, if the system tells.
+    pub mount_namespace: Option<u64>,
+    /// Folders by which a process that sees another table of the same space is noticed: none for a
+    /// table that was named by its path.
+    pub announced_in: Vec<String>,
 }
 
 /// How much of a fixed pool is used.

@@ -29,6 +29,13 @@ fn describe(health: &Health) -> String {
     fact("url", health.url.clone());
     fact("path", optional(&health.path));
     fact("permissions", optional(&health.permissions));
+    if let Some(place) = &health.place {
+        let mounts = place.mount_namespace.map_or_else(|| "?".to_owned(), |number| number.to_string());
+        fact("file", format!("device {}, inode {}, seen from mount namespace {mounts}", place.device, place.inode));
+        if !place.announced_in.is_empty() {
+            fact("announced in", plain(&place.announced_in.join(", ")));
+        }
+    }
     fact("layout", health.layout.to_string());
     for (what, usage) in usage {
         fact(what, describe_usage(usage));

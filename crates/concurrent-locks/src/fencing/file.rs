@@ -18,7 +18,7 @@ use std::{
 };
 
 use super::beside::{Passage, beside, pass, sync_folder};
-use crate::{error::Error, kernel_lock::failed};
+use crate::{own_file::above_standard_streams, error::Error, kernel_lock::failed};
 
 /// Replaces a file's content, unless a greater token has written it: a late write is refused.
 ///
@@ -45,7 +45,7 @@ fn replace(passage: &Passage, contents: &[u8]) -> io::Result<()> {
         _ => {}
     }
     // Made anew, so that it is no link that somebody has put there.
-    let mut file = File::create_new(&new)?;
+    let mut file = above_standard_streams(File::create_new(&new)?)?;
     match fs::metadata(path) {
         Ok(old) => file.set_permissions(old.permissions())?,
         Err(error) if error.kind() == NotFound => {}

@@ -17,8 +17,9 @@ use nix::{
 };
 
 use crate::{
-    clock_step, ended, forked, hostile, killed,
+    clock_step, ended, forked, full, hostile, killed,
     patience::{DEADLINE, until},
+    surroundings,
 };
 
 const ROLE_VARIABLE: &str = "HOST_OUTCOMES_ROLE";
@@ -30,7 +31,7 @@ const SAYS: &str = "child: ";
 type Role = fn(&mut Talk);
 
 /// What a child process can do, by name.
-const ROLES: [(&str, Role); 11] = [
+const ROLES: [(&str, Role); 15] = [
     ("taker", take_on_command),
     ("forker", forked::fork_with_a_lock_held),
     ("local-forker", forked::fork_with_a_private_table),
@@ -42,6 +43,10 @@ const ROLES: [(&str, Role); 11] = [
     ("forgetful", ended::forget_a_lock),
     ("parent-of-ended", ended::have_a_child_that_ends),
     ("leaver", ended::go_on_after_leaving),
+    ("many-starters", full::start_many_at_once),
+    ("closes-all", surroundings::close_all_descriptors),
+    ("robbed", surroundings::be_robbed),
+    ("without-stderr", surroundings::lock_without_stderr),
 ];
 
 /// A child process. Killed when dropped.
@@ -237,7 +242,7 @@ fn plays_its_role() {
 }
 
 /// Takes locks on command: `connect`, `write NAME MS`, `read NAME MS` (0: does not wait),
-/// `release NAME`, `wall` (the wall clock), `exit`.
+/// `release NAME`, `wall` (the wall clock), `chroot DIR`, `become UID`, `run PROGRAM ARGUMENTS`, `exit`.
 fn take_on_command(talk: &mut Talk) {
     let mut held: HashMap<String, Guard> = HashMap::new();
     while let Some(command) = talk.hear() {
@@ -248,6 +253,21 @@ fn take_on_command(talk: &mut Talk) {
                 Err(error) => talk.say_error(&error),
             },
             ["wall"] => clock_step::say_wall_clock(talk),
+            ["chroot", directory] => {
+                nix::unistd::chroot(directory).unwrap();
+                talk.say("gone");
+            }
+            ["become", user] => {
+                nix::unistd::setuid(user.parse::<u32>().unwrap().into()).unwrap();
+                talk.say("gone");
+            }
+            ["run", program, ref arguments @ ..] => {
+                let status = Command::new(program).args(arguments).status().unwrap();
+                talk.say(if status.success() { "ran" } else { "failed" });
+            }
+            ["verify", name] => {
+                talk.say(&format!("{:?}", held[name].verify().blocking()));
+            }
             ["release", name] => match held.remove(name).expect("a held lock").release() {
                 Ok(()) => talk.say("released"),
                 Err(error) => talk.say_error(&error),

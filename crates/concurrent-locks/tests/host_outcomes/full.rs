@@ -10,7 +10,7 @@ use std::{
 use concurrent_locks::{ErrorKind, Guard, LockManager};
 
 use crate::{
-    child::Child,
+    child::{Child, Talk},
     patience::{LONG, until_waiting},
     sandbox::{own_shared_memory, words},
     space::Space,
@@ -162,7 +162,7 @@ fn a_table_that_the_file_system_cannot_hold_is_full_at_once() {
     let mut child = Child::start_under(&words(&wrapper), "taker", url);
     child.send("connect");
     let error = child.error(ErrorKind::Full);
-    assert!(error.contains("/dev/shm") && error.contains("too small"), "{error}");
+    assert!(error.contains("no room for a lock table in /dev/shm: it takes ") && error.contains(" MB"), "{error}");
     let left = fs::read_dir(format!("/proc/{}/root/dev/shm", child.pid())).unwrap().count();
     assert_eq!(left, 0, "no half-made table is left");
     assert!(child.end().success());
@@ -195,6 +195,38 @@ fn a_file_system_that_fills_up_later_is_full() {
         child.take(&format!("m{more}"));
     }
     assert!(child.end().success());
+}
+
+/// Where one table fits, no more is needed by however many make it at the same time.
+#[test]
+fn many_that_start_at_once_need_the_room_of_one_table() {
+    let Some(wrapper) = own_shared_memory("16m", "true") else { return };
+    let mut starter = Child::start_under(&words(&wrapper), "many-starters", "host:/dev/shm/t.table");
+    for answer in starter.answer().split(';') {
+        assert!(answer.starts_with("granted"), "{answer}");
+    }
+}
+
+pub(crate) fn start_many_at_once(talk: &mut Talk) {
+    let mut starters: Vec<_> = (0..8).map(|_| Child::start("taker", &talk.url)).collect();
+    starters.iter_mut().for_each(|starter| starter.send("read here 90000"));
+    let answers: Vec<_> = starters.iter_mut().map(Child::answer).collect();
+    talk.say(&answers.join(";"));
+}
+
+/// Far from where the search begins, too.
+#[test]
+fn the_one_idle_name_among_many_in_use_makes_room() {
+    let space = Space::with_capacity("resources=512&requests=1024&processes=4");
+    let locks = space.connect();
+    let mut held: Vec<_> = (0..512).map(|index| locks.write(&format!("n{index}")).try_now().ok()).collect();
+    assert!(held.iter().all(Option::is_some));
+    for idle in [300, 7, 500] {
+        assert_eq!(locks.write("new").try_now().unwrap_err().kind(), ErrorKind::Full);
+        held[idle] = None;
+        held[idle] = Some(locks.write(&format!("in the place of {idle}")).try_now().unwrap());
+    }
+    assert_eq!(locks.health().unwrap().evicted, 3);
 }
 
 fn fill_up(file: &mut File) {

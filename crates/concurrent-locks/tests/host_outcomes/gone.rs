@@ -4,6 +4,7 @@
 use std::{fs, thread};
 
 use concurrent_locks::{ErrorKind, Standing};
+use nix::sys::signal::Signal;
 
 use crate::{
     child::Child,
@@ -38,11 +39,13 @@ fn a_waiting_thread_learns_that_the_table_is_gone() {
         let text = error.to_string();
         assert!(text.contains(space.path().to_str().unwrap()), "{text}");
         assert!(text.contains("deleted or replaced") && text.contains("end the processes that use it"), "{text}");
-        // From then on all its users are told, except that what is held can be given back.
+        // From then on all its users are told, and who gives back what it holds, that it was not alone.
         assert_eq!(locks.write("b").try_now().unwrap_err().kind(), ErrorKind::Closed);
         holder.send("write b 0");
         holder.error(ErrorKind::Closed);
-        assert_eq!(holder.ask("release a"), "released");
+        holder.send("release a");
+        let text = holder.error(ErrorKind::Lost);
+        assert!(text.contains("held by another process too") && text.contains("deleted or replaced"), "{text}");
     }
 }
 
@@ -70,8 +73,42 @@ fn newcomers_make_a_new_table() {
     assert_ne!(inode(&space.path()), before);
     let token = newcomer.take("a");
     assert!(token > old_token, "whoever checks tokens is safe: {old_token}, then {token}");
-    // The holder of the old table can still give back what it has.
-    assert_eq!(holder.ask("release a"), "released");
+    // They did not meet, so the one who was there first is told, however short its section was.
+    holder.send("release a");
+    holder.error(ErrorKind::Lost);
+    assert_eq!(newcomer.ask("release a"), "released");
+}
+
+/// The lock of a deleted table is handed on in it; who gets it would be beside the newcomers.
+#[test]
+fn a_successor_in_a_deleted_table_does_not_enter() {
+    let space = Space::new();
+    let mut holder = space.child();
+    holder.take("a");
+    let mut waiter = space.child();
+    waiter.send("write a 90000");
+    until_waiting(&space.connect(), "a", 1);
+    waiter.stop();
+    take_away(&space, false);
+    holder.send("release a");
+    holder.error(ErrorKind::Lost);
+    waiter.signal(Signal::SIGCONT);
+    waiter.error(ErrorKind::Closed);
+}
+
+/// Gone from its path, but not deleted: whoever knows only the path makes another.
+#[test]
+fn a_table_that_was_moved_is_left() {
+    let space = Space::new();
+    let locks = space.connect();
+    let guard = locks.write("a").blocking().unwrap();
+    fs::rename(space.path(), space.directory().join("moved")).unwrap();
+    assert_eq!(guard.verify().blocking(), Standing::Lost);
+    assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);
+    assert_eq!(locks.write("a").try_now().unwrap_err().kind(), ErrorKind::Closed);
+    // Put back, it goes on.
+    fs::rename(space.directory().join("moved"), space.path()).unwrap();
+    let _guard = locks.write("a").try_now().unwrap();
 }
 
 #[test]

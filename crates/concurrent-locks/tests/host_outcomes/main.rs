@@ -8,6 +8,7 @@
 
 mod child;
 mod clock_step;
+mod elsewhere;
 mod ended;
 mod forked;
 mod full;
@@ -22,3 +23,4 @@ mod sandbox;
 mod space;
 mod stale;
 mod stopped;
+mod surroundings;

@@ -176,11 +176,13 @@ fn a_planted_default_directory_is_refused() {
 #[test]
 fn the_default_directory_is_made_private() {
     let Some(wrapper) = own_shared_memory("64m", "umask 0") else { return };
-    let mut child = Child::start_under(&words(&wrapper), "taker", "host:");
+    // A space of its own: another table of `default` may be in use outside.
+    let space = format!("private-{}", std::process::id());
+    let mut child = Child::start_under(&words(&wrapper), "taker", &format!("host:{space}"));
     assert_eq!(child.ask("connect"), "connected 1");
     let shared_memory = format!("/proc/{}/root/dev/shm", child.pid());
     let directory = fs::read_dir(shared_memory).unwrap().next().unwrap().unwrap().path();
     assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o7777, 0o700);
-    let table = fs::metadata(directory.join("default.table")).unwrap();
+    let table = fs::metadata(directory.join(format!("{space}.table"))).unwrap();
     assert_eq!(table.permissions().mode() & 0o7777, 0o600);
 }

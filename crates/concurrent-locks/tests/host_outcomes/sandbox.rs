@@ -23,7 +23,7 @@ fn works(wrapper: &[String]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-fn first_that_works(candidates: impl IntoIterator<Item = Wrapper>, what: &str) -> Option<Wrapper> {
+pub(crate) fn first_that_works(candidates: impl IntoIterator<Item = Wrapper>, what: &str) -> Option<Wrapper> {
     let found = candidates.into_iter().find(|wrapper| works(wrapper));
     if found.is_none() {
         skip(&format!("this machine allows no {what}"));
@@ -34,7 +34,12 @@ fn first_that_works(candidates: impl IntoIterator<Item = Wrapper>, what: &str) -
 /// Runs a command with a shared-memory file system of its own, of this size, after the shell
 /// commands `prepare`. The command keeps the pid of the child that was started.
 pub(crate) fn own_shared_memory(size: &str, prepare: &str) -> Option<Wrapper> {
-    let script = format!("mount -t tmpfs -o size={size} tmpfs /dev/shm && {prepare} && exec \"$@\"");
+    in_own_mounts(&format!("mount -t tmpfs -o size={size} tmpfs /dev/shm && {prepare}"))
+}
+
+/// Runs a command in a mount namespace of its own, after the shell commands `prepare` in it.
+pub(crate) fn in_own_mounts(prepare: &str) -> Option<Wrapper> {
+    let script = format!("{prepare} && exec \"$@\"");
     let shell = ["sh", "-c", script.as_str(), "sh"];
     let with = |options: &[&str]| {
         let start = ["unshare"].iter().chain(options).chain(&shell);

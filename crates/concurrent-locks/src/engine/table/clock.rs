@@ -1,8 +1,10 @@
 //! The table's clock: nanoseconds that all processes of a table agree on.
 //!
 //! The invariant TSC where the processor has one and the kernel itself trusts it (10 ns a reading
-//! instead of 23), else CLOCK_MONOTONIC. The scale is measured once by whoever makes the table
-//! and stored in its header. Times are for order and statistics; no deadline of a lease hangs on them.
+//! instead of 23), else CLOCK_MONOTONIC without the offset of a time namespace. The scale is measured
+//! once by whoever makes the table and stored in its header: who comes later counts as the others do,
+//! also if it cannot ask the kernel about the TSC, or the kernel has stopped trusting it meanwhile.
+//! Times are for order and statistics; no deadline of a lease hangs on them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,13 +14,24 @@ use super::kernel;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Clock {
     scale: u64,
+    /// What this process's time namespace adds to CLOCK_MONOTONIC.
+    offset: i64,
+}
+
+/// Why a stored clock cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// No machine's clock runs like that.
+    Nonsense,
+    /// It is the processor's, which this process is not shown (an emulator).
+    Hidden,
 }
 
 impl Clock {
     /// Measures the scale of this machine's clock (takes 2 ms where there is a usable TSC).
     pub(super) fn measure() -> Clock {
-        if !ticks::invariant() {
-            return Clock { scale: 0 };
+        if !ticks::invariant() || kernel::trusts_ticks() != Some(true) {
+            return Clock::of_scale(0);
         }
         let (t0, n0) = Self::sample();
         while kernel::monotonic() - n0 < Duration::from_millis(2) {
@@ -27,7 +40,11 @@ impl Clock {
         let (t1, n1) = Self::sample();
         let nanos = (n1 - n0).as_nanos() << 32;
         let elapsed = u128::from(t1.wrapping_sub(t0)).max(1);
-        Clock { scale: u64::try_from(nanos / elapsed).unwrap_or(0) }
+        Clock::of_scale(u64::try_from(nanos / elapsed).unwrap_or(0))
+    }
+
+    fn of_scale(scale: u64) -> Clock {
+        Clock { scale, offset: kernel::clock_offset() }
     }
 
     /// A tick count and the monotonic time it belongs to: the tightest of a few tries, so that an
@@ -47,9 +64,18 @@ impl Clock {
     }
 
     /// The clock of an existing table, from its header. A scale that no machine has is refused.
-    pub(super) fn stored(scale: u64) -> Option<Clock> {
-        let plausible = scale == 0 || ticks::invariant() && (1 << 28..1 << 36).contains(&scale);
-        plausible.then_some(Clock { scale })
+    pub(super) fn stored(scale: u64) -> Result<Clock, Unusable> {
+        match scale {
+            0 => Ok(Clock::of_scale(0)),
+            _ if !(1 << 28..1 << 36).contains(&scale) => Err(Unusable::Nonsense),
+            _ if !ticks::invariant() => Err(Unusable::Hidden),
+            _ => Ok(Clock::of_scale(scale)),
+        }
+    }
+
+    /// Whether the kernel says that it has stopped trusting what this clock counts by.
+    pub(super) fn is_distrusted(self) -> bool {
+        self.scale != 0 && kernel::trusts_ticks() == Some(false)
     }
 
     pub(super) fn scale(self) -> u64 {
@@ -60,7 +86,8 @@ impl Clock {
     #[inline]
     pub(super) fn now(self) -> u64 {
         if self.scale == 0 {
-            return u64::try_from(kernel::monotonic().as_nanos()).unwrap_or(u64::MAX);
+            let nanos = u64::try_from(kernel::monotonic().as_nanos()).unwrap_or(u64::MAX);
+            return nanos.saturating_add_signed(self.offset.saturating_neg());
         }
         ((u128::from(ticks::now()) * u128::from(self.scale)) >> 32) as u64
     }
@@ -85,15 +112,14 @@ mod ticks {
 
     use std::{arch::x86_64, sync::OnceLock};
 
-    /// Whether the TSC ticks evenly through all power states and the kernel uses it as its own clock.
+    /// Whether the processor says that its TSC ticks evenly through all power states.
     pub(super) fn invariant() -> bool {
         static INVARIANT: OnceLock<bool> = OnceLock::new();
         *INVARIANT.get_or_init(|| {
             // SAFETY: CPUID exists on every x86-64 processor.
-            let advanced = unsafe { x86_64::__cpuid(0x8000_0000) }.eax >= 0x8000_0007
+            unsafe { x86_64::__cpuid(0x8000_0000) }.eax >= 0x8000_0007
                 // SAFETY: the leaf exists, as just asked.
-                && unsafe { x86_64::__cpuid(0x8000_0007) }.edx & (1 << 8) != 0;
-            advanced && super::kernel::trusts_ticks()
+                && unsafe { x86_64::__cpuid(0x8000_0007) }.edx & (1 << 8) != 0
         })
     }
 
@@ -122,7 +148,7 @@ mod tests {
     #[test]
     fn it_runs_like_the_monotonic_clock() {
         let clock = Clock::measure();
-        assert_eq!(Clock::stored(clock.scale()), Some(clock));
+        assert_eq!(Clock::stored(clock.scale()), Ok(clock));
         let (start, reference) = (clock.now(), kernel::monotonic());
         while kernel::monotonic() - reference < Duration::from_millis(20) {
             std::hint::spin_loop();
@@ -134,7 +160,7 @@ mod tests {
 
     #[test]
     fn hostile_scales_are_refused() {
-        assert_eq!(Clock::stored(1), None);
-        assert_eq!(Clock::stored(u64::MAX), None);
+        assert_eq!(Clock::stored(1), Err(Unusable::Nonsense));
+        assert_eq!(Clock::stored(u64::MAX), Err(Unusable::Nonsense));
     }
 }

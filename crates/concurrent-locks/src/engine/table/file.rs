@@ -9,10 +9,10 @@
 
 use std::{
     ffi::CString,
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError},
     io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, AsRawFd},
         unix::{
             ffi::OsStrExt,
             fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -24,15 +24,23 @@ use std::{
 };
 
 use super::{
-    clock::Clock,
+    clock::{Clock, Unusable},
+    elsewhere::{self, Announcement},
+    file_system,
     geometry::Geometry,
-    header, kernel,
+    header,
+    in_place::{IN_PLACE_EVERY, Whereabouts},
+    kernel::{self, Limit},
     layout::{Header, LAYOUT, Layout, MAGIC, OPEN, RETIRED},
     liveness,
     memory::Mapping,
     pages::Pages,
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    own_file::above_standard_streams,
+    error::{Error, ErrorKind},
+    status::Place,
+};
 
 /// An open table file: its path, and the inode behind it when it was opened.
 #[derive(Debug)]
@@ -58,9 +66,13 @@ pub(crate) fn default_path(space: &str) -> PathBuf {
 pub(super) fn open(path: &Path, geometry: Geometry) -> Result<(TableFile, Layout, Clock), Error> {
     make_directory(path)?;
     for _ in 0..64 {
+        if let Attempt::Opened(file, layout, clock) = open_existing(path)? {
+            return Ok((file, layout, clock));
+        }
+        let _turn = Turn::to_make(path);
         match open_existing(path)? {
             Attempt::Opened(file, layout, clock) => return Ok((file, layout, clock)),
-            Attempt::Missing => create(path, geometry)?,
+            Attempt::Missing => create(path, geometry, kernel::monotonic())?,
         }
     }
     Err(Error::new(
@@ -95,7 +107,30 @@ fn refused(path: &Path, why: &str) -> Error {
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(path)
+    let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NOCTTY;
+    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).and_then(above_standard_streams)
+}
+
+/// Maps the whole file.
+fn map(file: &File, size: usize, path: &Path) -> Result<Mapping, Error> {
+    Pages::shared(file.as_fd(), size).map(Mapping::over).map_err(|error| {
+        let limit = kernel::limit(Limit::Addresses).map_or(String::new(), |limit| {
+            format!(" (this process may have {} of addresses: ulimit -v)", bytes(limit))
+        });
+        let size = bytes(size as u64);
+        Error::io(
+            format_args!("cannot map the lock table {}: it needs {size} of addresses{limit}", path.display()),
+            &error,
+        )
+    })
+}
+
+/// A number of bytes, for people.
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_048_576 => format!("{} KB", count.div_ceil(1024)),
+        _ => format!("{} MB", count.div_ceil(1_048_576)),
+    }
 }
 
 fn open_existing(path: &Path) -> Result<Attempt, Error> {
@@ -106,7 +141,10 @@ fn open_existing(path: &Path) -> Result<Attempt, Error> {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
             return Err(refused(path, "is a symbolic link; a lock table must be a plain file"));
         }
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Err(refused(path, "is not a plain file")),
+        // A directory, a socket, a device that is not there: opening says each in its own way.
+        Err(_) if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) => {
+            return Err(refused(path, "is not a plain file"));
+        }
         Err(error) => return Err(failed(error)),
     };
     let found = file.metadata().map_err(failed)?;
@@ -119,12 +157,7 @@ fn open_existing(path: &Path) -> Result<Attempt, Error> {
     if found.mode() & 0o077 != 0 {
         return Err(refused(path, &format!("is open to others (mode {:04o}); chmod 600 it", found.mode() & 0o7777)));
     }
-    if kernel::is_remote(file.as_fd()).map_err(failed)? {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("{} is on a network file system, where memory is not shared; use file:DIR", path.display()),
-        ));
-    }
+    file_system::check(&file, path)?;
     let damaged = |what: &str| {
         Error::new(
             ErrorKind::Corrupt,
@@ -135,22 +168,33 @@ fn open_existing(path: &Path) -> Result<Attempt, Error> {
     if size < 4096 {
         return Err(damaged("it is too short"));
     }
-    let mapping = Pages::shared(file.as_fd(), size).map(Mapping::over).map_err(failed)?;
+    let mapping = map(&file, size, path)?;
     let Some(header) = mapping.at::<Header>(0) else { return Err(damaged("it is too short")) };
     if header.magic.load(Acquire) != MAGIC {
         return Err(damaged("it does not begin like one"));
     }
     let geometry = Geometry::from_words(std::array::from_fn(|i| header.geometry[i].load(Relaxed)));
-    let current = header.layout.load(Relaxed) == LAYOUT
-        && header.boot.iter().zip(kernel::boot()).all(|(a, b)| a.load(Relaxed) == b);
+    let boot = this_boot(path)?;
+    let current =
+        header.layout.load(Relaxed) == LAYOUT && header.boot.iter().zip(boot).all(|(a, b)| a.load(Relaxed) == b);
     if header.state.load(Acquire) == RETIRED || !current {
         return retire(path, &file, header, geometry).map(|()| Attempt::Missing);
     }
     if header.state.load(Acquire) != OPEN {
         return Err(damaged("its state is unknown"));
     }
-    let Some(clock) = Clock::stored(header.clock_scale.load(Relaxed)) else {
-        return Err(damaged("its clock runs like no machine's"));
+    let clock = match Clock::stored(header.clock_scale.load(Relaxed)) {
+        Ok(clock) => clock,
+        Err(Unusable::Nonsense) => return Err(damaged("its clock runs like no machine's")),
+        Err(Unusable::Hidden) => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "{} counts time by the processor's time stamp counter, which this process is not shown (an emulator?); use another table, or file:DIR",
+                    path.display()
+                ),
+            ));
+        }
     };
     if !geometry.is_sound() {
         return Err(damaged("its geometry is impossible"));
@@ -160,6 +204,19 @@ fn open_existing(path: &Path) -> Result<Attempt, Error> {
     };
     let file = TableFile { path: path.to_owned(), device: found.dev(), inode: found.ino() };
     Ok(Attempt::Opened(file, layout, clock))
+}
+
+/// This boot of the machine. Who cannot tell must not judge a table by it.
+fn this_boot(path: &Path) -> Result<[u64; 2], Error> {
+    kernel::boot().map_err(|error| {
+        Error::io(
+            format_args!(
+                "{} cannot be used without knowing this boot of the machine; mount /proc where this process runs",
+                path.display()
+            ),
+            &error,
+        )
+    })
 }
 
 /// How long somebody who replaces the same stale table may take.
@@ -179,13 +236,17 @@ fn retire(path: &Path, file: &File, header: &Header, geometry: Geometry) -> Resu
             std::thread::sleep(RIVAL / 100);
             continue;
         }
+        let layout = header.layout.load(Relaxed);
+        let why = if header.state.load(Acquire) == RETIRED {
+            "was retired".to_owned()
+        } else if layout == LAYOUT {
+            "was made on another boot of the machine".to_owned()
+        } else {
+            format!("was made by another version (layout {layout}, this one is {LAYOUT})")
+        };
         return Err(Error::new(
             ErrorKind::Closed,
-            format!(
-                "{} was made by another version or on another boot (layout {}, this one is {LAYOUT}) and processes still use it; end them, or name another space",
-                path.display(),
-                header.layout.load(Relaxed)
-            ),
+            format!("{} {why} and processes still use it; end them, or name another space", path.display()),
         ));
     }
     header.state.store(RETIRED, Release);
@@ -199,29 +260,96 @@ fn names(path: &Path, file: &File) -> io::Result<bool> {
     Ok(std::fs::symlink_metadata(path).is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino())))
 }
 
-/// Makes a table and links it into place (F1). It is no error if somebody else was faster.
-fn create(path: &Path, geometry: Geometry) -> Result<(), Error> {
+/// The right to make a table in a folder, until dropped: several that fill files of their own at the
+/// same time would need the room of all of them.
+struct Turn(Option<File>);
+
+impl Turn {
+    /// How long the making may take, or somebody else may lock the folder for reasons of their own.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Waits for it; goes on without where it cannot be had, which costs no more than room (F1).
+    fn to_make(path: &Path) -> Turn {
+        let started = kernel::monotonic();
+        let Ok(folder) = File::open(folder_of(path)).and_then(above_standard_streams) else { return Turn(None) };
+        loop {
+            match folder.try_lock() {
+                Ok(()) => return Turn(Some(folder)),
+                Err(TryLockError::WouldBlock) if kernel::monotonic() - started < Self::PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(_) => return Turn(None),
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.0 {
+            // A child forked meanwhile has the same open file: closing ours alone would not unlock it.
+            let _ = folder.unlock();
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a table and links it into place (F1). It is no error if somebody else was faster. The path
+/// was seen empty at `seen_empty`.
+fn create(path: &Path, geometry: Geometry, seen_empty: Duration) -> Result<(), Error> {
     let failed = |error: io::Error| Error::io(format_args!("cannot make the lock table {}", path.display()), &error);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let boot = this_boot(path)?;
+    let directory = folder_of(path);
     let flags = libc::O_TMPFILE | libc::O_CLOEXEC;
-    let file =
-        OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags).open(directory).map_err(failed)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(directory)
+        .and_then(above_standard_streams)
+        .map_err(failed)?;
     file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    file_system::check(&file, path)?;
     let size = Layout::size_of(geometry);
+    // Beyond that limit the kernel would end us with SIGXFSZ.
+    if let Some(limit) = kernel::limit(Limit::FileSize).filter(|limit| *limit < size as u64) {
+        return Err(Error::new(
+            ErrorKind::Full,
+            format!(
+                "the lock table {} is a (sparse) file of {}, and this process may make files of {} only (ulimit -f): \
+                 raise the limit, or make a smaller table (?resources=N&requests=N)",
+                path.display(),
+                bytes(size as u64),
+                bytes(limit)
+            ),
+        ));
+    }
     file.set_len(size as u64).map_err(failed)?;
-    let mapping = Pages::shared(file.as_fd(), size).map(Mapping::over).map_err(failed)?;
+    let mapping = map(&file, size, path)?;
     let Some(layout) = Layout::new(mapping, geometry) else {
         return Err(Error::new(ErrorKind::InvalidInput, "the geometry of the lock table is impossible"));
     };
     layout.populate_fixed().map_err(|_| {
         Error::new(
             ErrorKind::Full,
-            format!("no room for a lock table in {} (is /dev/shm too small?)", directory.display()),
+            format!(
+                "no room for a lock table in {}: it takes {} at once and its file system has {} left; \
+                 make room, or make a smaller table (?resources=N&requests=N&processes=N)",
+                directory.display(),
+                bytes(Layout::fixed_size(geometry) as u64),
+                kernel::file_system(file.as_fd()).map_or("too little".to_owned(), |(_, free)| bytes(free))
+            ),
         )
     })?;
-    header::initialise(layout.header(), geometry, Clock::measure());
+    header::initialise(layout.header(), geometry, Clock::measure(), boot);
     let name = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::new(ErrorKind::InvalidInput, "the path of the lock table contains NUL"))?;
+    // I2: those inside a table that was deleted here have looked again before anybody enters this one.
+    std::thread::sleep((2 * IN_PLACE_EVERY).saturating_sub(kernel::monotonic() - seen_empty));
     match kernel::link_unnamed(file.as_fd(), &name) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
         _ => Ok(()),
@@ -233,17 +361,82 @@ impl TableFile {
         &self.path
     }
 
+    /// The space whose default path this is; `None` if the table was named by its path.
+    fn space(&self) -> Option<&str> {
+        let default = default_path("x");
+        let name = self.path.file_name()?.to_str()?.strip_suffix(".table")?;
+        (self.path.parent() == default.parent()).then_some(name)
+    }
+
+    pub(super) fn is_named_by_space(&self) -> bool {
+        self.space().is_some()
+    }
+
+    /// Tells those who see another table of the same space, and refuses if there are any.
+    pub(super) fn announce(&self) -> Result<Vec<Announcement>, Error> {
+        match self.space() {
+            Some(space) => elsewhere::announce(space, &self.path, self.device, self.inode),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Where it lies, for people.
+    pub(super) fn place(&self, announced_in: Vec<String>) -> Place {
+        Place { device: self.device, inode: self.inode, mount_namespace: elsewhere::mounts(), announced_in }
+    }
+
     /// Another open file description of the very same file.
     pub(super) fn reopen(&self) -> Result<File, Error> {
         let failed = |error: io::Error| Error::io(format_args!("cannot open {}", self.path.display()), &error);
         let file = open_file(&self.path).map_err(failed)?;
-        let found = file.metadata().map_err(failed)?;
-        if (found.dev(), found.ino()) == (self.device, self.inode) { Ok(file) } else { Err(self.gone()) }
+        if self.is(&file) { Ok(file) } else { Err(self.gone()) }
     }
 
-    /// Whether the path still names this file.
-    pub(super) fn is_in_place(&self) -> bool {
-        std::fs::symlink_metadata(&self.path).is_ok_and(|named| (named.dev(), named.ino()) == (self.device, self.inode))
+    /// Whether an open file is this one.
+    pub(super) fn is(&self, file: &File) -> bool {
+        file.metadata().is_ok_and(|found| self.is_described_by(&found))
+    }
+
+    fn is_described_by(&self, found: &Metadata) -> bool {
+        (found.dev(), found.ino()) == (self.device, self.inode)
+    }
+
+    /// Where the file is (I1), by a descriptor of it and by its path.
+    pub(super) fn whereabouts(&self, own: &File) -> Whereabouts {
+        if own.metadata().is_ok_and(|found| self.is_described_by(&found) && found.nlink() == 0) {
+            return Whereabouts::Deleted;
+        }
+        let named = std::fs::symlink_metadata(&self.path);
+        if named.as_ref().is_ok_and(|found| self.is_described_by(found)) {
+            return Whereabouts::InPlace;
+        }
+        let by_path = match &named {
+            Ok(_) => "another file is there".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if !self.is(own) {
+            return Whereabouts::OutOfSight(format!("{by_path}, and its descriptor was closed"));
+        }
+        // A mount over its folder, or rights that were given up, hide the path and not the file.
+        match std::fs::read_link(format!("/proc/self/fd/{}", own.as_raw_fd())) {
+            Ok(path) if path == self.path => Whereabouts::InPlace,
+            Ok(path) if path.as_os_str().as_bytes().ends_with(b" (deleted)") => Whereabouts::Moved,
+            Ok(path) if std::fs::symlink_metadata(&path).is_ok_and(|found| self.is_described_by(&found)) => {
+                Whereabouts::Moved
+            }
+            _ => Whereabouts::OutOfSight(by_path),
+        }
+    }
+
+    pub(super) fn out_of_sight(&self, why: &str) -> Error {
+        Error::new(
+            ErrorKind::Closed,
+            format!(
+                "this process cannot see the lock table {} any more ({why}), and so cannot tell whether others still use it; \
+                 name a table (host:/path/to/table) in a folder that it can see all its life, also after chroot, setuid or a mount",
+                self.path.display()
+            ),
+        )
     }
 
     pub(super) fn gone(&self) -> Error {

@@ -8,12 +8,12 @@ use std::{
 use super::{
     clock::Clock,
     geometry::Geometry,
-    kernel,
     layout::{Header, LAYOUT, Layout, MAGIC, OPEN},
 };
 
-/// Writes the header of a new table into zeroed memory.
-pub(super) fn initialise(header: &Header, geometry: Geometry, clock: Clock) {
+/// Writes the header of a new table into zeroed memory. `boot` is this boot of the machine: zeros in
+/// a private table, which ends before the machine does.
+pub(super) fn initialise(header: &Header, geometry: Geometry, clock: Clock, boot: [u64; 2]) {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     for (word, value) in header.geometry.iter().zip(geometry.words()) {
         word.store(value, Relaxed);
@@ -23,7 +23,7 @@ pub(super) fn initialise(header: &Header, geometry: Geometry, clock: Clock) {
     // for one bucket all its life or the wall clock is set back. Below 2^53, exact in JSON, until 2043.
     let nanos = since_epoch.as_nanos() as u64;
     header.token_base.store(nanos >> 8, Relaxed);
-    for (word, value) in header.boot.iter().zip(kernel::boot()) {
+    for (word, value) in header.boot.iter().zip(boot) {
         word.store(value, Relaxed);
     }
     header.clock_scale.store(clock.scale(), Relaxed);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use super::{
     Table,
     layout::{Checked, Resource},
+    liveness::Liveness,
     occupancy::Occupancy,
     queue::Queue,
     word::State,
@@ -40,9 +41,25 @@ impl Table {
             }
             attached.push(Process { pid, host, program: slot.program.load(program_len), alive, requests: count });
         }
+        let announced_in = me.liveness.as_ref().map_or(Vec::new(), Liveness::announced_in);
+        let place = self.file.as_ref().map(|file| file.place(announced_in));
         if let Some(file) = &self.file {
-            if !file.is_in_place() {
-                problems.push(file.gone().to_string());
+            if let Err(error) = self.check_in_place(me) {
+                problems.push(error.to_string());
+            }
+            if file.is_named_by_space() && place.as_ref().is_some_and(|place| place.announced_in.is_empty()) {
+                problems.push(
+                    "a process that sees another /dev/shm (sandbox, container) would not be noticed: there is no private \
+                     folder to announce the table in ($XDG_RUNTIME_DIR, ~/.cache/concurrent-locks, /tmp/concurrent-locks-UID)"
+                        .to_owned(),
+                );
+            }
+            if self.clock.is_distrusted() {
+                problems.push(
+                    "the table counts time by the processor's time stamp counter, which the kernel no longer trusts: \
+                     times shown and time limits may be off; end all processes that use the table and remove it"
+                        .to_owned(),
+                );
             }
             if file.permissions().is_some_and(|mode| mode != "0600") {
                 problems.push(format!("{} is open to others; chmod 600 it", file.path().display()));
@@ -65,6 +82,7 @@ impl Table {
             evicted: header.counters.evicted.load(Relaxed),
             deadlocks: header.counters.deadlocks.load(Relaxed),
             problems,
+            place,
         })
     }
 }

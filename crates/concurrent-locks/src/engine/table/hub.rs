@@ -105,6 +105,7 @@ impl Table {
             return Err(self.lost_request());
         }
         self.check_open()?;
+        self.check_in_place_sometimes(me, self.clock.now())?;
         loop {
             match wait_word::look(&record.grant) {
                 Found::Granted => {
@@ -193,7 +194,7 @@ impl Table {
                 looked = now;
             }
             // In a table that was deleted or replaced, everybody learns it at once.
-            let gone = slice_over && self.check_in_place().is_err();
+            let gone = slice_over && self.check_in_place(me).is_err();
             let round = self.wake_due(me, now, all || slice_over, gone);
             if slice_over && round.anybody {
                 self.finish_lost_grants(me);

@@ -7,7 +7,7 @@
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd},
-    sync::atomic::AtomicU32,
+    sync::{OnceLock, atomic::AtomicU32},
     time::Duration,
 };
 
@@ -77,8 +77,8 @@ pub(super) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) -> bool {
             reserved: 0,
         };
     }
-    // futex_waitv takes an absolute time.
-    let deadline = timespec(monotonic() + timeout);
+    // futex_waitv takes an absolute time, by the kernel's own clock and not by what may stand in for it.
+    let deadline = timespec(kernel_monotonic() + timeout);
     // SAFETY: `waiters` holds `count` initialised entries whose addresses are live, aligned words
     // borrowed by `watches`; `deadline` lives for the whole call. The kernel only reads them.
     let answer = unsafe {
@@ -94,12 +94,34 @@ pub(super) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) -> bool {
     true
 }
 
-/// CLOCK_MONOTONIC.
+/// CLOCK_MONOTONIC. Asks the kernel itself where a library (libfaketime) stands in for the C
+/// library's clock: the other processes of the table have the real one.
 pub(super) fn monotonic() -> Duration {
+    static IS_FAKED: OnceLock<bool> = OnceLock::new();
+    let is_faked = *IS_FAKED.get_or_init(|| {
+        let before = kernel_monotonic();
+        let told = library_monotonic();
+        !(before..=kernel_monotonic()).contains(&told)
+    });
+    if is_faked { kernel_monotonic() } else { library_monotonic() }
+}
+
+fn library_monotonic() -> Duration {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a live timespec that the call fills; CLOCK_MONOTONIC always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+    duration(&now)
+}
+
+fn kernel_monotonic() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a live timespec that the call fills.
+    unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, &raw mut now) };
+    duration(&now)
+}
+
+fn duration(time: &libc::timespec) -> Duration {
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 /// Whether a byte of a file is locked by another open file description.
@@ -116,6 +138,22 @@ pub(super) fn try_lock_bytes(file: BorrowedFd<'_>, offset: i64, len: i64) -> io:
         Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Tries to take a read lock on one byte: a descriptor that may only read is enough.
+pub(super) fn try_share_byte(file: BorrowedFd<'_>, offset: i64) -> io::Result<bool> {
+    match control(file, libc::F_OFD_SETLK, &mut byte_range(libc::F_RDLCK, offset, 1)) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A byte of a range that another open file description has locked, in whichever way.
+pub(super) fn locked_byte(file: BorrowedFd<'_>, offset: i64, len: i64) -> io::Result<Option<i64>> {
+    let mut lock = byte_range(libc::F_WRLCK, offset, len);
+    control(file, libc::F_OFD_GETLK, &mut lock)?;
+    Ok((i32::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_start.max(offset)))
 }
 
 pub(super) fn unlock_bytes(file: BorrowedFd<'_>, offset: i64, len: i64) -> io::Result<()> {
@@ -150,18 +188,34 @@ pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Whether the kernel trusts the processor's time stamp counter enough to be its own clock.
-pub(super) fn trusts_ticks() -> bool {
+/// Whether the kernel trusts the processor's time stamp counter enough to be its own clock; `None`
+/// where it does not tell (no `/sys`).
+pub(super) fn trusts_ticks() -> Option<bool> {
     let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-    std::fs::read_to_string(source).is_ok_and(|source| source.trim() == "tsc")
+    std::fs::read_to_string(source).ok().map(|source| source.trim() == "tsc")
 }
 
-/// This boot of the machine, as 128 bits; zeros where the system does not tell.
-pub(super) fn boot() -> [u64; 2] {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+/// How far this process's time namespace has moved its CLOCK_MONOTONIC, in nanoseconds.
+pub(super) fn clock_offset() -> i64 {
+    let offsets = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    let mut fields = offsets.lines().find_map(|line| line.strip_prefix("monotonic")).unwrap_or("").split_whitespace();
+    let mut next = || fields.next().and_then(|field| field.parse::<i64>().ok()).unwrap_or(0);
+    let (seconds, nanos) = (next(), next());
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+/// This boot of the machine, as 128 bits.
+pub(super) fn boot() -> io::Result<[u64; 2]> {
+    let text =
+        std::fs::read_to_string(BOOT).map_err(|error| io::Error::new(error.kind(), format!("{BOOT}: {error}")))?;
     let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    let part = |range| hex.get(range).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    [part(0..16), part(16..32)]
+    let part = |range| hex.get(range).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    match (part(0..16), part(16..32)) {
+        (Some(high), Some(low)) => Ok([high, low]),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{BOOT} reads {text:?}"))),
+    }
 }
 
 /// This machine's host name.
@@ -184,18 +238,39 @@ pub(super) fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Whether a file lies on a file system that other machines can write: shared memory is not shared there.
-pub(super) fn is_remote(file: BorrowedFd<'_>) -> io::Result<bool> {
-    const REMOTE: [i64; 6] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x517b];
+/// What the kernel says of the file system of an open file: its kind, and how many bytes are free.
+pub(super) fn file_system(file: BorrowedFd<'_>) -> io::Result<(u32, u64)> {
     let mut answer = std::mem::MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: the descriptor is borrowed and so open; the call fills the struct when it returns 0.
-    let kind = unsafe {
+    let answer = unsafe {
         if libc::fstatfs(file.as_raw_fd(), answer.as_mut_ptr()) < 0 {
             return Err(io::Error::last_os_error());
         }
-        answer.assume_init().f_type
+        answer.assume_init()
     };
-    Ok(REMOTE.contains(&(kind as i64 & 0xffff_ffff)))
+    let free = answer.f_bavail.saturating_mul(u64::try_from(answer.f_bsize).unwrap_or(0));
+    Ok((answer.f_type as u32, free))
+}
+
+/// A limit of this process that a table may exceed.
+#[derive(Clone, Copy)]
+pub(super) enum Limit {
+    /// Bytes of a file (`ulimit -f`).
+    FileSize,
+    /// Bytes of address space (`ulimit -v`).
+    Addresses,
+}
+
+/// How many bytes a limit allows; `None`: any number.
+pub(super) fn limit(limit: Limit) -> Option<u64> {
+    let which = match limit {
+        Limit::FileSize => libc::RLIMIT_FSIZE,
+        Limit::Addresses => libc::RLIMIT_AS,
+    };
+    let mut answer = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `answer` is a live struct that the call fills.
+    let code = unsafe { libc::getrlimit(which, &raw mut answer) };
+    (code == 0 && answer.rlim_cur != libc::RLIM_INFINITY).then_some(answer.rlim_cur)
 }
 
 /// Makes a robust, process-shared mutex in 64 bytes of shared memory and locks it for good: when

@@ -522,6 +522,12 @@ impl Layout {
         self.mapping.populate(self.offsets.details + index as usize * len, len)
     }
 
+    /// How much of a table's file takes room from the start.
+    pub(super) fn fixed_size(geometry: Geometry) -> usize {
+        let offsets = Offsets::of(geometry);
+        offsets.resources + (offsets.end - offsets.events)
+    }
+
     /// Everything that is touched without asking, so that a full file system is an error when the
     /// table is made and not a SIGBUS later. Resources, records and details follow as they are used.
     pub(super) fn populate_fixed(&self) -> std::io::Result<()> {

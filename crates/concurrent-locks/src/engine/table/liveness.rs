@@ -10,27 +10,35 @@
 //! - L4. A process with much memory keeps its locks while the kernel frees that memory (70 ms a
 //!   GiB). In the same PID namespace it is dead before that: when the mark is set and every one of
 //!   its tasks is exiting, none of them returns to user mode. That proof is bound to the slot's
-//!   generation, because it does not hold the byte.
+//!   generation, because it does not hold the byte. It is no proof unless `/proc` itself numbers
+//!   processes as our PID namespace does: a container may see that of its host.
 //! - L5. Beside its life byte a slot has a *tree byte*. A process whose locks shall outlive it locks the tree
 //!   byte through a description whose descriptor the processes that it starts inherit (`tree.rs`): the
 //!   kernel frees it with the last of them. What the slot holds is given away only when both bytes are
 //!   free. Only who has the life byte takes the tree byte, so a tree byte that is free while the life byte
 //!   is free or ours stays free. A short lock (S) is held by threads: there the life byte alone decides.
+//! - L6. Before a descriptor is asked about the table it has proved to be the table's: a daemon that
+//!   closes all descriptors and opens files of its own would else get their answers.
 
 use std::{
     fs::File,
     io,
     os::fd::AsFd,
-    sync::atomic::{
-        AtomicU32,
-        Ordering::{Acquire, Relaxed},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{
+            AtomicU32,
+            Ordering::{Acquire, Relaxed},
+        },
     },
 };
 
 use super::{
     Table,
     attach::Attachment,
+    elsewhere::Announcement,
     file::TableFile,
+    in_place::Whereabouts,
     kernel,
     layout::{Layout, Slot},
     occupancy::Occupancy,
@@ -70,13 +78,16 @@ pub(super) struct Liveness {
     /// Keeps the open file description with the lock (L1).
     _pin: Pages,
     /// Another description of the same file: locks of one description do not see each other.
-    probe: File,
+    probe: RwLock<Arc<File>>,
+    /// By which others learn of this table; none if it was named by its path.
+    announced: Vec<Announcement>,
 }
 
 impl Liveness {
     /// Claims a slot by taking its bytes, and keeps the life byte.
     pub(super) fn claim(file: &TableFile, layout: &Layout) -> Result<Liveness, Error> {
         let failed = |error: io::Error| Error::io(format_args!("cannot lock in {}", file.path().display()), &error);
+        let announced = file.announce()?;
         let holder = file.reopen()?;
         let probe = file.reopen()?;
         let slots = layout.geometry().slots;
@@ -91,13 +102,17 @@ impl Liveness {
                     kernel::unlock_bytes(holder.as_fd(), tree_byte(slot), 1).map_err(failed)?;
                     let pin = Pages::pin(holder.as_fd()).map_err(failed)?;
                     // `holder` is closed here; the pin keeps its description and the lock.
-                    return Ok(Liveness { slot, _pin: pin, probe });
+                    return Ok(Liveness { slot, _pin: pin, probe: RwLock::new(Arc::new(probe)), announced });
                 }
             }
         }
         Err(Error::new(
             ErrorKind::Full,
-            format!("{}: all {slots} process slots are taken by living processes", file.path().display()),
+            format!(
+                "{}: all {slots} process slots are taken by living processes; end some of them, or name a new table \
+                 that is made for more (?processes=N)",
+                file.path().display()
+            ),
         ))
     }
 
@@ -106,13 +121,44 @@ impl Liveness {
     }
 
     /// Whether the process in the slot lives.
-    fn is_alive(&self, slot: u32) -> io::Result<bool> {
-        kernel::byte_is_locked(self.probe.as_fd(), life_byte(slot))
+    fn is_alive(&self, table: &Table, slot: u32) -> Result<bool, Error> {
+        self.is_locked(table, life_byte(slot))
     }
 
     /// Whether a process lives that keeps the slot's locks for its tree (L5).
-    pub(super) fn has_tree(&self, slot: u32) -> io::Result<bool> {
-        kernel::byte_is_locked(self.probe.as_fd(), tree_byte(slot))
+    pub(super) fn has_tree(&self, table: &Table, slot: u32) -> Result<bool, Error> {
+        self.is_locked(table, tree_byte(slot))
+    }
+
+    fn is_locked(&self, table: &Table, byte: i64) -> Result<bool, Error> {
+        let probe = self.probe(table)?;
+        kernel::byte_is_locked(probe.as_fd(), byte).map_err(|error| table.broken(&error))
+    }
+
+    /// The probe, opened again if the process has closed it (L6).
+    fn probe(&self, table: &Table) -> Result<Arc<File>, Error> {
+        let probe = Arc::clone(&self.probe.read().unwrap_or_else(PoisonError::into_inner));
+        let Some(file) = &table.file else { return Ok(probe) };
+        if file.is(&probe) {
+            return Ok(probe);
+        }
+        let opened = Arc::new(file.reopen()?);
+        let closed =
+            std::mem::replace(&mut *self.probe.write().unwrap_or_else(PoisonError::into_inner), Arc::clone(&opened));
+        // Its number may be another file's by now, which is not ours to close.
+        std::mem::forget(closed);
+        std::mem::forget(probe);
+        Ok(opened)
+    }
+
+    /// The folders in which this table is announced.
+    pub(super) fn announced_in(&self) -> Vec<String> {
+        self.announced.iter().map(|announcement| announcement.folder().display().to_string()).collect()
+    }
+
+    /// Where the table's file is.
+    pub(super) fn whereabouts(&self, file: &TableFile) -> Whereabouts {
+        file.whereabouts(&self.probe.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -120,6 +166,15 @@ impl Liveness {
 pub(super) fn pid_namespace() -> u64 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
+}
+
+/// Whether `/proc` numbers processes as our PID namespace does. Its own line for this process has one
+/// number for each namespace from that of `/proc` down to ours.
+fn proc_is_ours() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or("").split_whitespace();
+    let ours = numbers.next().and_then(|number| number.parse().ok()) == Some(std::process::id());
+    ours && numbers.next().is_none()
 }
 
 /// A proven death: of a slot's occupant of this generation, and so of all before it.
@@ -141,7 +196,7 @@ impl Table {
         if name == me.name {
             return Ok(false);
         }
-        let locked = liveness.is_alive(name.slot).map_err(|error| self.broken(&error))?;
+        let locked = liveness.is_alive(self, name.slot)?;
         // The generation again: a newcomer may have taken the byte in between.
         Ok(!locked || slot.generation.load(Acquire) & 0x7fff != name.generation || self.exits(slot, name.generation))
     }
@@ -155,10 +210,9 @@ impl Table {
             return Ok(None);
         }
         let generation = slot.generation.load(Acquire);
-        let is_alive = liveness.is_alive(index).map_err(|error| self.broken(&error))?;
+        let is_alive = liveness.is_alive(self, index)?;
         // In this order: who has ended, or exits, takes no tree byte any more.
-        let dead = (!is_alive || self.exits(slot, generation & 0x7fff))
-            && !liveness.has_tree(index).map_err(|error| self.broken(&error))?;
+        let dead = (!is_alive || self.exits(slot, generation & 0x7fff)) && !liveness.has_tree(self, index)?;
         // A newcomer takes the bytes first and raises the generation then (A2): under this one nobody lives.
         let same = slot.generation.load(Acquire) == generation;
         Ok((dead && same).then_some(Corpse { slot: index, generation, state }))
@@ -167,13 +221,19 @@ impl Table {
     /// Proof L4: marked, and every task of the process is exiting, twice over.
     fn exits(&self, slot: &Slot, generation: u32) -> bool {
         let marked = |slot: &Slot| self.death_word(slot).is_some_and(|word| word.load(Acquire) & OWNER_DIED != 0);
-        if !marked(slot) || slot.namespace.load(Relaxed) != pid_namespace() {
+        if !marked(slot) {
+            return false;
+        }
+        let own = pid_namespace();
+        if own == 0 || slot.namespace.load(Relaxed) != own || !proc_is_ours() {
             return false;
         }
         let pid = slot.pid.load(Relaxed);
         let first = exiting_tasks(pid);
         first.is_some()
             && first == exiting_tasks(pid)
+            // It may have been mounted over meanwhile.
+            && proc_is_ours()
             && marked(slot)
             && slot.pid.load(Relaxed) == pid
             && slot.generation.load(Acquire) & 0x7fff == generation
@@ -214,7 +274,7 @@ impl Table {
     /// Whether the kernel says that the occupant of a slot lives; for display.
     pub(super) fn is_alive(&self, me: &Attachment, index: u32) -> Result<bool, Error> {
         match &me.liveness {
-            Some(liveness) if index != me.slot => liveness.is_alive(index).map_err(|error| self.broken(&error)),
+            Some(liveness) if index != me.slot => liveness.is_alive(self, index),
             _ => Ok(true),
         }
     }

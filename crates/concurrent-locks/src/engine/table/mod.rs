@@ -11,6 +11,9 @@
 //! | `header`, `file`, `attach`, `detach` | a table's identity, opening (F), attaching (A), leaving (D) |
 //! | `liveness`, `occupancy` | who is alive (L), who lives in which slot (O) |
 //! | `tree` | locks that outlive their process for those it started (TR) |
+//! | `file_system` | where a table cannot lie |
+//! | `elsewhere` | a table that is not the others' (X) |
+//! | `in_place` | the file is deleted, replaced, or out of sight (I) |
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
 //! | `verbs`, `handoff` | acquire, release, give up, downgrade, break; who is next |
@@ -34,7 +37,11 @@ mod attach;
 mod clock;
 mod debts;
 mod detach;
+#[cfg(all(target_os = "linux", not(concurrent_locks_portable)))]
+mod elsewhere;
 mod events;
+#[cfg(all(target_os = "linux", not(concurrent_locks_portable)))]
+mod file_system;
 mod geometry;
 mod graph;
 mod handoff;
@@ -42,6 +49,7 @@ mod header;
 mod health;
 mod history;
 mod hub;
+mod in_place;
 mod layout;
 mod locked;
 #[cfg(all(test, loom))]
@@ -89,6 +97,7 @@ use self::{
     clock::Clock,
     debts::Debt,
     file::TableFile,
+    in_place::Whereabouts,
     layout::{Layout, Violation},
     memory::Mapping,
     verbs::record_of,
@@ -136,7 +145,7 @@ impl Table {
         let fork_page = ForkPage::new().map_err(failed)?;
         let layout = Layout::new(mapping, geometry).ok_or(Violation("geometry"))?;
         let clock = Clock::measure();
-        header::initialise(layout.header(), geometry, clock);
+        header::initialise(layout.header(), geometry, clock, [0; 2]);
         Ok(Self::keep(url, layout, clock, None, fork_page))
     }
 
@@ -178,7 +187,7 @@ impl Table {
     fn initialise_if_blank(&self) {
         self.layout.blank_in_child();
         if self.layout.header().state.load(Acquire) == 0 {
-            header::initialise(self.layout.header(), self.layout.geometry(), self.clock);
+            header::initialise(self.layout.header(), self.layout.geometry(), self.clock, [0; 2]);
         }
     }
 }
@@ -274,11 +283,14 @@ impl Engine for Table {
     }
 
     fn verify(&self, grant: &Grant) -> Standing {
-        // Newcomers use another table then: who holds this one is not alone any more.
-        if self.check_in_place().is_err() {
-            return Standing::Lost;
+        let Ok(me) = self.me() else { return Standing::Unknown };
+        let standing = engine::look_at(self.name_of(grant));
+        match self.whereabouts(me) {
+            Whereabouts::InPlace => standing,
+            // Newcomers use another table then: who holds this one is not alone any more.
+            Whereabouts::Deleted | Whereabouts::Moved => Standing::Lost,
+            Whereabouts::OutOfSight(_) => standing.max(Standing::Unknown),
         }
-        engine::look_at(self.name_of(grant))
     }
 
     fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error> {

@@ -27,8 +27,6 @@ use crate::{
 pub(super) const SLICE: Duration = Duration::from_millis(50);
 /// How often a waiting owner that holds something looks for a deadlock again.
 pub(super) const DETECT_EVERY: Duration = Duration::from_millis(100);
-/// How often to look whether the table's file is still in its place, in nanoseconds.
-const IN_PLACE_EVERY: u64 = 1_000_000_000;
 /// How long to look before sleeping, in pauses: 3 to 5 us. More harms when threads outnumber processors.
 const SPINS: u32 = 200;
 /// How many processes a waiter watches besides its own word.
@@ -71,7 +69,10 @@ impl Table {
         let mut suspicion = Suspicion::default();
         loop {
             match wait_word::look(&record.grant) {
-                Found::Granted => return Ok(Some(self.granted(ticket.handle, record))),
+                Found::Granted => {
+                    self.check_in_place_sometimes(me, self.clock.now())?;
+                    return Ok(Some(self.granted(ticket.handle, record)));
+                }
                 Found::Nudged => {
                     if let Some(grant) = self.nudged(me, ticket)? {
                         return Ok(Some(grant));
@@ -89,7 +90,7 @@ impl Table {
             let slice_over = now.saturating_sub(looked) >= SLICE.as_nanos() as u64;
             if slice_over {
                 looked = now;
-                self.check_in_place()?;
+                self.check_in_place(me)?;
                 // A stopped process in the way of this look is no reason to give up the place.
                 match self.look_at_queue(me, ticket) {
                     Err(error) if error.kind() != ErrorKind::Unreachable => return Err(error),
@@ -177,27 +178,6 @@ impl Table {
             return self.break_deadlock(me, ticket);
         }
         Ok(None)
-    }
-
-    /// [`Table::check_in_place`], once a second.
-    #[inline]
-    pub(super) fn check_in_place_sometimes(&self, me: &Attachment, now: u64) -> Result<(), Error> {
-        if now.saturating_sub(me.checked.load(Relaxed)) < IN_PLACE_EVERY {
-            return Ok(());
-        }
-        me.checked.store(now, Relaxed);
-        self.check_in_place()
-    }
-
-    /// The table's file may have been deleted or replaced under us: then newcomers use another one.
-    pub(super) fn check_in_place(&self) -> Result<(), Error> {
-        match &self.file {
-            Some(file) if !file.is_in_place() => {
-                self.layout.header().state.store(super::layout::RETIRED, std::sync::atomic::Ordering::Release);
-                Err(file.gone())
-            }
-            _ => Ok(()),
-        }
     }
 }
 

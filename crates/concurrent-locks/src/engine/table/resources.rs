@@ -1,4 +1,7 @@
 //! Resources: finding a name in its bucket, making it, reclaiming idle ones when the table is full.
+//!
+//! Under the bucket's lock only a few entries are tried. What takes long, a search through all of them,
+//! is done without it (`find_room`), and only says where to try next.
 
 use std::sync::atomic::{
     AtomicU64,
@@ -18,8 +21,20 @@ use crate::name::Name;
 /// How a resource was or was not found.
 pub(super) enum Place {
     At(u32),
-    /// No entry is free and none is idle, or there is no memory for one.
+    /// No entry was found by a short look: none is free or idle nearby, or there is no memory for one.
     Full,
+}
+
+/// How many entries are tried under the bucket's lock.
+const TRIES: u32 = 16;
+/// How many entries without memory are asked for before a search takes the file system for full.
+const ASKED_FOR_MEMORY: u32 = 64;
+
+/// What became of claiming an entry that belongs to nobody.
+enum Claim {
+    Ours,
+    SomebodyElses,
+    NoMemory,
 }
 
 impl Table {
@@ -112,15 +127,25 @@ impl Table {
     fn claim_resource(&self, me: &Attachment, locked: &Locked<'_>) -> Checked<Option<u32>> {
         let counters = &self.layout.header().counters;
         let count = self.layout.geometry().resources;
-        if counters.resources_used.load(Relaxed) < count {
+        let next = counters.resources_used.load(Relaxed);
+        // Each question that is answered "no memory" takes the kernel a while: one is enough.
+        let mut has_memory = next >= count || self.layout.populate_resource(next).is_ok();
+        if next < count && has_memory {
             let index = counters.resources_used.fetch_add(1, AcqRel);
-            if index < count && self.claim_if_free(locked, index)? {
+            if index < count && matches!(self.claim_if_free(locked, index)?, Claim::Ours) {
                 return Ok(Some(index));
             }
         }
-        for _ in 0..count {
+        for _ in 0..TRIES.min(count) {
             let index = counters.resource_hand.fetch_add(1, Relaxed) % count;
-            if self.claim_if_free(locked, index)? || self.reclaim(me, locked, index)? {
+            if has_memory {
+                match self.claim_if_free(locked, index)? {
+                    Claim::Ours => return Ok(Some(index)),
+                    Claim::SomebodyElses => {}
+                    Claim::NoMemory => has_memory = false,
+                }
+            }
+            if self.reclaim(me, locked, index)? {
                 return Ok(Some(index));
             }
         }
@@ -128,17 +153,44 @@ impl Table {
     }
 
     /// Claims an entry that belongs to nobody, if there is memory for it.
-    fn claim_if_free(&self, locked: &Locked<'_>, index: u32) -> Checked<bool> {
+    fn claim_if_free(&self, locked: &Locked<'_>, index: u32) -> Checked<Claim> {
         let owner = self.layout.resource_owner(index)?;
         if owner.load(Relaxed) != 0 || owner.compare_exchange(0, locked.index + 1, AcqRel, Relaxed).is_err() {
-            return Ok(false);
+            return Ok(Claim::SomebodyElses);
         }
         // It may never have been touched: in a full file system that would be a SIGBUS.
-        let has_memory = self.layout.populate_resource(index).is_ok();
-        if !has_memory {
+        if self.layout.populate_resource(index).is_err() {
             owner.store(0, Release);
+            return Ok(Claim::NoMemory);
         }
-        Ok(has_memory)
+        Ok(Claim::Ours)
+    }
+
+    /// Searches all entries, without any lock, for one that is free and has memory, or is idle, and
+    /// leaves the next short look there. `false`: there is none.
+    #[cold]
+    pub(super) fn find_room(&self) -> Checked<bool> {
+        let hand = &self.layout.header().counters.resource_hand;
+        let count = self.layout.geometry().resources;
+        let start = hand.load(Relaxed) % count;
+        let mut may_ask = ASKED_FOR_MEMORY;
+        for index in (start..count).chain(0..start) {
+            let found = if self.layout.resource_owner(index)?.load(Acquire) == 0 {
+                may_ask > 0 && {
+                    let has_memory = self.layout.populate_resource(index).is_ok();
+                    may_ask -= u32::from(!has_memory);
+                    has_memory
+                }
+            } else {
+                let resource = self.layout.resource(index)?;
+                resource.name_len.load(Relaxed) != 0 && resource.head.load(Relaxed) == 0
+            };
+            if found {
+                hand.store(index, Relaxed);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes an idle entry from the bucket that owns it. That bucket's lock is only tried: waiting

@@ -60,7 +60,7 @@ impl Bequest for TreeByte {
         let Some(liveness) = &table.me()?.liveness else { return Ok(false) };
         let began = Instant::now();
         loop {
-            let has_tree = liveness.has_tree(slot).map_err(|error| table.broken(&error))?;
+            let has_tree = liveness.has_tree(table, slot)?;
             if !has_tree || began.elapsed() >= patience {
                 return Ok(has_tree);
             }

@@ -39,6 +39,9 @@ use crate::{
 /// Attribute bit: the owner may hold the resource itself.
 pub(super) const MAY_HOLD: u64 = 1 << 24;
 
+/// How often a request for a new name searches the whole table for room.
+const SEARCHES: u32 = 32;
+
 /// A handle is a record and the sequence of its word: it names one request for ever.
 fn handle(index: u32, word: Word) -> u64 {
     u64::from(word.sequence()) << 32 | u64::from(index)
@@ -70,7 +73,12 @@ impl Table {
     }
 
     /// Takes the lock, refuses, or queues.
+    #[inline]
     pub(super) fn acquire(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+        self.acquire_within(SEARCHES, ask, grant)
+    }
+
+    fn acquire_within(&self, searches: u32, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
         let me = self.me()?;
         let bucket = self.layout.bucket_of(ask.name.hash());
         super::memory::prefetch(self.layout.bucket(bucket)?);
@@ -99,8 +107,13 @@ impl Table {
             }
             Ok(Arrival::Full) => {
                 self.return_record(me, index);
-                // What the dead held makes room; there is an end to the dead.
-                if self.reap_all(me)? > 0 { self.acquire(ask, grant) } else { Err(self.full()) }
+                // What is found may be taken by others before we come back: not for ever. What the dead
+                // held makes room, too.
+                if searches > 0 && (self.find_room()? || self.reap_all(me)? > 0) {
+                    self.acquire_within(searches - 1, ask, grant)
+                } else {
+                    Err(self.full())
+                }
             }
             Err(error) => {
                 record.commit(word);
@@ -284,7 +297,7 @@ impl Table {
         }
         self.return_record(me, index);
         self.deliver(me, place, bucket, &wakes)?;
-        if was_held { Ok(()) } else { Err(self.lost(grant)) }
+        if was_held { self.check_was_alone(me, grant, now) } else { Err(self.lost(grant)) }
     }
 
     /// Takes a waiting request out of the queue, unless it was granted in the meantime.

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{clock::Clock, geometry::Geometry, layout::Layout};
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    status::Place,
+};
 
 /// An open table file, of which there is none.
 #[derive(Debug)]
@@ -37,7 +40,15 @@ impl TableFile {
         match *self {}
     }
 
-    pub(super) fn is_in_place(&self) -> bool {
+    pub(super) fn place(&self, _announced_in: Vec<String>) -> Place {
+        match *self {}
+    }
+
+    pub(super) fn is_named_by_space(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn out_of_sight(&self, _why: &str) -> Error {
         match *self {}
     }
 

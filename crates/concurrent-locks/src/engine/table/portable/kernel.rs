@@ -111,13 +111,13 @@ pub(super) fn processors() -> usize {
 }
 
 /// Whether the time stamp counter may be used: nobody here who could vouch for it.
-pub(super) fn trusts_ticks() -> bool {
-    false
+pub(super) fn trusts_ticks() -> Option<bool> {
+    None
 }
 
-/// This boot of the machine; zeros, because a private table ends before the machine does.
-pub(super) fn boot() -> [u64; 2] {
-    [0; 2]
+/// There are no time namespaces.
+pub(super) fn clock_offset() -> i64 {
+    0
 }
 
 /// This machine's host name; empty where the system does not tell.

@@ -4,6 +4,7 @@ use super::{
     Table,
     attach::Attachment,
     file::TableFile,
+    in_place::Whereabouts,
     kernel::Watch,
     layout::{Layout, Slot},
     short_lock,
@@ -19,6 +20,14 @@ impl Liveness {
     }
 
     pub(super) fn slot(&self) -> u32 {
+        match *self {}
+    }
+
+    pub(super) fn announced_in(&self) -> Vec<String> {
+        match *self {}
+    }
+
+    pub(super) fn whereabouts(&self, _file: &TableFile) -> Whereabouts {
         match *self {}
     }
 }
