@@ -18,7 +18,7 @@ use std::{
 };
 
 use super::beside::{Passage, beside, pass, sync_folder};
-use crate::{own_file::above_standard_streams, error::Error, kernel_lock::failed};
+use crate::{error::Error, kernel_lock::failed, own_file::above_standard_streams};
 
 /// Replaces a file's content, unless a greater token has written it: a late write is refused.
 ///

@@ -27,8 +27,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{file_system, kernel};
 use crate::{
-    own_file::above_standard_streams,
     error::{Error, ErrorKind},
+    own_file::above_standard_streams,
 };
 
 const VIEW_BITS: u32 = 18;
@@ -175,7 +175,8 @@ fn open_folders() -> Vec<(PathBuf, File)> {
     let mut known = Vec::new();
     for path in folders() {
         let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-        let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(&path).and_then(above_standard_streams) else {
+        let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(&path).and_then(above_standard_streams)
+        else {
             continue;
         };
         let Ok(metadata) = file.metadata() else { continue };

@@ -37,8 +37,8 @@ use super::{
     pages::Pages,
 };
 use crate::{
-    own_file::above_standard_streams,
     error::{Error, ErrorKind},
+    own_file::above_standard_streams,
     status::Place,
 };
 
