@@ -7,6 +7,7 @@ wherever it is used; with ``CONCURRENT_LOCKS_URL=host:`` in the environment, all
 
 import logging
 
+from ._core import VERSION as __version__
 from .decorators import distributed_lock, read_lock, write_lock
 from .distributed import DistributedGuard, DistributedLock
 from .errors import (
@@ -64,6 +65,7 @@ __all__ = [
     "Lost",
     "Standing",
     "UnsupportedError",
+    "__version__",
     "distributed_lock",
     "get_lock_manager",
     "read_lock",

@@ -1,16 +1,18 @@
 """The native half. Use the package: nothing here is an interface."""
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from os import PathLike
 from pathlib import Path
 from types import EllipsisType, TracebackType
-from typing import Any, Final, Self, final
+from typing import Any, Final, ParamSpec, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
 
 from .guard import Guard as PublicGuard
 from .guard import GuardAll as PublicGuardAll
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _Timeout = float | EllipsisType | None
 
 @disjoint_base
@@ -81,6 +83,9 @@ class Enterable:
     ) -> None:
         """Give it back."""
 
+    def __call__(self, function: Callable[_P, _R], /) -> Callable[_P, _R]:
+        """Decorate a function: each of its calls enters a guard of its own for the same request."""
+
     def __await__(self) -> Generator[Any, None, Self]:
         """Take it, waiting in this task; to be released by hand."""
 
@@ -103,6 +108,7 @@ class Readiness:
     def poll(self) -> bool: ...
     def leave(self) -> None: ...
 
+VERSION: Final[str]
 FENCE_POSTGRES_CHECK: Final[str]
 FENCE_POSTGRES_SETUP: Final[str]
 FENCE_POSTGRES_SQLSTATE: Final[str]
@@ -121,11 +127,13 @@ class Losses:
     def watch(self, object: Any, number: int) -> None: ...
 
 def current_owner(manager: Manager, label: str | None, /) -> str | None: ...
-def in_event_loop() -> bool: ...
+def forks() -> int: ...
 def guard_acquire(object: Any, blocking: bool, timeout: _Timeout) -> bool: ...
 def guard_acquiring(object: Any, timeout: _Timeout) -> Awaitable[Any]: ...
+def guard_begin(object: Any, timeout: _Timeout) -> Readiness | None: ...
+def guard_copy(object: Any) -> Any: ...
 def guard_downgrade(object: Any) -> None: ...
-def guard_enter_here(object: Any, timeout: _Timeout) -> None: ...
+def guard_enter(object: Any, timeout: _Timeout) -> None: ...
 def guard_held_for(object: Any) -> float: ...
 def guard_lease(object: Any) -> tuple[float, float, bool] | None: ...
 def guard_locked(object: Any) -> bool: ...

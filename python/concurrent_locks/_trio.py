@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from . import _core
+
 if TYPE_CHECKING:
-    from . import _core
     from .lost import Standing
+
+
+async def enter(guard: _core.Guard, timeout: float | None) -> _core.Guard:  # noqa: ASYNC109
+    """Take a lock. As everywhere in trio it is a checkpoint, whether the lock is free or not."""
+    await trio.lowlevel.checkpoint_if_cancelled()
+    readiness = _core.guard_begin(guard, timeout)
+    if readiness is not None:
+        return await wait(readiness, guard)
+    await trio.lowlevel.cancel_shielded_checkpoint()
+    return guard
 
 
 async def wait(readiness: _core.Readiness, guard: _core.Guard) -> _core.Guard:

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
+from . import _core
 from .distributed import DistributedGuard
 from .guard import Guard
 from .manager import get_lock_manager
@@ -21,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ResourceName = str | Callable[..., str]
-"""A name, a template such as ``"db:{self.path.name}"``, or a function of the call's arguments."""
+"""A name, a template such as ``"db:{self.path.name}"``, or a function of as many of a call's arguments as it takes."""
 
 
 _Guard = Guard | DistributedGuard
@@ -62,6 +63,15 @@ def distributed_lock(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Hold a lock alone, across processes, while the decorated function runs."""
     return _holding("distributed_lock", resource_name, timeout, priority, owner, note)
+
+
+def holding(guard: _Guard, function: Callable[P, R]) -> Callable[P, R]:
+    """Hold what a guard is for while a function runs; each call has a guard of its own."""
+
+    def another(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Guard:
+        return guard.copy() if isinstance(guard, DistributedGuard) else cast("_Guard", _core.guard_copy(guard))
+
+    return cast("Callable[P, R]", _wrap(function, another))
 
 
 def _holding(

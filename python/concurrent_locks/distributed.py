@@ -16,13 +16,14 @@ import socket
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from . import _core, marker, shapes
-from .errors import LockTimeoutError
-from .guard import Guard, Timeout
+from .errors import LockLostError, LockTimeoutError
+from .guard import Guard, Timeout, check_acquire
 from .shapes import DEFAULT_DISTRIBUTED_TIMEOUT, LockType
 from .statistics import Collector
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from .manager import LockManager
 
 logger = logging.getLogger("concurrent_locks")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 statistics = Collector("distributed")
 """Counts the distributed locks of this process."""
@@ -45,6 +49,8 @@ class DistributedLock:
     """
 
     def __init__(self, resource_name: str, *, manager: LockManager | None = None) -> None:
+        if not isinstance(resource_name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"argument 'resource_name': a string is needed, not {type(resource_name).__name__}")
         self.resource_name = resource_name
         self._manager = manager
         self._file_name = f"{_file_name(resource_name)}.lock"
@@ -117,6 +123,7 @@ class DistributedGuard:
         self._told: dict[str, Any] = {}
         self._marker: str | None = None
         self._pid = 0
+        self._forks = _core.forks()
 
     @property
     def resource_name(self) -> str:
@@ -148,6 +155,7 @@ class DistributedGuard:
 
     def acquire(self, blocking: bool = True, timeout: Timeout = ...) -> bool:
         """Take it, waiting on this thread; see :meth:`Guard.acquire`."""
+        check_acquire(timeout)
         if not blocking:
             return self._try(timeout)
         try:
@@ -183,8 +191,8 @@ class DistributedGuard:
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        if self._pid != os.getpid():
-            # A forked child leaves its copy of its parent's block.
+        if self._is_parents() and kind is not None:
+            # A forked child leaves its copy of its parent's block, and has an error to tell already.
             self._guard = None
             return
         self.release()
@@ -198,18 +206,42 @@ class DistributedGuard:
     ) -> None:
         self.__exit__(kind, raised, traceback)
 
+    def __repr__(self) -> str:
+        return f"<DistributedGuard {self.resource_name!r}, {'held' if self.locked() else 'not held'}>"
+
     def __del__(self) -> None:
         """Its inner guard warns and releases; this takes the traces away."""
         # At the end of the interpreter names are gone, but so are the traces: see _leave_no_trace.
         if getattr(self, "_claim", None) is not None:
             self._unclaim()
-        if getattr(self, "_marker", None) is not None and self._pid == os.getpid():
+        if getattr(self, "_marker", None) is not None and self._forks == _core.forks():
             self._unmark()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("cannot pickle 'DistributedGuard': a lock is held by one process; pickle its DistributedLock")
 
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function, as :func:`distributed_lock` does."""
+        from .decorators import holding
+
+        return holding(self, function)
+
+    def copy(self) -> DistributedGuard:
+        """Make another guard for the same request."""
+        return DistributedGuard(self._lock, self._timeout, self._priority, self._owner, self._note)
+
+    def _is_parents(self) -> bool:
+        """Whether it is a forked child's copy of what its parent holds."""
+        return self._guard is not None and self._forks != _core.forks()
+
     def _held(self) -> Guard:
+        if self._is_parents():
+            self._guard = None
+            raise LockLostError(
+                f"the distributed lock {self.resource_name!r} is lost: it belongs to the process that this one was "
+                "forked from, and is not inherited; take it again, in the process that works under it",
+                resource_name=self.resource_name,
+            )
         if self._guard is None or not self._guard.locked():
             raise RuntimeError(f"the distributed lock {self.resource_name!r} is not held")
         return self._guard
@@ -229,10 +261,7 @@ class DistributedGuard:
         with self._counted():
             guard = self._begin()
             try:
-                if timeout != 0 and _core.in_event_loop() and not guard.acquire(blocking=False):
-                    self._must_not_block_its_holder()
-                if not guard.locked():
-                    _core.guard_enter_here(guard, timeout)
+                _core.guard_enter(guard, timeout)
             except BaseException:
                 self._unclaim()
                 raise
@@ -269,18 +298,6 @@ class DistributedGuard:
             return self._inner
         return self._manager._lock_alone(self.resource_name, self._timeout, self._priority, self._note)
 
-    def _must_not_block_its_holder(self) -> None:
-        """Waiting here stops this thread's event loop: only for other processes, as it always was."""
-        status = self._manager.status(self.resource_name).get(self.resource_name)
-        if status is None:
-            return
-        here = (os.getpid(), socket.gethostname())
-        if any((who["pid"], who["host"]) == here for who in status["holders"] + status["waiters"]):
-            raise RuntimeError(
-                f"waiting for the distributed lock {self.resource_name!r} here would block the running event loop, "
-                "and with it whoever holds it in this process: use `async with`"
-            )
-
     def _unclaim(self) -> None:
         claim, self._claim = self._claim, None
         if claim is not None:
@@ -288,7 +305,7 @@ class DistributedGuard:
 
     def _prepare(self) -> None:
         """What can be done for the marker before it is granted: afterwards it would be part of the hand-off."""
-        self._pid = os.getpid()
+        self._pid, self._forks = os.getpid(), _core.forks()
         self._path = os.path.abspath(self._lock.lock_file_path)
         self._told = {
             "resource_name": self.resource_name,
@@ -333,5 +350,5 @@ def _leave_no_trace() -> None:
     """Remove the markers of what is held to the end. The end of the process releases the locks."""
     for guard in list(_entered):
         guard._unclaim()
-        if guard._pid == os.getpid():
+        if guard._forks == _core.forks():
             guard._unmark()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import threading
 from collections.abc import Callable
 from types import EllipsisType
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
@@ -17,6 +19,16 @@ Timeout = float | EllipsisType | None
 
 
 C = TypeVar("C")
+
+
+def check_acquire(timeout: Timeout) -> None:
+    """Refuse the times that :class:`threading.Lock` refuses in ``acquire``; infinite ones mean for ever."""
+    if not isinstance(timeout, int | float):
+        return
+    if timeout < 0 and timeout not in (-1, -math.inf):
+        raise ValueError("the timeout of acquire must not be negative; -1 and None wait for ever")
+    if threading.TIMEOUT_MAX < timeout < math.inf:
+        raise OverflowError("the timeout of acquire is too large; -1 and None wait for ever")
 
 
 def _adds_to(native: type) -> Callable[[type[C]], type[C]]:
@@ -47,9 +59,11 @@ class _Entered(Enterable):
     def acquire(self, blocking: bool = True, timeout: Timeout = ...) -> bool:
         """Take it, waiting on this thread; the rules are those of :class:`threading.Lock`.
 
-        Returns whether it is held now: ``False`` means that the time was over. Where an event loop
-        runs, it does not wait: a busy lock is a :class:`RuntimeError`.
+        ``-1``, ``None`` or infinite is for ever; any other negative number is a :class:`ValueError`. Returns
+        whether it is held now: ``False`` means that the time was over. Where an event loop runs, the loop
+        waits, too; if what it runs is in the way, that is a :class:`RuntimeError`.
         """
+        check_acquire(timeout)
         return _core.guard_acquire(self, blocking, timeout)
 
     async def acquire_async(self, timeout: Timeout = ...) -> bool:  # noqa: ASYNC109

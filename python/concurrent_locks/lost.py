@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
 
-from . import _core
+from . import _core, _greenlets
 from .errors import LockLostError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Lost:
     """
 
     def __init__(self, guard: Any) -> None:
+        _greenlets.must_not_be_patched("to be told of a loss")
         self._told = threading.Event()
         self._tells: list[Callable[[], object]] = []
         self._lock = threading.Lock()
@@ -133,7 +134,7 @@ class _Messenger:
     """The thread that waits for losses; there is none before somebody wants to know of one."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
+        self.forks = _core.forks()
         self._losses = _core.Losses()
         self._numbers = itertools.count(1)
         self._watches: dict[int, Lost] = {}
@@ -164,7 +165,7 @@ def _messenger() -> _Messenger:
     global _one
     with _starting:
         # A forked child has its parent's, but not its thread.
-        if _one is None or _one.pid != os.getpid():
+        if _one is None or _one.forks != _core.forks():
             _one = _Messenger()
         return _one
 

@@ -51,17 +51,31 @@ class LockStatus(enum.Enum):
 
 @dataclass
 class LockRequest:
-    """A request as data."""
+    """A request as data: ``LockRequest(request_id, resource_name, lock_type)``, or without an id."""
 
+    request_id: str
     resource_name: str
-    lock_type: LockType
+    lock_type: LockType = LockType.READ
     requester: str = ""
+    requested_at: float = field(default_factory=time.time)
     timeout: float | None = None
-    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    timestamp: float = field(default_factory=time.time)
     status: LockStatus = LockStatus.WAITING
     acquired_at: float | None = None
     released_at: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.resource_name, LockType):
+            # Without an id, what follows has come one place early.
+            self.lock_type = self.resource_name
+            self.request_id, self.resource_name = uuid.uuid4().hex, self.request_id
+
+    def wait_time(self) -> float:
+        """How many seconds it waited, or has waited so far."""
+        return (self.acquired_at or self.released_at or time.time()) - self.requested_at
+
+    def hold_time(self) -> float | None:
+        """How many seconds it held, or has held so far; ``None`` if it never did."""
+        return None if self.acquired_at is None else (self.released_at or time.time()) - self.acquired_at
 
     def to_dict(self) -> dict[str, Any]:
         """The request as it goes into JSON."""
@@ -73,7 +87,7 @@ class LockStatistics:
     """Counters and times of one lock in one type. Times are milliseconds."""
 
     resource_name: str
-    lock_type: str
+    lock_type: str | LockType
     total_acquisitions: int = 0
     total_releases: int = 0
     total_timeouts: int = 0
@@ -91,7 +105,8 @@ class LockStatistics:
 
     def to_dict(self) -> dict[str, Any]:
         """The statistics as they go into JSON."""
-        return asdict(self)
+        kind = self.lock_type
+        return {**asdict(self), "lock_type": kind.value if isinstance(kind, LockType) else kind}
 
 
 STATUS_KEYS = (

@@ -21,8 +21,7 @@ def compile_name(name: str | Callable[..., str], function: Callable[..., Any]) -
     and unknown parameters are a :class:`TypeError` here, not at the call.
     """
     if callable(name):
-        naming = name
-        return lambda args, kwargs: naming(*args, **kwargs)
+        return _by_function(name)
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"the lock's name must be a string or a function, not {type(name).__name__}")
     texts: list[str] = [""]
@@ -39,6 +38,24 @@ def compile_name(name: str | Callable[..., str], function: Callable[..., Any]) -
         return lambda args, kwargs: f"{before}{only(args, kwargs)}{after}"
     return lambda args, kwargs: (
         texts[0] + "".join(f"{field(args, kwargs)}{text}" for field, text in zip(fields, texts[1:], strict=True))
+    )
+
+
+def _by_function(naming: Callable[..., str]) -> NameOf:
+    """Call a function with as many of the call's positional arguments, and those of its keywords, as it takes."""
+    try:
+        parameters = inspect.signature(naming).parameters.values()
+    except (TypeError, ValueError):  # a built-in that does not tell
+        return lambda args, kwargs: naming(*args, **kwargs)
+    kinds = [parameter.kind for parameter in parameters]
+    named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    takes = inspect.Parameter
+    places = sum(kind in (takes.POSITIONAL_ONLY, takes.POSITIONAL_OR_KEYWORD) for kind in kinds)
+    place: int | None = None if takes.VAR_POSITIONAL in kinds else places
+    if takes.VAR_KEYWORD in kinds:
+        return lambda args, kwargs: naming(*args[:place], **kwargs)
+    return lambda args, kwargs: naming(
+        *args[:place], **{name: value for name, value in kwargs.items() if name in named}
     )
 
 

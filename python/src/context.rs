@@ -1,8 +1,12 @@
-//! Where a call comes from: an asyncio task, a callback of a loop, a trio task, or a plain thread.
+//! Where a call comes from: an asyncio task, a callback of a loop, a trio task, a greenlet, or a plain thread.
 
-use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyDict};
+use pyo3::{ffi, prelude::*, types::PyDict};
 
-use crate::{fork, gil::GilCell};
+use crate::{
+    fork,
+    gil::GilCell,
+    made::{made, string},
+};
 
 /// Where a call comes from.
 pub(crate) enum Context<'py> {
@@ -12,6 +16,8 @@ pub(crate) enum Context<'py> {
     Callback { event_loop: Bound<'py, PyAny> },
     /// In this trio task.
     Trio { task: Bound<'py, PyAny> },
+    /// In this greenlet, which is not the first one of its thread: that one is the thread.
+    Greenlet { greenlet: Bound<'py, PyAny> },
     /// On a thread where no event loop that we know runs.
     Thread,
 }
@@ -20,20 +26,31 @@ impl<'py> Context<'py> {
     #[inline]
     pub(crate) fn current(py: Python<'py>) -> PyResult<Context<'py>> {
         if let Some(event_loop) = running_loop(py)? {
-            return Ok(match current_task(py, &event_loop)? {
-                Some(task) => Context::Task { event_loop, task },
-                None => Context::Callback { event_loop },
+            if let Some(task) = current_task(py, &event_loop)? {
+                return Ok(Context::Task { event_loop, task });
+            }
+            // The loop of another greenlet of this thread, or the one by which eventlet runs them all.
+            return Ok(match greenlet(py)? {
+                Some(greenlet) if greenlets_cooperate(py)? => Context::Greenlet { greenlet },
+                _ => Context::Callback { event_loop },
             });
         }
+        if let Some(greenlet) = greenlet(py)? {
+            return Ok(Context::Greenlet { greenlet });
+        }
         Ok(trio_task(py)?.map_or(Context::Thread, |task| Context::Trio { task }))
+    }
+
+    /// Whether an event loop runs here: a thread that waits stops it.
+    pub(crate) fn is_in_event_loop(&self) -> bool {
+        matches!(self, Context::Task { .. } | Context::Callback { .. } | Context::Trio { .. })
     }
 }
 
 /// The address of the current asyncio task, as fast as it can be had; `None`: use [`Context::current`].
 #[inline]
 pub(crate) fn current_task_address(py: Python<'_>) -> Option<usize> {
-    let asyncio = ASYNCIO.get(py)?;
-    match &asyncio.tasks {
+    match &made(py).asyncio.tasks {
         Tasks::Dictionary(tasks) => task_address_before_312(py, tasks),
         // Without a running loop it raises, and the rare way finds out why.
         Tasks::Function(current_task) => {
@@ -44,7 +61,7 @@ pub(crate) fn current_task_address(py: Python<'_>) -> Option<usize> {
 }
 
 /// What `_asyncio` offers in this version of Python.
-struct Asyncio {
+pub(crate) struct Asyncio {
     get_running_loop: Py<PyAny>,
     tasks: Tasks,
 }
@@ -57,10 +74,17 @@ enum Tasks {
     Function(Py<PyAny>),
 }
 
-static ASYNCIO: PyOnceLock<Asyncio> = PyOnceLock::new();
+#[inline]
+fn running_loop<'py>(py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let asyncio = &made(py).asyncio;
+    match asyncio.tasks {
+        Tasks::Dictionary(_) => running_loop_before_312(py, asyncio),
+        Tasks::Function(_) => asyncio.ask(py),
+    }
+}
 
-fn asyncio(py: Python<'_>) -> PyResult<&Asyncio> {
-    ASYNCIO.get_or_try_init(py, || {
+impl Asyncio {
+    pub(crate) fn find(py: Python<'_>) -> PyResult<Asyncio> {
         let events = py.import("asyncio.events")?;
         let tasks = py.import("asyncio.tasks")?;
         Ok(Asyncio {
@@ -71,19 +95,8 @@ fn asyncio(py: Python<'_>) -> PyResult<&Asyncio> {
                 Tasks::Dictionary(tasks.getattr("_current_tasks")?.cast_into()?.unbind())
             },
         })
-    })
-}
-
-#[inline]
-fn running_loop<'py>(py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let asyncio = asyncio(py)?;
-    match asyncio.tasks {
-        Tasks::Dictionary(_) => running_loop_before_312(py, asyncio),
-        Tasks::Function(_) => asyncio.ask(py),
     }
-}
 
-impl Asyncio {
     fn ask<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let event_loop = self.get_running_loop.bind(py).call0()?;
         Ok((!event_loop.is_none()).then_some(event_loop))
@@ -107,7 +120,7 @@ static TOLD: GilCell<[Option<Told>; PLACES]> = GilCell::new([const { None }; PLA
 #[inline]
 fn running_loop_before_312<'py>(py: Python<'py>, asyncio: &Asyncio) -> PyResult<Option<Bound<'py, PyAny>>> {
     let Some(thread) = thread_dictionary(py) else { return asyncio.ask(py) };
-    let Some(holder) = thread.get_item(intern!(py, "__asyncio_running_event_loop__"))? else { return Ok(None) };
+    let Some(holder) = thread.get_item(string!(py, running_loop))? else { return Ok(None) };
     let place = place_of(holder.as_ptr());
     if let Some(told) = &TOLD.open(py)[place]
         && told.holder.is(&holder)
@@ -128,8 +141,7 @@ fn running_loop_before_312<'py>(py: Python<'py>, asyncio: &Asyncio) -> PyResult<
 #[inline]
 #[expect(unsafe_code, reason = "counting references would cost as much as the look-ups")]
 fn task_address_before_312(py: Python<'_>, tasks: &Py<PyDict>) -> Option<usize> {
-    use pyo3::ffi;
-    let key = intern!(py, "__asyncio_running_event_loop__");
+    let key = string!(py, running_loop);
     // SAFETY: the GIL is held (G1). All references are borrowed from dictionaries, and used before
     // anything could change them: looking up a string, or a loop (whose hash is its address), runs no
     // Python code. A missing key sets no exception; an unhashable loop does, and is none.
@@ -151,20 +163,20 @@ fn task_address_before_312(py: Python<'_>, tasks: &Py<PyDict>) -> Option<usize> 
     }
 }
 
-fn place_of(holder: *mut pyo3::ffi::PyObject) -> usize {
+fn place_of(holder: *mut ffi::PyObject) -> usize {
     holder as usize / 64 % PLACES
 }
 
 #[expect(unsafe_code, reason = "PyO3 does not wrap the thread's dictionary")]
 fn thread_dictionary(py: Python<'_>) -> Option<Bound<'_, PyDict>> {
     // SAFETY: the GIL is held (G1). The function returns a borrowed reference to a dictionary, or null.
-    let dictionary = unsafe { Bound::from_borrowed_ptr_or_opt(py, pyo3::ffi::PyThreadState_GetDict()) }?;
+    let dictionary = unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PyThreadState_GetDict()) }?;
     dictionary.cast_into().ok()
 }
 
 #[inline]
 fn current_task<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    match &asyncio(py)?.tasks {
+    match &made(py).asyncio.tasks {
         Tasks::Dictionary(tasks) => tasks.bind(py).get_item(event_loop),
         Tasks::Function(current_task) => {
             let task = current_task.bind(py).call1((event_loop,))?;
@@ -175,18 +187,63 @@ fn current_task<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResul
 
 /// The current trio task, if trio is imported and runs on this thread.
 fn trio_task(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    let modules = modules(py)?;
-    let Some(trio) = modules.get_item(intern!(py, "trio"))? else { return Ok(None) };
+    let Some(trio) = imported(py, string!(py, trio)) else { return Ok(None) };
     // Half imported on another thread: then it does not run here.
-    let Ok(lowlevel) = trio.getattr(intern!(py, "lowlevel")) else { return Ok(None) };
-    if !lowlevel.call_method0(intern!(py, "in_trio_task"))?.is_truthy()? {
+    let Ok(lowlevel) = trio.getattr(string!(py, lowlevel)) else { return Ok(None) };
+    if !lowlevel.call_method0(string!(py, in_trio_task))?.is_truthy()? {
         return Ok(None);
     }
-    lowlevel.call_method0(intern!(py, "current_task")).map(Some)
+    lowlevel.call_method0(string!(py, current_task)).map(Some)
 }
 
-fn modules(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
-    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
-    let get = || Ok::<_, PyErr>(py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?.unbind());
-    MODULES.get_or_try_init(py, get).map(|modules| modules.bind(py))
+/// `greenlet.getcurrent`, as soon as somebody has imported it.
+static GETCURRENT: GilCell<Option<Py<PyAny>>> = GilCell::new(None);
+
+/// The current greenlet, if it is not the first one of its thread. Libraries are looked for among what is imported
+/// already: who runs in a greenlet has imported them.
+fn greenlet(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let Some(getcurrent) = getcurrent(py) else { return Ok(None) };
+    let current = getcurrent.call0()?;
+    let is_first = current.getattr(string!(py, parent))?.is_none();
+    Ok((!is_first).then_some(current))
+}
+
+#[inline]
+fn getcurrent(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+    let known = GETCURRENT.open(py).as_ref().map(|function| function.bind(py).clone());
+    known.or_else(|| {
+        let module = imported(py, string!(py, greenlet))?;
+        // Half imported on another thread: then this is no greenlet.
+        let function = module.getattr(string!(py, getcurrent)).ok()?;
+        let old = GETCURRENT.open(py).replace(function.clone().unbind());
+        // Dropped when the cell is closed (G2).
+        drop(old);
+        Some(function)
+    })
+}
+
+/// Whether greenlets of this thread may wait for each other: gevent or eventlet runs them.
+pub(crate) fn greenlets_cooperate(py: Python<'_>) -> PyResult<bool> {
+    if getcurrent(py).is_none() {
+        return Ok(false);
+    }
+    let hub = py.import("concurrent_locks._greenlets")?.call_method0(string!(py, hub))?;
+    Ok(!hub.is_none())
+}
+
+/// Whether there may be greenlets on this thread.
+pub(crate) fn greenlets_are_imported(py: Python<'_>) -> bool {
+    getcurrent(py).is_some()
+}
+
+/// A module that somebody has imported.
+#[inline]
+#[expect(unsafe_code, reason = "counting references would cost as much as the look-up")]
+fn imported<'py>(py: Python<'py>, name: &Bound<'py, pyo3::types::PyString>) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: the GIL is held (G1); a dictionary and a string; a borrowed reference or null. Looking up a string
+    // runs no Python code and sets no exception.
+    unsafe {
+        let module = ffi::PyDict_GetItemWithError(made(py).modules.as_ptr(), name.as_ptr());
+        Bound::from_borrowed_ptr_or_opt(py, module)
+    }
 }

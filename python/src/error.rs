@@ -1,9 +1,9 @@
 //! The crate's errors as Python's: `concurrent_locks.errors` has the classes, and chooses among them.
 
 use concurrent_locks::{Error, ErrorKind};
-use pyo3::{intern, prelude::*};
+use pyo3::prelude::*;
 
-use crate::log;
+use crate::{home, log, made::string};
 
 /// The word by which `errors.from_core` knows a kind.
 fn word(kind: ErrorKind) -> &'static str {
@@ -34,17 +34,28 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
     if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Deadlock) {
         log::warning(py, || message.clone())?;
     }
+    let message = message.replace("LockManager::status", "LockManager.status") + &of_this_process(py, error);
     let (holders, position, waited) = match error.busy() {
         None => (None, None, 0.0),
         Some(busy) => (Some(json(&busy.holders)?), busy.position, busy.waited.as_secs_f64()),
     };
     let cycle = error.cycle().map(|cycle| json(&cycle.links)).transpose()?;
     let mode = error.mode().map(|mode| mode.as_str());
-    let errors = py.import(intern!(py, "concurrent_locks.errors"))?;
+    let errors = py.import("concurrent_locks.errors")?;
     errors.call_method1(
-        intern!(py, "from_core"),
+        string!(py, from_core),
         (word(error.kind()), message, error.resource(), mode, holders, position, waited, cycle),
     )
+}
+
+/// What to add for holders that are of this very process: their pids say it to attentive readers only.
+fn of_this_process(py: Python<'_>, error: &Error) -> String {
+    let holders = error.busy().into_iter().flat_map(|busy| &busy.holders);
+    let ours = holders.filter_map(|holder| {
+        let home = home::of(py, &holder.owner).pop()?;
+        Some(format!("; {} is {} of this process", holder.label, home.kind.text()))
+    });
+    ours.take(3).collect()
 }
 
 /// What Python reads with `json.loads`: the shapes of `docs/json.md`.

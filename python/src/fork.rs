@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pyo3::PyResult;
+use pyo3::{PyResult, pyfunction};
 
 static EPOCH: AtomicU64 = AtomicU64::new(0);
 
@@ -14,6 +14,13 @@ static EPOCH: AtomicU64 = AtomicU64::new(0);
 #[inline]
 pub(crate) fn epoch() -> u64 {
     EPOCH.load(Ordering::Relaxed)
+}
+
+/// How many forks lie between this process and the one that imported the module: a pid can be that of the parent, in
+/// a new PID namespace.
+#[pyfunction]
+pub(crate) fn forks() -> u64 {
+    epoch()
 }
 
 /// Makes forked children count.

@@ -9,7 +9,7 @@
 //! - **G1** Everything here runs with the GIL held, but for wakers and what is inside `Python::detach`.
 //! - **G2** No Rust lock is held while Python code may run: allocating can run the garbage collector,
 //!   which runs foreign code.
-//! - **G3** No thread is started and no engine is opened by the import.
+//! - **G3** No thread is started and no engine is opened by the import. What is made once is made by it (`made.rs`).
 
 mod blocking;
 mod context;
@@ -18,12 +18,16 @@ mod fencing;
 mod fork;
 mod gil;
 mod guard;
+mod home;
+mod in_the_way;
 mod lock_methods;
 mod log;
+mod made;
 mod mailbox;
 mod manager;
 mod owner;
 mod pending;
+mod pipe;
 mod readiness;
 mod timeout;
 mod told;
@@ -40,11 +44,12 @@ mod _core {
     #[pymodule_export]
     use crate::{
         fencing::{FencePassage, fence_write_file},
+        fork::forks,
         guard::lease::{Losses, guard_lease, guard_verify},
         guard::methods::{
-            guard_acquire, guard_acquiring, guard_downgrade, guard_enter_here, guard_held_for, guard_locked,
-            guard_mode, guard_owner, guard_release, guard_target, guard_tokens, guard_upgrade, guard_upgrading,
-            guard_waited, in_event_loop,
+            guard_acquire, guard_acquiring, guard_begin, guard_copy, guard_downgrade, guard_enter, guard_held_for,
+            guard_locked, guard_mode, guard_owner, guard_release, guard_target, guard_tokens, guard_upgrade,
+            guard_upgrading, guard_waited,
         },
         manager::Manager,
         owner::current_owner,
@@ -52,6 +57,8 @@ mod _core {
         told::waiting_timeout,
     };
 
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
     #[pymodule_export]
     const FENCE_SQLITE_SCHEMA: &str = concurrent_locks::fencing::sqlite::SCHEMA;
     #[pymodule_export]
@@ -85,6 +92,7 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         refuse_subinterpreters()?;
         crate::fork::watch()?;
+        crate::made::make(module.py())?;
         crate::lock_methods::add_to(&module.py().get_type::<Manager>())?;
         crate::guard::object::add_to(module)
     }

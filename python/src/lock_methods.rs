@@ -14,13 +14,13 @@ use std::{
 use concurrent_locks::Mode;
 use pyo3::{
     ffi::{self, PyObject},
-    intern,
     panic::PanicException,
     prelude::*,
     types::{PyDict, PyString, PyTuple},
 };
 
 use crate::{
+    made::string,
     manager::{self, Manager},
     timeout::Timeout,
 };
@@ -130,7 +130,7 @@ unsafe fn lock(
 /// Whether the one keyword is `timeout`. Those of a call are interned; if not, the ordinary way decides.
 unsafe fn is_timeout_alone(py: Python<'_>, names: *mut PyObject) -> bool {
     // SAFETY: the caller gives a tuple.
-    unsafe { ffi::PyTuple_Size(names) == 1 && ffi::PyTuple_GetItem(names, 0) == intern!(py, "timeout").as_ptr() }
+    unsafe { ffi::PyTuple_Size(names) == 1 && ffi::PyTuple_GetItem(names, 0) == string!(py, timeout).as_ptr() }
 }
 
 /// Calls the method that takes all arguments.
@@ -149,8 +149,8 @@ fn ordinary<'py>(
         keywords.set_item(name?, argument(count + place as isize))?;
     }
     let method = match mode {
-        Mode::Read => intern!(py, "_lock_for_reading"),
-        Mode::Write => intern!(py, "_lock_for_writing"),
+        Mode::Read => string!(py, lock_for_reading),
+        Mode::Write => string!(py, lock_for_writing),
     };
     manager.call_method(method, positional, Some(&keywords))
 }

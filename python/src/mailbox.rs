@@ -7,20 +7,26 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::BuildHasherDefault,
-    io::{PipeReader, PipeWriter, Read, Write},
+    io::{PipeReader, PipeWriter},
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use pyo3::{
-    PyTraverseError, PyVisit, intern,
+    PyTraverseError, PyVisit,
     prelude::*,
     types::{PyWeakrefMethods, PyWeakrefReference},
 };
 
-use crate::{fork, owner::AddressHasher, pending::Slot};
+use crate::{
+    fork,
+    made::string,
+    owner::AddressHasher,
+    pending::Slot,
+    pipe::{self, End},
+};
 
 /// One loop's mailbox.
 ///
@@ -31,7 +37,7 @@ pub(crate) struct Mailbox {
     /// The thread on which the loop ran last: see [`this_thread`].
     thread: AtomicUsize,
     letters: Mutex<Letters>,
-    bell: PipeWriter,
+    bell: End<PipeWriter>,
     /// Who waits. Used with the GIL only.
     waits: Mutex<BTreeMap<u64, Wait>>,
 }
@@ -80,7 +86,8 @@ type Known = (Py<PyWeakrefReference>, Weak<Mailbox>);
 /// By the address of their loop.
 type Mailboxes = HashMap<usize, Known, BuildHasherDefault<AddressHasher>>;
 
-static MAILBOXES: LazyLock<Mutex<Mailboxes>> = LazyLock::new(Mutex::default);
+/// Used with the GIL only, so no forked child finds it locked.
+static MAILBOXES: Mutex<Mailboxes> = Mutex::new(HashMap::with_hasher(BuildHasherDefault::new()));
 
 impl Mailbox {
     /// The mailbox of the loop that runs on this thread.
@@ -110,8 +117,8 @@ impl Mailbox {
     }
 
     fn install(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
-        let (pipe, bell) = std::io::pipe()?;
-        let descriptor = descriptor(&pipe)?;
+        let (pipe, bell) = pipe::pipe()?;
+        let descriptor = pipe.descriptor()?;
         let mailbox = Arc::new(Mailbox {
             epoch: fork::epoch(),
             thread: AtomicUsize::new(this_thread()),
@@ -120,7 +127,7 @@ impl Mailbox {
             waits: Mutex::default(),
         });
         let reader = Py::new(event_loop.py(), Reader { mailbox: Arc::clone(&mailbox), pipe })?;
-        event_loop.call_method1(intern!(event_loop.py(), "add_reader"), (descriptor, reader))?;
+        event_loop.call_method1(string!(event_loop.py(), add_reader), (descriptor, reader))?;
         Ok(mailbox)
     }
 
@@ -138,14 +145,16 @@ impl Mailbox {
 
     /// Tells the loop to look after a wait. Called on any thread, with the GIL or without.
     pub(crate) fn post(&self, wait: u64) {
+        if !self.is_ours() {
+            return;
+        }
         let mut letters = lock(&self.letters);
         if letters.closed {
             return;
         }
         if letters.waits.is_empty() {
-            // One byte in an empty pipe never blocks. It fails only if the reader is gone, and then
-            // the mailbox is about to be closed.
-            let _ = (&self.bell).write_all(&[1]);
+            // If the reader is gone, the mailbox is about to be closed.
+            self.bell.ring();
         }
         letters.waits.push(wait);
     }
@@ -166,9 +175,9 @@ impl Mailbox {
     pub(crate) fn deliver(&self, py: Python<'_>, wait: u64) -> PyResult<()> {
         let future = lock(&self.waits).get(&wait).map(|wait| wait.future.clone_ref(py));
         let Some(future) = future else { return Ok(()) };
-        match future.bind(py).call_method1(intern!(py, "set_result"), (py.None(),)) {
+        match future.bind(py).call_method1(string!(py, set_result), (py.None(),)) {
             // It was woken before, or cancelled: then its task looks for itself.
-            Err(error) if future.bind(py).call_method0(intern!(py, "done"))?.is_truthy()? => drop(error),
+            Err(error) if future.bind(py).call_method0(string!(py, done))?.is_truthy()? => drop(error),
             result => drop(result?),
         }
         Ok(())
@@ -191,7 +200,7 @@ impl Mailbox {
 #[pyclass(frozen, module = "concurrent_locks._core")]
 struct Reader {
     mailbox: Arc<Mailbox>,
-    pipe: PipeReader,
+    pipe: End<PipeReader>,
 }
 
 #[pymethods]
@@ -225,7 +234,7 @@ impl Reader {
         }
         let mut letters = lock(&self.mailbox.letters);
         if !letters.waits.is_empty() {
-            (&self.pipe).read_exact(&mut [0])?;
+            self.pipe.take()?;
         }
         Ok(std::mem::take(&mut letters.waits))
     }
@@ -237,13 +246,7 @@ impl Drop for Reader {
     }
 }
 
-#[cfg(unix)]
-pub(crate) fn descriptor(pipe: &PipeReader) -> PyResult<std::ffi::c_int> {
-    use std::os::fd::AsRawFd;
-    Ok(pipe.as_raw_fd())
-}
-
-#[cfg(not(unix))]
-pub(crate) fn descriptor(_pipe: &PipeReader) -> PyResult<std::ffi::c_int> {
-    Err(pyo3::exceptions::PyNotImplementedError::new_err("waiting in an asyncio loop needs a Unix system"))
+/// Makes the class of which there is no instance yet (I1).
+pub(crate) fn make_classes(py: Python<'_>) {
+    py.get_type::<Reader>();
 }

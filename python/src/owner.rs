@@ -1,7 +1,7 @@
-//! Who asks. An owner is the current task, else the thread; or a name that the caller gives.
+//! Who asks. An owner is the current task or greenlet, else the thread; or a name that the caller gives.
 //!
-//! - **O1** A task is known by its address. Its entry goes, by a weak reference's callback, before the
-//!   address can be another task's.
+//! - **O1** A task or greenlet is known by its address. Its entry goes, by a weak reference's callback, before the
+//!   address can be another one's.
 //! - **O2** An owner is used only in the process that made it: a forked child makes its own, else what
 //!   the parent holds would be re-entered by the child.
 
@@ -14,7 +14,7 @@ use std::{
 use concurrent_locks::{LockManager, MAX_LABEL_BYTES, Owner};
 use pyo3::{
     prelude::*,
-    types::{PyString, PyWeakrefReference},
+    types::{PyString, PyWeakrefMethods, PyWeakrefReference},
 };
 
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
     error::OrRaise,
     fork,
     gil::GilCell,
+    home::{self, Kind},
+    made::made,
     manager::Manager,
 };
 
@@ -33,13 +35,14 @@ pub(crate) struct OwnerObject {
 }
 
 impl OwnerObject {
-    fn make(py: Python<'_>, locks: &LockManager, label: &str) -> PyResult<Py<OwnerObject>> {
+    fn make(py: Python<'_>, locks: &LockManager, label: &str, kind: Kind) -> PyResult<Py<OwnerObject>> {
         let label: String = cut(label).chars().filter(|c| *c != '\0').collect();
         let label = if label.is_empty() { "unnamed" } else { &label };
-        OwnerObject::of(py, locks.owner(label).or_raise(py)?)
+        OwnerObject::of(py, locks.owner(label).or_raise(py)?, kind)
     }
 
-    fn of(py: Python<'_>, owner: Owner) -> PyResult<Py<OwnerObject>> {
+    fn of(py: Python<'_>, owner: Owner, kind: Kind) -> PyResult<Py<OwnerObject>> {
+        home::moved_in(py, &owner.id(), kind);
         Py::new(py, OwnerObject { owner, epoch: fork::epoch() })
     }
 
@@ -53,6 +56,13 @@ impl OwnerObject {
     }
 }
 
+impl Drop for OwnerObject {
+    fn drop(&mut self) {
+        // At the end of the interpreter nobody asks any more.
+        Python::try_attach(|py| home::moved_out(py, &self.owner.id()));
+    }
+}
+
 /// Who a guard asks for.
 pub(crate) enum Asker {
     /// Whoever enters the guard.
@@ -61,7 +71,7 @@ pub(crate) enum Asker {
     Requester(Box<str>),
     /// All who give this name together.
     Named(Py<PyString>),
-    /// Nobody else: an owner of its own per request.
+    /// Whoever enters the guard, as an owner of its own for this request.
     Nobody,
 }
 
@@ -71,6 +81,15 @@ impl Asker {
     pub(crate) fn drop_ref(self, py: Python<'_>) {
         if let Asker::Named(label) = self {
             label.drop_ref(py);
+        }
+    }
+
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Asker {
+        match self {
+            Asker::Current => Asker::Current,
+            Asker::Requester(label) => Asker::Requester(label.clone()),
+            Asker::Named(label) => Asker::Named(label.clone_ref(py)),
+            Asker::Nobody => Asker::Nobody,
         }
     }
 
@@ -92,7 +111,7 @@ impl Asker {
         context: &Context<'_>,
     ) -> PyResult<Option<Py<OwnerObject>>> {
         match (self, context) {
-            (Asker::Current, Context::Task { task, .. }) => of_task(task, locks, None, "get_name").map(Some),
+            (Asker::Current, Context::Task { task, .. }) => of_task(task, locks, None, Kind::Task).map(Some),
             (Asker::Current, Context::Thread) => of_thread(py, locks, None).map(Some),
             _ => self.rare_owner(py, locks, context),
         }
@@ -106,16 +125,26 @@ impl Asker {
         context: &Context<'_>,
     ) -> PyResult<Option<Py<OwnerObject>>> {
         let shown_as = match self {
-            Asker::Named(label) => return named(py, locks, label.bind(py).to_str()?).map(Some),
-            Asker::Nobody => return Ok(None),
+            Asker::Named(label) => {
+                return named(py, locks, label.bind(py).to_str()?, Kind::of(context)).map(Some);
+            }
+            Asker::Nobody => {
+                let asks = Asker::Current.owner(py, locks, context)?;
+                let asks = asks.as_ref().map_or("", |owner| owner.get().owner.label());
+                return OwnerObject::make(py, locks, asks, Kind::of(context)).map(Some);
+            }
             Asker::Current => None,
             Asker::Requester(label) => Some(&**label),
         };
         match context {
-            Context::Task { task, .. } => of_task(task, locks, shown_as, "get_name").map(Some),
-            Context::Trio { task } => of_task(task, locks, shown_as, "name").map(Some),
+            Context::Task { task, .. } => of_task(task, locks, shown_as, Kind::Task).map(Some),
+            Context::Trio { task } => of_task(task, locks, shown_as, Kind::TrioTask).map(Some),
+            Context::Greenlet { greenlet } => of_task(greenlet, locks, shown_as, Kind::Greenlet).map(Some),
             Context::Thread => of_thread(py, locks, shown_as).map(Some),
-            Context::Callback { .. } => shown_as.map(|label| OwnerObject::make(py, locks, label)).transpose(),
+            // Callbacks are nobody in particular: each request is an owner of its own.
+            Context::Callback { .. } => {
+                OwnerObject::make(py, locks, shown_as.unwrap_or("event loop callback"), Kind::Callback).map(Some)
+            }
         }
     }
 }
@@ -150,16 +179,17 @@ impl Owners {
         py: Python<'_>,
         locks: &LockManager,
         shown_as: Option<&str>,
+        kind: Kind,
         name: impl FnOnce() -> PyResult<String>,
     ) -> PyResult<(Py<OwnerObject>, Owners)> {
         let mut owners = match known.filter(|owners| owners.own.get().is_ours()) {
             Some(owners) => owners,
-            None => Owners { own: OwnerObject::make(py, locks, &name()?)?, shown_as: Vec::new() },
+            None => Owners { own: OwnerObject::make(py, locks, &name()?, kind)?, shown_as: Vec::new() },
         };
         let owner = match shown_as {
             None => owners.own.clone_ref(py),
             Some(label) => {
-                let owner = OwnerObject::make(py, locks, label)?;
+                let owner = OwnerObject::make(py, locks, label, kind)?;
                 owners.shown_as.push(owner.clone_ref(py));
                 owner
             }
@@ -171,7 +201,7 @@ impl Owners {
 struct Entry {
     owners: Owners,
     /// The weak reference whose callback removes the entry.
-    _watch: Py<PyAny>,
+    watch: Py<PyWeakrefReference>,
 }
 
 /// Addresses of objects are multiples of 16, and as good as random above that.
@@ -213,12 +243,12 @@ fn of_task(
     task: &Bound<'_, PyAny>,
     locks: &LockManager,
     shown_as: Option<&str>,
-    name: &'static str,
+    kind: Kind,
 ) -> PyResult<Py<OwnerObject>> {
     let py = task.py();
     let address = task.as_ptr() as usize;
     let known = TASKS.open(py).get(&address).and_then(|entry| entry.owners.find(py, shown_as));
-    known.map_or_else(|| of_new_task(task, locks, shown_as, name), Ok)
+    known.map_or_else(|| of_new_task(task, locks, shown_as, kind), Ok)
 }
 
 #[cold]
@@ -226,18 +256,22 @@ fn of_new_task(
     task: &Bound<'_, PyAny>,
     locks: &LockManager,
     shown_as: Option<&str>,
-    name: &'static str,
+    kind: Kind,
 ) -> PyResult<Py<OwnerObject>> {
     let py = task.py();
     let address = task.as_ptr() as usize;
     // Its weak reference goes with the old entry: the new one has its own.
     let known = TASKS.open(py).remove(&address);
-    let (owner, owners) = Owners::with_new(known.map(|entry| entry.owners), py, locks, shown_as, || {
-        let name = task.getattr(name)?;
-        Ok(if name.is_callable() { name.call0()? } else { name }.str()?.to_string())
+    let (owner, owners) = Owners::with_new(known.map(|entry| entry.owners), py, locks, shown_as, kind, || {
+        let name = match kind {
+            Kind::Task => task.call_method0("get_name")?,
+            Kind::Greenlet => py.import("concurrent_locks._greenlets")?.call_method1("name", (task,))?,
+            _ => task.getattr("name")?,
+        };
+        Ok(name.str()?.to_string())
     })?;
     let watch = PyWeakrefReference::new_with(task, Py::new(py, Forget { address })?)?;
-    let entry = Entry { owners, _watch: watch.into_any().unbind() };
+    let entry = Entry { owners, watch: watch.unbind() };
     let old = TASKS.open(py).insert(address, entry);
     drop(old);
     Ok(owner)
@@ -250,12 +284,29 @@ fn of_thread(py: Python<'_>, locks: &LockManager, shown_as: Option<&str>) -> PyR
 
 #[cold]
 fn of_new_thread(py: Python<'_>, locks: &LockManager, shown_as: Option<&str>) -> PyResult<Py<OwnerObject>> {
-    let (owner, owners) = Owners::with_new(THREAD.take(), py, locks, shown_as, || {
-        let thread = py.import("threading")?.call_method0("current_thread")?;
+    let (owner, owners) = Owners::with_new(THREAD.take(), py, locks, shown_as, Kind::Thread, || {
+        let thread = made(py).threading.bind(py).call_method0("current_thread")?;
         Ok(thread.getattr("name")?.str()?.to_string())
     })?;
     THREAD.set(Some(owners));
     Ok(owner)
+}
+
+/// The task or greenlet that is this owner, if it is one and still there.
+pub(crate) fn task_of<'py>(py: Python<'py>, id: &str) -> Option<Bound<'py, PyAny>> {
+    let is = |owner: &Py<OwnerObject>| owner.get().owner.id() == id;
+    let watch = TASKS
+        .open(py)
+        .values()
+        .find(|entry| is(&entry.owners.own) || entry.owners.shown_as.iter().any(is))
+        .map(|entry| entry.watch.clone_ref(py))?;
+    watch.bind(py).upgrade()
+}
+
+/// Makes the classes of which there is no instance yet (I1).
+pub(crate) fn make_classes(py: Python<'_>) {
+    py.get_type::<OwnerObject>();
+    py.get_type::<Forget>();
 }
 
 /// The callback of a task's weak reference.
@@ -273,16 +324,18 @@ impl Forget {
     }
 }
 
+static NAMED: GilCell<Option<HashMap<String, Py<OwnerObject>>>> = GilCell::new(None);
+
 /// The owner of all who give this name; kept as long as somebody may hold a lock under it.
-fn named(py: Python<'_>, locks: &LockManager, label: &str) -> PyResult<Py<OwnerObject>> {
+fn named(py: Python<'_>, locks: &LockManager, label: &str, kind: Kind) -> PyResult<Py<OwnerObject>> {
     /// Beyond this many, names that nobody uses are forgotten.
     const KEPT: usize = 1024;
-    static NAMED: GilCell<Option<HashMap<String, Py<OwnerObject>>>> = GilCell::new(None);
     let known = NAMED.open(py).get_or_insert_default().get(label).map(|owner| owner.clone_ref(py));
     if let Some(owner) = known.filter(|owner| owner.get().is_ours()) {
+        home::moved_in(py, &owner.get().owner.id(), kind);
         return Ok(owner);
     }
-    let owner = OwnerObject::of(py, locks.owner(label).or_raise(py)?)?;
+    let owner = OwnerObject::of(py, locks.owner(label).or_raise(py)?, kind)?;
     let mut cell = NAMED.open(py);
     let named = cell.get_or_insert_default();
     let unused: Vec<_> = match named.len() {
@@ -304,7 +357,9 @@ fn is_unused(owner: &Py<OwnerObject>) -> bool {
 
 /// Refuses a name that cannot be an owner's.
 pub(crate) fn check_label(py: Python<'_>, locks: &LockManager, label: &Bound<'_, PyString>) -> PyResult<()> {
-    named(py, locks, label.to_str()?).map(drop)
+    let label = label.to_str()?;
+    let known = NAMED.open(py).as_ref().is_some_and(|named| named.contains_key(label));
+    if known { Ok(()) } else { locks.owner(label).or_raise(py).map(drop) }
 }
 
 /// As much of a name as a label can be.

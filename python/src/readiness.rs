@@ -1,9 +1,9 @@
 //! Waiting where there is no asyncio: a file descriptor becomes readable when there is something to see.
 
 use std::{
-    io::{PipeReader, PipeWriter, Read, Write},
+    io::{PipeReader, PipeWriter},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Wake, Waker},
@@ -12,15 +12,15 @@ use std::{
 use pyo3::prelude::*;
 
 use crate::{
-    mailbox::descriptor,
     pending::{Slot, Waiter},
+    pipe::{self, End},
 };
 
-/// The wait of one task of a library other than asyncio.
+/// The wait of one trio task or greenlet.
 #[pyclass(frozen, module = "concurrent_locks._core")]
 pub(crate) struct Readiness {
     slot: Slot,
-    pipe: PipeReader,
+    pipe: End<PipeReader>,
     knock: Arc<Knock>,
     waker: Waker,
 }
@@ -28,14 +28,13 @@ pub(crate) struct Readiness {
 /// A waker that writes one byte, once per look.
 struct Knock {
     knocked: AtomicBool,
-    pipe: Mutex<PipeWriter>,
+    pipe: End<PipeWriter>,
 }
 
 impl Wake for Knock {
     fn wake(self: Arc<Self>) {
         if !self.knocked.swap(true, Ordering::AcqRel) {
-            // One byte in an empty pipe never blocks; it fails only if nobody waits any more.
-            let _ = self.pipe.lock().unwrap_or_else(PoisonError::into_inner).write_all(&[1]);
+            self.pipe.ring();
         }
     }
 }
@@ -43,8 +42,8 @@ impl Wake for Knock {
 impl Readiness {
     pub(crate) fn new(guard: &Bound<'_, PyAny>, waiter: Waiter) -> PyResult<Readiness> {
         let slot = Slot::new(guard, waiter);
-        let (pipe, bell) = std::io::pipe().inspect_err(|_| slot.leave(guard.py()))?;
-        let knock = Arc::new(Knock { knocked: AtomicBool::new(false), pipe: Mutex::new(bell) });
+        let (pipe, bell) = pipe::pipe().inspect_err(|_| slot.leave(guard.py()))?;
+        let knock = Arc::new(Knock { knocked: AtomicBool::new(false), pipe: bell });
         let waker = Waker::from(Arc::clone(&knock));
         Ok(Readiness { slot, pipe, knock, waker })
     }
@@ -54,13 +53,13 @@ impl Readiness {
 impl Readiness {
     /// What becomes readable when it is time to `poll`.
     fn fileno(&self) -> PyResult<std::ffi::c_int> {
-        descriptor(&self.pipe)
+        self.pipe.descriptor()
     }
 
     /// Whether the wait is over: the guard holds. Raises if it ended otherwise.
     fn poll(&self, py: Python<'_>) -> PyResult<bool> {
         if self.knock.knocked.swap(false, Ordering::AcqRel) {
-            (&self.pipe).read_exact(&mut [0])?;
+            self.pipe.take()?;
         }
         self.slot.poll(py, &self.waker)
     }

@@ -32,6 +32,15 @@ impl Timeout {
         })
     }
 
+    /// As Python says it.
+    pub(crate) fn to_seconds(self) -> Option<f64> {
+        match self {
+            Timeout::Try => Some(0.0),
+            Timeout::For(time) => Some(time.as_secs_f64()),
+            Timeout::Forever => None,
+        }
+    }
+
     /// Whether a request gives up at once.
     pub(crate) fn is_over_at_once(self) -> bool {
         matches!(self, Timeout::Try | Timeout::For(Duration::ZERO))

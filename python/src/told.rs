@@ -49,8 +49,5 @@ impl Drop for Told {
 pub(crate) fn waiting_timeout(py: Python<'_>, owner: &str, name: &str) -> Option<f64> {
     let told = told();
     let entry = told.values().find(|entry| entry.names.has(py, name) && entry.owner.get().owner().id() == owner)?;
-    match entry.timeout {
-        Timeout::For(time) => Some(time.as_secs_f64()),
-        Timeout::Try | Timeout::Forever => None,
-    }
+    entry.timeout.to_seconds()
 }

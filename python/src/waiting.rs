@@ -9,11 +9,11 @@ use std::{sync::Arc, task::Waker};
 use pyo3::{
     PyTraverseError, PyVisit,
     exceptions::{PyBaseException, PyStopIteration},
-    intern,
     prelude::*,
 };
 
 use crate::{
+    made::string,
     mailbox::{self, Mailbox},
     pending::{Slot, Waiter},
     waking::Bell,
@@ -44,8 +44,8 @@ impl Waiting {
             self.mailbox.forget(self.number);
             return Err(PyStopIteration::new_err((self.slot.guard().clone_ref(py),)));
         }
-        let future = self.event_loop.bind(py).call_method0(intern!(py, "create_future"))?;
-        future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+        let future = self.event_loop.bind(py).call_method0(string!(py, create_future))?;
+        future.setattr(string!(py, asyncio_future_blocking), true)?;
         self.mailbox.expect(self.number, future.clone().unbind(), Arc::clone(&self.slot));
         Ok(future)
     }
@@ -90,7 +90,7 @@ impl Waiting {
             None => kind.call0()?,
         };
         if let Some(traceback) = traceback {
-            raised.setattr(intern!(py, "__traceback__"), traceback)?;
+            raised.setattr(string!(py, traceback), traceback)?;
         }
         Err(PyErr::from_value(raised))
     }

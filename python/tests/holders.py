@@ -36,9 +36,17 @@ async def held_by_task(lock: Any) -> AsyncIterator[asyncio.Task[None]]:
             raise error
 
 
+class Holder(threading.Thread):
+    """A thread that holds a lock until `leave` is set."""
+
+    def __init__(self, hold: Any, leave: threading.Event) -> None:
+        super().__init__(target=hold, name="holder", daemon=True)
+        self.leave = leave
+
+
 @contextmanager
-def held_by_thread(lock: Any) -> Iterator[threading.Thread]:
-    """A thread of its own holds `lock` meanwhile."""
+def held_by_thread(lock: Any) -> Iterator[Holder]:
+    """A thread of its own holds `lock` meanwhile, or until its `leave` is set."""
     entered, leave = threading.Event(), threading.Event()
     errors: list[BaseException] = []
 
@@ -51,7 +59,7 @@ def held_by_thread(lock: Any) -> Iterator[threading.Thread]:
             errors.append(error)
             entered.set()
 
-    thread = threading.Thread(target=hold, name="holder", daemon=True)
+    thread = Holder(hold, leave)
     thread.start()
     entered.wait(DEADLINE)
     try:

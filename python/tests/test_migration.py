@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,26 @@ def test_the_phases(module: str, tmp_path: Path) -> None:
 
 def test_the_document_shows_five() -> None:
     assert len(changes("site_memory")) == len(PHASES)
+
+
+def test_the_shim(tmp_path: Path) -> None:
+    """Modules that import from `.concurrent_locks` go on to do so."""
+    (shim,) = re.findall(r"^```python shim\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    package = tmp_path / "agent"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "concurrent_locks.py").write_text(shim)
+    (package / "store.py").write_text(
+        "from .concurrent_locks import LOCK_DIR, LockType, get_lock_manager, read_lock, write_lock\n"
+        "from . import concurrent_locks as shim\n"
+        "import concurrent_locks as package\n"
+        "assert all(getattr(shim, name) is getattr(package, name) for name in package.__all__)\n"
+        "@write_lock('notes')\n"
+        "def add(): return 'added'\n"
+        "print(add())\n"
+    )
+    run = {"capture_output": True, "text": True, "env": {**os.environ, "PYTHONSAFEPATH": ""}}
+    done = subprocess.run([sys.executable, "-m", "agent.store"], cwd=tmp_path, **run)
+    assert done.stdout == "added\n", done.stderr
+    inside = subprocess.run([sys.executable, "concurrent_locks.py"], cwd=package, **run)
+    assert "ImportError" in inside.stderr, "the document says that it cannot be started inside its folder"

@@ -47,7 +47,9 @@ async def test_another_task_does_not(manager: LockManager, name: str) -> None:
 
 async def test_a_task_and_its_thread_are_two(manager: LockManager, name: str) -> None:
     async with manager.write_lock(name):
-        assert await asyncio.to_thread(manager.write_lock(name, timeout=SHORT).acquire) is False
+        call = Caller(manager.write_lock(name, timeout=SHORT).acquire)
+        await until_true(lambda: not call.is_alive())
+        assert call.result() is False
 
 
 async def test_a_named_owner_is_one_in_all_its_tasks(manager: LockManager, name: str) -> None:

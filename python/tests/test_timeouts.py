@@ -30,7 +30,7 @@ async def test_for_ever_in_a_task(manager: LockManager, name: str, timeout: floa
 @pytest.mark.parametrize("timeout", FOR_EVER)
 def test_for_ever_in_a_thread(manager: LockManager, name: str, timeout: float | None) -> None:
     with held_by_thread(manager.write_lock(name)):
-        waiting = Caller(gets, manager.write_lock(name), True, timeout)
+        waiting = Caller(gets, manager.write_lock(name, timeout))
         until(lambda: waiters(manager, name) == 1)
     assert waiting.result() is True
 

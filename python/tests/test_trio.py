@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 import trio
+import trio.testing
 from concurrent_locks import LockManager, LockTimeoutError, UnsupportedError
 from facts import SHORT, is_free, until, waiters
 from holders import Caller, held_by_thread
@@ -181,3 +182,28 @@ def test_a_library_nobody_knows_is_told_so(table_manager: LockManager, name: str
         with pytest.raises(UnsupportedError, match=r"asyncio|trio"):
             enter().send(None)
         assert waiters(table_manager, name) == 0
+
+
+def test_taking_a_lock_is_a_checkpoint(manager: LockManager, name: str) -> None:
+    """Free or not, as for trio's own locks: who only takes and gives back locks can be cancelled, and others run."""
+
+    async def main() -> None:
+        guard = manager.write_lock(name)
+        with trio.testing.assert_checkpoints():
+            async with guard:
+                pass
+        with trio.testing.assert_checkpoints():
+            assert await guard.acquire_async()
+        guard.release()
+        with trio.testing.assert_checkpoints():
+            async with manager.lock_all({name: "write"}):
+                pass
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with guard:
+                pytest.fail("entered although it was cancelled")
+        assert scope.cancelled_caught
+        assert not guard.locked()
+
+    trio.run(main)
+    assert is_free(manager, name)

@@ -104,6 +104,15 @@ impl Error {
         Error::new(ErrorKind::InvalidInput, message).on(resource)
     }
 
+    /// Nobody but its own process sees the lock: the command has nothing to look at.
+    #[must_use]
+    pub(crate) fn seen_by_its_process(mut self) -> Error {
+        if let Some(text) = self.0.message.strip_suffix(LOOK) {
+            self.0.message = format!("{text}look with `LockManager::status`");
+        }
+        self
+    }
+
     fn with_busy(mut self, resource: &str, mode: Mode, busy: Busy) -> Error {
         self.0.resource = Some(resource.to_owned());
         self.0.mode = Some(mode);
@@ -178,6 +187,9 @@ impl From<Error> for std::io::Error {
     }
 }
 
+/// How a busy lock can be looked at.
+const LOOK: &str = "look with `locks status`";
+
 fn seconds(time: Duration) -> String {
     format!("{:.3} s", time.as_secs_f64())
 }
@@ -211,6 +223,7 @@ fn describe(busy: &Busy) -> String {
     } else if busy.waiters > 0 {
         text.push_str(&format!("; {} waiting", busy.waiters));
     }
-    text.push_str("; wait longer, or look with `locks status`");
+    text.push_str("; wait longer, or ");
+    text.push_str(LOOK);
     text
 }

@@ -1,38 +1,67 @@
-//! Entering a guard on a thread.
+//! Entering a guard with `with`: on a thread, in an event loop, in a greenlet.
+//!
+//! | where | how it waits |
+//! |---|---|
+//! | on a plain thread | on the thread |
+//! | where an event loop runs | on the thread, unless that would be for ever: see `in_the_way.rs` |
+//! | in a greenlet of gevent or eventlet | as they do: other greenlets run |
+//! | in another greenlet | on the thread, unless that would be for ever |
 
 use concurrent_locks::Mode;
-use pyo3::{
-    exceptions::{PyRuntimeError, PyTimeoutError},
-    prelude::*,
-};
+use pyo3::prelude::*;
 
 use super::{Guard, Held, Phase, Target, of, time_of};
 use crate::{
     blocking,
-    context::Context,
+    context::{self, Context},
+    in_the_way::{self, Look, Stops},
+    made::string,
+    owner::OwnerObject,
     pending::{Hold, Pending, Waiter},
+    readiness::Readiness,
     timeout::Timeout,
 };
 
 impl Guard {
-    /// Takes the lock, waiting on this thread. In an event loop it takes it only if it is free.
-    pub(crate) fn enter(&self, py: Python<'_>, timeout: Timeout) -> PyResult<()> {
+    /// Takes the lock, waiting here.
+    pub(crate) fn enter(&self, object: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<()> {
+        let py = object.py();
         let context = Context::current(py)?;
-        match context {
-            Context::Thread => self.enter_here(py, timeout, &context),
-            _ => self.enter_at_once(py, timeout, &context),
+        if timeout.is_over_at_once() {
+            return self.enter_here(py, timeout, &context, None);
+        }
+        if context.is_in_event_loop() {
+            return self.enter_here(py, timeout, &context, Some(Stops::EventLoop));
+        }
+        if !context::greenlets_are_imported(py) {
+            return self.enter_here(py, timeout, &context, None);
+        }
+        if !context::greenlets_cooperate(py)? {
+            return self.enter_here(py, timeout, &context, Some(Stops::Greenlets));
+        }
+        match self.begin(py, timeout, &context)? {
+            None => Ok(()),
+            Some(waiter) => wait_in_greenlet(object, waiter),
         }
     }
 
-    /// Takes the lock, waiting on this thread, whatever runs on it.
-    pub(crate) fn enter_here(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<()> {
+    /// Takes the lock, waiting on this thread; whoever it stops must not be in the way.
+    fn enter_here(
+        &self,
+        py: Python<'_>,
+        timeout: Timeout,
+        context: &Context<'_>,
+        stops: Option<Stops>,
+    ) -> PyResult<()> {
         if let (Target::All(wanted), Timeout::For(_) | Timeout::Forever) = (&self.target, timeout) {
-            return self.enter_all(py, wanted, timeout, context);
+            return self.enter_all(py, wanted, timeout, context, stops);
         }
-        let Some(Waiter { pending: Pending::One(queued), owner, _told }) = self.begin(py, timeout, context)? else {
-            return Ok(());
+        let Some(waiter) = self.begin(py, timeout, context)? else { return Ok(()) };
+        let look = self.look(py, waiter.owner.as_ref(), timeout, stops).inspect_err(|_| self.left(&waiter.pending))?;
+        let Waiter { pending: Pending::One(queued), owner, _told } = waiter else {
+            unreachable!("several are taken by `enter_all`, and `begin` does not upgrade");
         };
-        let won = blocking::wait(py, |go_on| queued.blocking_while(go_on));
+        let won = blocking::wait(py, look, |go_on| queued.blocking_while(go_on));
         self.phase.replace(Phase::Idle);
         self.hold(Held::new(Hold::One(won?), owner));
         Ok(())
@@ -44,38 +73,59 @@ impl Guard {
         wanted: &[(String, Mode)],
         timeout: Timeout,
         context: &Context<'_>,
+        stops: Option<Stops>,
     ) -> PyResult<()> {
         self.must_be_idle()?;
         let locks = self.locks;
         let owner = self.asker.owner(py, locks, context)?;
+        let look = self.look(py, owner.as_ref(), timeout, stops)?;
         let _told = self.tell(py, owner.as_ref(), timeout);
         let request = self.request_all(py, locks, wanted, of(owner.as_ref()))?.timeout(time_of(timeout));
         self.phase.replace(Phase::Waiting);
-        let won = blocking::wait(py, |go_on| request.blocking_while(go_on));
+        let won = blocking::wait(py, look, |go_on| request.blocking_while(go_on));
         self.phase.replace(Phase::Idle);
         self.hold(Held::new(Hold::All(won?), owner));
         Ok(())
     }
 
-    /// Nothing may wait here: it would stop the event loop, perhaps for ever if the holder runs on it.
-    fn enter_at_once(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<()> {
-        if timeout.is_over_at_once() {
-            return self.enter_here(py, timeout, context);
-        }
-        let result = self.begin(py, Timeout::Try, context).map(drop);
-        result.map_err(|error| self.or_would_block_the_loop(py, error))
+    /// What is to be asked while this thread waits for the guard.
+    fn look(
+        &self,
+        py: Python<'_>,
+        owner: Option<&Py<OwnerObject>>,
+        timeout: Timeout,
+        stops: Option<Stops>,
+    ) -> PyResult<Option<Look>> {
+        let stops = match stops {
+            None if !timeout.is_over_at_once() => in_the_way::executors_call(py)?.map(Stops::Caller),
+            stops => stops,
+        };
+        let (Some(stops), Some(owner)) = (stops, owner) else { return Ok(None) };
+        self.look_for(py, owner, stops, false).map(Some)
     }
 
-    /// The error of a lock that is busy where nothing may wait for it; any other error stays.
-    pub(super) fn or_would_block_the_loop(&self, py: Python<'_>, busy: PyErr) -> PyErr {
-        if !busy.is_instance_of::<PyTimeoutError>(py) {
-            return busy;
-        }
-        let error = PyRuntimeError::new_err(format!(
-            "waiting for {self} here would block the running event loop: use `async with`, or another thread ({})",
-            busy.value(py)
-        ));
-        error.set_cause(py, Some(busy));
-        error
+    pub(super) fn look_for(
+        &self,
+        py: Python<'_>,
+        owner: &Py<OwnerObject>,
+        stops: Stops,
+        upgrading: bool,
+    ) -> PyResult<Look> {
+        let wanted = match &self.target {
+            Target::One { name, mode } => {
+                let mode = if upgrading { Mode::Write } else { *mode };
+                vec![(name.bind(py).to_str()?.to_owned(), mode)]
+            }
+            Target::All(wanted) => wanted.clone(),
+        };
+        let (guard, me) = (self.to_string(), owner.get().owner().id());
+        Ok(Look { locks: self.locks, guard, wanted, me, stops, upgrading, looked: None })
     }
+}
+
+/// Waits while the hub of gevent or eventlet runs other greenlets.
+pub(super) fn wait_in_greenlet(object: &Bound<'_, PyAny>, waiter: Waiter) -> PyResult<()> {
+    let py = object.py();
+    let readiness = Bound::new(py, Readiness::new(object, waiter)?)?;
+    py.import("concurrent_locks._greenlets")?.call_method1(string!(py, wait), (readiness,)).map(drop)
 }

@@ -21,6 +21,9 @@ pub(crate) fn guard_lease(object: &Bound<'_, PyAny>) -> PyResult<Option<(f64, f6
 /// How it stands, asked of the server where there is one. Waits on this thread, without the GIL.
 #[pyfunction]
 pub(crate) fn guard_verify(object: &Bound<'_, PyAny>) -> PyResult<&'static str> {
+    if object::of(object)?.is_parents() {
+        return Ok("lost");
+    }
     let (sender, answer) = mpsc::channel();
     let tell = move |standing| {
         // Whoever was interrupted by Ctrl-C waits no more.
@@ -33,7 +36,7 @@ pub(crate) fn guard_verify(object: &Bound<'_, PyAny>) -> PyResult<&'static str> 
         }
         Ok(())
     })?;
-    let standing = blocking::wait(object.py(), move |go_on| {
+    let standing = blocking::wait(object.py(), None, move |go_on| {
         loop {
             match answer.recv_timeout(blocking::SLICE) {
                 Ok(standing) => return Ok(Some(standing)),

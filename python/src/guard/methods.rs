@@ -2,13 +2,13 @@
 
 use pyo3::{
     exceptions::{PyTimeoutError, PyValueError},
-    intern,
     prelude::*,
 };
 
 use super::{Guard, Target, object};
 use crate::{
     context::Context,
+    made::string,
     pending::Waiter,
     readiness::Readiness,
     timeout::{Given, Timeout},
@@ -43,13 +43,16 @@ fn enter_async_slowly<'py>(
         if awaitable.is(object) {
             return Ok(awaitable);
         }
-        awaitable.call_method0(intern!(object.py(), "__await__"))
+        awaitable.call_method0(string!(object.py(), await_))
     })
 }
 
 /// Takes the lock and answers with the guard, if it is free; else with an awaitable.
 fn begin_async<'py>(object: &Bound<'py, PyAny>, guard: &Guard, timeout: Timeout) -> PyResult<Bound<'py, PyAny>> {
     let context = Context::current(object.py())?;
+    if matches!(context, Context::Trio { .. }) {
+        return trio(object.py())?.call_method1(string!(object.py(), enter), (object, timeout.to_seconds()));
+    }
     match guard.begin(object.py(), timeout, &context)? {
         None => Ok(object.clone()),
         Some(waiter) => wait(object, guard, waiter, context),
@@ -71,17 +74,42 @@ fn wait<'py>(
         }
         Context::Trio { .. } => {
             let readiness = Readiness::new(object, waiter)?;
-            let wait = py.import(intern!(py, "concurrent_locks._trio"))?;
-            wait.call_method1(intern!(py, "wait"), (readiness, object))
+            trio(py)?.call_method1(string!(py, wait), (readiness, object))
         }
-        Context::Thread => {
+        Context::Thread | Context::Greenlet { .. } => {
             guard.left(&waiter.pending);
-            let errors = py.import(intern!(py, "concurrent_locks.errors"))?;
+            let errors = py.import("concurrent_locks.errors")?;
             let text =
                 format!("{guard} is busy, and can be waited for in asyncio and trio only, which do not run here");
-            Err(PyErr::from_value(errors.getattr(intern!(py, "UnsupportedError"))?.call1((text,))?))
+            Err(PyErr::from_value(errors.getattr("UnsupportedError")?.call1((text,))?))
         }
     }
+}
+
+fn trio(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    py.import("concurrent_locks._trio")
+}
+
+/// Takes the lock (`None`) or joins the queue; then what tells when to look.
+#[pyfunction]
+pub(crate) fn guard_begin(object: &Bound<'_, PyAny>, timeout: Given<'_>) -> PyResult<Option<Readiness>> {
+    let guard = object::of(object)?;
+    let context = Context::current(object.py())?;
+    let waiter = guard.begin(object.py(), timeout.timeout(guard.timeout)?, &context)?;
+    waiter.map(|waiter| Readiness::new(object, waiter)).transpose()
+}
+
+/// A function that holds what a guard is for while it runs.
+#[cold]
+pub(crate) fn decorate<'py>(object: &Bound<'py, PyAny>, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    object.py().import("concurrent_locks.decorators")?.call_method1("holding", (object, function))
+}
+
+/// Another guard for the same request.
+#[pyfunction]
+pub(crate) fn guard_copy<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let copy = object::of(object)?.copy(object.py());
+    object::new(object.py(), copy)
 }
 
 /// `True` if it came, `False` if it timed out.
@@ -105,7 +133,7 @@ pub(crate) fn guard_acquire(object: &Bound<'_, PyAny>, blocking: bool, timeout: 
             _ => Timeout::Try,
         },
     };
-    in_time(object.py(), guard.enter(object.py(), timeout))
+    in_time(object.py(), guard.enter(object, timeout))
 }
 
 /// An awaitable of the guard.
@@ -177,7 +205,7 @@ pub(crate) fn guard_owner(object: &Bound<'_, PyAny>) -> PyResult<Option<String>>
 #[pyfunction]
 pub(crate) fn guard_upgrade(object: &Bound<'_, PyAny>, timeout: Given<'_>) -> PyResult<()> {
     let guard = object::of(object)?;
-    guard.upgrade(object.py(), timeout.timeout(guard.timeout)?)
+    guard.upgrade(object, timeout.timeout(guard.timeout)?)
 }
 
 /// An awaitable, `None` if it is done already.
@@ -196,15 +224,9 @@ pub(crate) fn guard_downgrade(object: &Bound<'_, PyAny>) -> PyResult<()> {
     object::of(object)?.downgrade(object.py())
 }
 
-/// Takes it, waiting on this thread whatever runs on it.
+/// Takes it as `with` does.
 #[pyfunction]
-pub(crate) fn guard_enter_here(object: &Bound<'_, PyAny>, timeout: Given<'_>) -> PyResult<()> {
+pub(crate) fn guard_enter(object: &Bound<'_, PyAny>, timeout: Given<'_>) -> PyResult<()> {
     let guard = object::of(object)?;
-    guard.enter_here(object.py(), timeout.timeout(guard.timeout)?, &Context::current(object.py())?)
-}
-
-/// Whether an event loop that we know runs on this thread.
-#[pyfunction]
-pub(crate) fn in_event_loop(py: Python<'_>) -> PyResult<bool> {
-    Ok(!matches!(Context::current(py)?, Context::Thread))
+    guard.enter(object, timeout.timeout(guard.timeout)?)
 }

@@ -113,6 +113,20 @@ impl Held {
 }
 
 impl Guard {
+    /// Another one for the same request, which holds nothing.
+    fn copy(&self, py: Python<'_>) -> Guard {
+        Guard {
+            locks: self.locks,
+            target: self.target.clone_ref(py),
+            asker: self.asker.clone_ref(py),
+            timeout: self.timeout,
+            priority: self.priority,
+            note: self.note.as_ref().map(|note| note.clone_ref(py)),
+            max_hold: self.max_hold,
+            phase: RefCell::new(Phase::Idle),
+        }
+    }
+
     /// Takes the lock (`None`) or joins the queue, for whoever asks in this context. Does not wait.
     pub(crate) fn begin(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<Option<Waiter>> {
         self.must_be_idle()?;
@@ -278,7 +292,11 @@ impl Guard {
 
     /// Gives back what is held.
     pub(crate) fn release(&self, py: Python<'_>) -> PyResult<()> {
-        self.give_back(py).unwrap_or_else(|| Err(PyRuntimeError::new_err(format!("{self} is not held"))))
+        self.give_back(py).unwrap_or_else(|| {
+            let error = self.not_held(py);
+            self.forget_parents();
+            Err(error)
+        })
     }
 
     /// The end of a `with` block: a lock that was lost is an error, unless the block raised another.
@@ -289,7 +307,10 @@ impl Guard {
             Some(Err(error)) if raised => log::warning(py, || error.value(py).to_string()),
             Some(result) => result,
             // A forked child leaves its copy of its parent's block.
-            None if matches!(&*self.phase.borrow(), Phase::Held(_)) => Ok(()),
+            None if raised => {
+                self.forget_parents();
+                Ok(())
+            }
             None => self.release(py),
         }
     }
@@ -319,8 +340,34 @@ impl Guard {
     pub(crate) fn with_held<T>(&self, look: impl FnOnce(&Held) -> PyResult<T>) -> PyResult<T> {
         match &*self.phase.borrow() {
             Phase::Held(held) | Phase::Upgrading(Some(held)) if held.is_ours() => look(held),
-            _ => Err(PyRuntimeError::new_err(format!("{self} is not held"))),
+            _ => Python::attach(|py| Err(self.not_held(py))),
         }
+    }
+
+    /// Whether it is a forked child's copy of what its parent holds.
+    pub(crate) fn is_parents(&self) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Held(held) | Phase::Upgrading(Some(held)) if !held.is_ours())
+    }
+
+    /// A forked child has seen that its copy holds nothing, and may use it for itself.
+    fn forget_parents(&self) {
+        if self.is_parents() {
+            self.phase.replace(Phase::Idle);
+        }
+    }
+
+    /// The error of who believes that it is held.
+    #[cold]
+    fn not_held(&self, py: Python<'_>) -> PyErr {
+        if !self.is_parents() {
+            return PyRuntimeError::new_err(format!("{self} is not held"));
+        }
+        let text = format!(
+            "{self} is lost: it belongs to the process that this one was forked from, and is not inherited; take it again, \
+             in the process that works under it"
+        );
+        let class = py.import("concurrent_locks.errors").and_then(|errors| errors.getattr("LockLostError"));
+        class.and_then(|class| class.call1((text,))).map_or_else(|broken| broken, PyErr::from_value)
     }
 
     pub(crate) fn is_held(&self) -> bool {

@@ -48,6 +48,8 @@ struct Object {
     base: PyObject,
     /// What the interpreter calls when the object is called: [`call`].
     call: ffi::vectorcallfunc,
+    /// The weak references to it, which the interpreter keeps; null if there are none.
+    weak: *mut PyObject,
     guard: Guard,
 }
 
@@ -105,6 +107,7 @@ pub(crate) fn new(py: Python<'_>, guard: Guard) -> PyResult<Bound<'_, PyAny>> {
     unsafe {
         let object = object.as_ptr().cast::<Object>();
         (&raw mut (*object).call).write(call);
+        (&raw mut (*object).weak).write(ptr::null_mut());
         (&raw mut (*object).guard).write(guard);
     }
     Ok(object)
@@ -154,6 +157,12 @@ unsafe fn with_guard<T>(
 unsafe extern "C" fn dealloc(object: *mut PyObject) {
     // SAFETY: the GIL is held (R1).
     let py = unsafe { Python::assume_attached() };
+    // SAFETY: an object of our type (R2), whose last reference is gone, with a list of its weak references.
+    unsafe {
+        if !(*object.cast::<Object>()).weak.is_null() {
+            ffi::PyObject_ClearWeakRefs(object);
+        }
+    }
     // SAFETY: the last reference is gone; the guard is valid (R2) and is taken out once, here. Of an idle
     // one only the fields that have something to drop: copying all of it costs more than dropping it.
     unsafe {
@@ -241,7 +250,7 @@ unsafe extern "C" fn enter(object: *mut PyObject, _: *mut PyObject) -> *mut PyOb
     // SAFETY: a method of our type (R1, R2).
     unsafe {
         with_guard(object, ptr::null_mut(), |object, guard| {
-            guard.enter(object.py(), guard.timeout).map(|()| object.clone().into_ptr())
+            guard.enter(object, guard.timeout).map(|()| object.clone().into_ptr())
         })
     }
 }
@@ -279,7 +288,8 @@ unsafe extern "C" fn async_exit(
     done::new_reference(py)
 }
 
-/// `guard()` is what `__aenter__()` does, `guard(kind, raised, traceback)` what `__aexit__` does.
+/// `guard()` is what `__aenter__()` does, `guard(kind, raised, traceback)` what `__aexit__` does, and
+/// `guard(function)` decorates, as the objects of `contextlib.contextmanager` do.
 unsafe extern "C" fn call(
     object: *mut PyObject,
     arguments: *const *mut PyObject,
@@ -293,8 +303,18 @@ unsafe extern "C" fn call(
         match (count, names.is_null()) {
             (0, true) => ffi::Py_NewRef(object),
             (3, true) => async_exit(object, arguments.cast_mut(), 3),
+            (1, true) if ffi::PyCallable_Check(*arguments) == 1 => {
+                let function = *arguments;
+                with_guard(object, ptr::null_mut(), |object, _| {
+                    let function = Borrowed::from_ptr(object.py(), function);
+                    methods::decorate(object, &function).map(Bound::into_ptr)
+                })
+            }
             _ => {
-                ffi::PyErr_SetString(ffi::PyExc_TypeError, c"a guard is entered with `with` or `async with`".as_ptr());
+                ffi::PyErr_SetString(
+                    ffi::PyExc_TypeError,
+                    c"a guard is entered with `with` or `async with`, or decorates a function".as_ptr(),
+                );
                 ptr::null_mut()
             }
         }
@@ -334,6 +354,13 @@ fn guard_type<'py>(py: Python<'py>, name: &'static CStr) -> PyResult<Bound<'py, 
             name: c"__vectorcalloffset__".as_ptr(),
             type_code: ffi::Py_T_PYSSIZET,
             offset: offset_of!(Object, call) as ffi::Py_ssize_t,
+            flags: ffi::Py_READONLY,
+            doc: ptr::null(),
+        },
+        ffi::PyMemberDef {
+            name: c"__weaklistoffset__".as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: offset_of!(Object, weak) as ffi::Py_ssize_t,
             flags: ffi::Py_READONLY,
             doc: ptr::null(),
         },

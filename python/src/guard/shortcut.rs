@@ -6,12 +6,12 @@ use std::ffi::c_void;
 
 use pyo3::{
     ffi::{self, PyObject},
-    intern,
     prelude::*,
     types::PyType,
 };
 
 use super::native::{NOT_BY_PYTHON, make_type, slot};
+use crate::made::string;
 
 /// A descriptor: looked up in an object it is the object, looked up in the type a method.
 #[repr(C)]
@@ -34,7 +34,7 @@ pub(super) fn add_shortcuts(class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = class.py();
     let slots = [slot(ffi::Py_tp_descr_get, shortcut_get as *mut c_void), ffi::PyType_Slot::default()];
     let kind = make_type(py, c"concurrent_locks._core.Shortcut", size_of::<Shortcut>(), NOT_BY_PYTHON, slots)?;
-    for name in [intern!(py, "__aenter__"), intern!(py, "__aexit__")] {
+    for name in [string!(py, aenter), string!(py, aexit)] {
         let method = class.getattr(name)?;
         // SAFETY: the type is that of shortcuts; a new reference or null. The method's reference is kept
         // for ever, as the shortcut is by its class.

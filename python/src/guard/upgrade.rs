@@ -2,11 +2,12 @@
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use super::{Guard, Held, Phase, time_of};
+use super::{Guard, Held, Phase, enter::wait_in_greenlet, time_of};
 use crate::{
     blocking,
-    context::Context,
+    context::{self, Context},
     error::OrRaise,
+    in_the_way::Stops,
     log,
     pending::{Hold, Pending, Waiter},
     timeout::Timeout,
@@ -15,22 +16,38 @@ use crate::{
 
 impl Guard {
     /// Turns the read hold into a write hold, waiting on this thread.
-    pub(crate) fn upgrade(&self, py: Python<'_>, timeout: Timeout) -> PyResult<()> {
+    pub(crate) fn upgrade(&self, object: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<()> {
+        let py = object.py();
         let context = Context::current(py)?;
-        if !matches!(context, Context::Thread) && !timeout.is_over_at_once() {
-            let result = self.begin_upgrade(py, Timeout::Try).map(drop);
-            return result.map_err(|error| self.or_would_block_the_loop(py, error));
-        }
-        let Some(Waiter { pending: Pending::Upgrade(queued), .. }) = self.begin_upgrade(py, timeout)? else {
-            return Ok(());
+        let Some(waiter) = self.begin_upgrade(py, timeout)? else { return Ok(()) };
+        let stops = match context {
+            _ if timeout.is_over_at_once() => None,
+            _ if context.is_in_event_loop() => Some(Stops::EventLoop),
+            _ if !context::greenlets_are_imported(py) => None,
+            _ if context::greenlets_cooperate(py).inspect_err(|_| self.left(&waiter.pending))? => {
+                return wait_in_greenlet(object, waiter);
+            }
+            _ => Some(Stops::Greenlets),
         };
-        let Phase::Upgrading(Some(mut held)) = self.phase.replace(Phase::Upgrading(None)) else {
+        let (Pending::Upgrade(queued), Phase::Upgrading(Some(mut held))) =
+            (waiter.pending, self.phase.replace(Phase::Upgrading(None)))
+        else {
             unreachable!("begin_upgrade queued it");
         };
+        let look = match (stops, &held.owner) {
+            (Some(stops), Some(owner)) => match self.look_for(py, owner, stops, true) {
+                Ok(look) => Some(look),
+                Err(error) => {
+                    self.hold(held);
+                    return Err(error);
+                }
+            },
+            _ => None,
+        };
         let result = match &mut held.hold {
-            Hold::One(guard) => {
-                blocking::wait(py, |go_on| queued.blocking_while(guard, go_on).map(|upgraded| upgraded.then_some(())))
-            }
+            Hold::One(guard) => blocking::wait(py, look, |go_on| {
+                queued.blocking_while(guard, go_on).map(|upgraded| upgraded.then_some(()))
+            }),
             Hold::All(_) => unreachable!("begin_upgrade refuses them"),
         };
         self.hold(held);
@@ -43,7 +60,7 @@ impl Guard {
             Phase::Held(held) if held.is_ours() => held,
             was => {
                 self.phase.replace(was);
-                return Err(PyRuntimeError::new_err(format!("{self} is not held")));
+                return Err(self.not_held(py));
             }
         };
         let Hold::One(guard) = &mut held.hold else {

@@ -449,11 +449,16 @@ impl Table {
             Ok(busy) => busy,
             Err(error) => return error,
         };
-        if timed_out {
+        self.with_advice(if timed_out {
             Error::timed_out(ask.name.text(), ask.mode, busy)
         } else {
             Error::would_block(ask.name.text(), ask.mode, busy)
-        }
+        })
+    }
+
+    /// The error of a busy lock says how it can be looked at.
+    fn with_advice(&self, busy: Error) -> Error {
+        if self.file.is_none() { busy.seen_by_its_process() } else { busy }
     }
 
     /// The error of a request whose time is over. The queue is looked at before it is left.
@@ -465,7 +470,7 @@ impl Table {
         let busy = self.busy(&name, Some(record.ticket.load(Relaxed)), Duration::from_nanos(waited))?;
         match self.leave(me, ticket, Leaving::TimedOut)? {
             Some(grant) => Ok(grant),
-            None => Err(Error::timed_out(&name, mode, busy)),
+            None => Err(self.with_advice(Error::timed_out(&name, mode, busy))),
         }
     }
 
