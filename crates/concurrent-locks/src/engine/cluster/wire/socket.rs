@@ -1,12 +1,10 @@
 //! A socket that never blocks, and the one place where a thread sleeps for it.
 
 use std::{
+    fs::File,
     io,
     net::{TcpStream, ToSocketAddrs},
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::OwnedFd, unix::net::UnixStream},
     time::{Duration, Instant},
 };
 
@@ -16,7 +14,7 @@ use rustix::{
     net::{SendFlags, Shutdown, sockopt},
 };
 
-use crate::engine::cluster::address::Host;
+use crate::{engine::cluster::address::Host, own_file::OwnFile};
 
 /// A silent connection is probed after this time: a server that vanished without a word ends the
 /// connection within half a minute, and routers on the way do not forget it.
@@ -31,9 +29,20 @@ const ENDED: PollFlags = PollFlags::RDHUP;
 const ENDED: PollFlags = PollFlags::empty();
 
 /// Dropping it closes this process's descriptor only: a forked child says nothing on its parent's connection.
-pub(super) struct Socket(OwnedFd);
+/// If the process has closed the descriptor, the connection has ended: its number may be another file's.
+pub(super) struct Socket(OwnFile);
 
 impl Socket {
+    fn new(descriptor: impl Into<OwnedFd>) -> io::Result<Socket> {
+        OwnFile::new(File::from(descriptor.into())).map(Socket)
+    }
+
+    fn own(&self) -> io::Result<&File> {
+        let closed =
+            || io::Error::new(io::ErrorKind::NotConnected, "this process has closed the connection's descriptor");
+        self.0.get().ok_or_else(closed)
+    }
+
     /// Connects until `deadline`. The time the system takes to look a name up is not bounded.
     pub(super) fn connect(host: &Host, deadline: Instant) -> io::Result<Socket> {
         let (name, port) = match host {
@@ -41,7 +50,7 @@ impl Socket {
             Host::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_nonblocking(true)?;
-                return Ok(Socket(stream.into()));
+                return Socket::new(stream);
             }
         };
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -55,7 +64,7 @@ impl Socket {
                     stream.set_nonblocking(true)?;
                     stream.set_nodelay(true)?;
                     keep_alive(&stream)?;
-                    return Ok(Socket(stream.into()));
+                    return Socket::new(stream);
                 }
                 Err(error) => failed = error,
             }
@@ -63,9 +72,15 @@ impl Socket {
         Err(failed)
     }
 
+    #[cfg(test)]
+    pub(super) fn number(&self) -> i32 {
+        std::os::fd::AsRawFd::as_raw_fd(self.own().unwrap())
+    }
+
     /// Appends what has come to `bytes`, which has room; 0 is the end of the stream.
     pub(super) fn read(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        retry(|| rustix::io::read(&self.0, rustix::buffer::spare_capacity(bytes)))
+        let own = self.own()?;
+        retry(|| rustix::io::read(own, rustix::buffer::spare_capacity(bytes)))
     }
 
     /// Writes what the system takes now.
@@ -75,12 +90,14 @@ impl Socket {
         let flags = SendFlags::empty();
         #[cfg(not(target_vendor = "apple"))]
         let flags = SendFlags::NOSIGNAL;
-        retry(|| rustix::net::send(&self.0, bytes, flags))
+        let own = self.own()?;
+        retry(|| rustix::net::send(own, bytes, flags))
     }
 
     /// Whether the other end has closed the connection, or it broke: also if what came before is not read yet.
     pub(super) fn has_ended(&self) -> bool {
-        let mut entry = [PollFd::new(&self.0, ENDED)];
+        let Ok(own) = self.own() else { return true };
+        let mut entry = [PollFd::new(own, ENDED)];
         let ended = ENDED | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
         // What cannot be asked has not ended as far as is known; who reads finds out.
         retry(|| rustix::event::poll(&mut entry, Some(&Timespec::default())))
@@ -90,19 +107,14 @@ impl Socket {
     /// Ends the connection for everybody who has it, and wakes who sleeps for it.
     pub(super) fn shutdown(&self) {
         // It fails only where the connection has ended already.
-        let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        let _ = self.own().map(|own| rustix::net::shutdown(own, Shutdown::Both));
     }
 }
 
 impl io::Read for &Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        retry(|| rustix::io::read(&self.0, &mut *buffer))
+        let own = self.own()?;
+        retry(|| rustix::io::read(own, &mut *buffer))
     }
 }
 
@@ -121,11 +133,11 @@ impl io::Write for &Socket {
 pub(super) fn sleep(sockets: &[&Socket], writable: bool, deadline: Option<Instant>) -> io::Result<u8> {
     const LINES: usize = 2;
     let wanted = if writable { PollFlags::OUT } else { PollFlags::IN };
-    let first = PollFd::new(sockets[0], wanted);
+    let first = PollFd::new(sockets[0].own()?, wanted);
     let mut entries: [PollFd<'_>; LINES] = [first.clone(), first];
     let count = sockets.len().min(LINES);
     for (entry, socket) in entries.iter_mut().zip(sockets) {
-        *entry = PollFd::new(*socket, wanted);
+        *entry = PollFd::new(socket.own()?, wanted);
     }
     let timeout = deadline.map(|deadline| {
         let left = deadline.saturating_duration_since(Instant::now());

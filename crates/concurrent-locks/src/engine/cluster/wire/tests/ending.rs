@@ -37,6 +37,32 @@ fn by_the_server_closing() {
     ends(drop, "closed the connection");
 }
 
+/// As daemons do with all descriptors; the number goes to a file of theirs.
+#[test]
+#[expect(unsafe_code, reason = "closing what others own is what the test is about")]
+fn by_this_process_closing_the_descriptor() {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    let (endpoint, _server) = serve(|mut peer| peer.echo());
+    let (link, listener) = open(endpoint);
+    assert_eq!(ask(&link, "hello").unwrap(), "hello");
+    let number = link.lines[0].stream.socket().number();
+    let log = tempfile::tempfile().unwrap();
+    // SAFETY: that the owner of the number copes with it is what is tested; from here on it is the file's.
+    let mut log = unsafe {
+        assert_eq!(libc::dup2(log.as_raw_fd(), number), number);
+        std::fs::File::from_raw_fd(number)
+    };
+    assert!(link.has_ended());
+    assert!(matches!(ask(&link, "a secret"), Err(Failure::Broken(_))));
+    eventually("the listener is told", || !listener.ends.lock().unwrap().is_empty());
+    drop(link);
+    log.write_all(b"mine").unwrap();
+    let mut text = String::new();
+    std::io::Seek::rewind(&mut log).unwrap();
+    log.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "mine");
+}
+
 #[test]
 fn by_a_frame() {
     ends(
