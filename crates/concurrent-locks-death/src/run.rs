@@ -117,6 +117,7 @@ impl Arena<'_> {
             round: self.round,
             pid: victim.pid(),
             held,
+            others: Vec::new(),
             waiters: Vec::new(),
             over: Arc::new(AtomicBool::new(false)),
             start: &start,
@@ -126,7 +127,7 @@ impl Arena<'_> {
         victim.kill()?;
         let died = Instant::now();
         stage.over.store(true, Relaxed);
-        let Stage { waiters, held, .. } = stage;
+        let Stage { waiters, held, others, .. } = stage;
         drop(held);
         let both = [name, &second(name)];
         for name in both {
@@ -139,9 +140,15 @@ impl Arena<'_> {
         }
         for name in both {
             let status = status(&self.locks, name)?;
-            if !status.holders.is_empty() || !status.waiters.is_empty() {
+            let stands_by = |pid| others.iter().any(|other| other.pid() == pid);
+            if !status.holders.is_empty() || !status.waiters.iter().all(|waiter| stands_by(waiter.pid)) {
                 return Err(format!("left behind: {status:?}").into());
             }
+        }
+        if !others.is_empty() {
+            others.into_iter().try_for_each(Victim::kill)?;
+            // Nobody waits behind them: a newcomer cleans up.
+            start(Scenario::named("acquire").ok_or("there is no such scenario")?, name)?.kill()?;
         }
         (self.scenario.aftermath)(&Remains { url: &self.url, name, visit: &|url| self.visit(url) })?;
         let problems = self.locks.health()?.problems;

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     future::{Future, IntoFuture},
     path::PathBuf,
-    pin::pin,
+    pin::{Pin, pin},
     process::Command,
     sync::{
         Arc,
@@ -56,6 +56,8 @@ pub struct Stage<'a> {
     pub pid: u32,
     /// What the runner holds of the name until the victim is dead.
     pub held: Option<Guard>,
+    /// Other children, which stand where they are until the victim is dead and the others have gone on.
+    pub others: Vec<Victim>,
     /// Requests that must be granted however the victim dies.
     pub waiters: Vec<JoinHandle<Result<()>>>,
     /// Set once the victim is dead.
@@ -284,6 +286,25 @@ pub const ALL: &[Scenario] = &[
         ..Scenario::PLAIN
     },
     Scenario {
+        // The victim stands behind one that sleeps through its hand-off, and takes it back.
+        name: "pass-over",
+        held_before: true,
+        prepare: |url, name| {
+            let locks = attached(url)?;
+            Ok(operation(move || Ok(locks.write(name).blocking()?)))
+        },
+        stage: |stage| {
+            let sleeper = (stage.start)(&SLEEPER, stage.name)?;
+            until(|| Ok(status(stage.locks, stage.name)?.pending_requests == 1))?;
+            drop(stage.held.take());
+            stage.wait_in_line(&[Mode::Write])?;
+            stage.others.push(sleeper);
+            Ok(())
+        },
+        ..Scenario::PLAIN
+    },
+    SLEEPER,
+    Scenario {
         name: "evict",
         new_names: true,
         furnish: |locks| {
@@ -347,6 +368,25 @@ pub fn many(name: &str) -> Vec<String> {
     (0..5).map(|index| format!("{name}/{index}")).collect()
 }
 
+/// Takes a grant up in the instant in which it is taken back from it, and looks at the queue.
+const SLEEPER: Scenario = Scenario {
+    name: "sleeper",
+    held_before: true,
+    prepare: |url, name| {
+        let mut future = queued(&hasty(&attached(url)?), name)?;
+        Ok(operation(move || {
+            let polled = pin!(&mut future).poll(&mut Context::from_waker(Waker::noop()));
+            Ok((polled.is_ready(), future))
+        }))
+    },
+    stage: |stage| {
+        stage.wait_in_line(&[Mode::Write])?;
+        drop(stage.held.take());
+        Ok(())
+    },
+    ..Scenario::PLAIN
+};
+
 const WAIT: Scenario = Scenario {
     name: "wait",
     held_before: true,
@@ -380,6 +420,13 @@ fn windowed(locks: &LockManager) -> LockManager {
     locks.clone().with_settings(settings)
 }
 
+/// The same locks, whose hand-offs go to the next almost at once.
+fn hasty(locks: &LockManager) -> LockManager {
+    let mut settings = *locks.settings();
+    settings.pass_over_after = Duration::from_millis(1);
+    locks.clone().with_settings(settings)
+}
+
 /// The table that only this victim makes: where it is, and its URL.
 fn own_table(url: &str, name: &str) -> (PathBuf, String) {
     let url = url.replacen("table?", &format!("{}?", name.replace('/', "-")), 1);
@@ -409,13 +456,20 @@ pub fn visit(url: &str) -> Result<()> {
 
 /// Queues a future; the operation is to drop it.
 fn queued_future(url: &str, name: &'static str) -> Result<Operation> {
-    let locks = attached(url)?;
-    let mut future = Box::pin(locks.write(name).timeout(None).into_future());
-    match pin!(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Pending => Ok(operation(move || {
-            drop(future);
-            Ok(())
-        })),
+    let future = queued(&attached(url)?, name)?;
+    Ok(operation(move || {
+        drop(future);
+        Ok(())
+    }))
+}
+
+type QueuedFuture = Pin<Box<dyn Future<Output = std::result::Result<Guard, concurrent_locks::Error>>>>;
+
+/// A future that has its place in the queue.
+fn queued(locks: &LockManager, name: &'static str) -> Result<QueuedFuture> {
+    let mut future: QueuedFuture = Box::pin(locks.write(name).timeout(None).into_future());
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Pending => Ok(future),
         Poll::Ready(result) => Err(format!("the lock was not held: {result:?}").into()),
     }
 }

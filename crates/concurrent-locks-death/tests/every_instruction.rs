@@ -55,5 +55,7 @@ scenarios! {
     reap_many: "reap-many" at 20,
     release_many: "release-many" at 20,
     take_over: "take-over" at 40,
+    pass_over: "pass-over" at 20,
+    a_sleeper_that_wakes: "sleeper" at 20,
     evict: "evict" at 20,
 }

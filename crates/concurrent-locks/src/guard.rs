@@ -30,6 +30,7 @@ pub(crate) struct Terms {
     pub(crate) priority: i8,
     pub(crate) policy: DeadlockPolicy,
     pub(crate) fairness: Fairness,
+    pub(crate) pass_over_after: Duration,
     pub(crate) max_hold: Option<Duration>,
 }
 
@@ -280,6 +281,7 @@ impl Guard {
             wait,
             policy: self.terms.policy,
             fairness: self.terms.fairness,
+            pass_over_after: self.terms.pass_over_after,
             max_hold: self.terms.max_hold,
         };
         engine::progress(self.terms.engine, begin, &ask)

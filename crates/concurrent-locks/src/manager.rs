@@ -62,6 +62,10 @@ pub struct Settings {
     pub fairness: Fairness,
     /// A wait longer than this is reported as a suspect. Default 5 minutes.
     pub suspect_after: Duration,
+    /// How long a lock that was handed to a waiting request of this manager may lie before its process takes
+    /// it up (`host:`). After that it goes to the next in line, and the request waits on, at its old place:
+    /// a process that is stopped, or a future that nobody polls, holds nobody up. Default 1 s.
+    pub pass_over_after: Duration,
 }
 
 impl Default for Settings {
@@ -72,6 +76,7 @@ impl Default for Settings {
             deadlocks: DeadlockPolicy::Abort,
             fairness: Fairness::Strict,
             suspect_after: Duration::from_secs(300),
+            pass_over_after: Duration::from_secs(1),
         }
     }
 }

@@ -59,8 +59,8 @@ impl Queued {
     }
 
     /// Waits by parking this thread as long as `go_on` says yes; `None` if it said no: then the
-    /// request has left the queue. It is asked before every sleep, and a sleep ends after 50 ms and
-    /// at every signal the thread gets.
+    /// request has left the queue. It is asked before every sleep, and a sleep ends after a second at the
+    /// latest, and when the thread has handled a signal (but for handlers that restart system calls).
     ///
     /// # Errors
     /// See [`Request`](crate::Request).

@@ -73,6 +73,7 @@ pub struct Request<'a> {
     priority: i8,
     deadlocks: DeadlockPolicy,
     fairness: Fairness,
+    pass_over_after: Duration,
     max_hold: Option<Duration>,
 }
 
@@ -101,6 +102,7 @@ impl<'a> Request<'a> {
             priority: 0,
             deadlocks: settings.deadlocks,
             fairness: settings.fairness,
+            pass_over_after: settings.pass_over_after,
             max_hold: None,
         }
     }
@@ -254,6 +256,7 @@ impl<'a> Request<'a> {
             wait,
             policy: self.deadlocks,
             fairness: self.fairness,
+            pass_over_after: self.pass_over_after,
             max_hold: self.max_hold,
         };
         begin(self.engine, &ask, grant)
@@ -286,6 +289,7 @@ impl<'a> Request<'a> {
             priority: self.priority,
             policy: self.deadlocks,
             fairness: self.fairness,
+            pass_over_after: self.pass_over_after,
             max_hold: self.max_hold,
         }
     }

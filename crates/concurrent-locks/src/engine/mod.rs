@@ -87,6 +87,9 @@ pub(crate) struct Ask<'a> {
     pub(crate) wait: Wait,
     pub(crate) policy: DeadlockPolicy,
     pub(crate) fairness: Fairness,
+    /// How long a hand-off to it may lie before it goes to the next. Where a process cannot hand over
+    /// to another one itself, the engine has a time of its own.
+    pub(crate) pass_over_after: Duration,
     /// The longest it may be held; `Some` only if the engine grants on leases, and not zero.
     #[cfg_attr(not(any(test, feature = "cluster")), expect(dead_code, reason = "only engines with leases look at it"))]
     pub(crate) max_hold: Option<Duration>,
@@ -208,8 +211,9 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>>;
 
     /// Blocks the calling thread until the queued request is granted or refused, or `go_on` says no
-    /// (`None`: the request left the queue). It is asked before every sleep; a sleep ends after 50 ms
-    /// at the latest. The ticket is spent.
+    /// (`None`: the request left the queue). It is asked before every sleep; a sleep ends after a second
+    /// at the latest, and when this thread handles a signal (unless the handler restarts calls). The
+    /// ticket is spent.
     fn park(&self, ticket: &Ticket, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error>;
 
     /// Ends a queued request whose future was dropped. If it was granted in the same instant, the

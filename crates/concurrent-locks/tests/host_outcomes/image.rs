@@ -124,13 +124,18 @@ impl Image {
 
     /// Where the record is that the process with this pid holds or waits with.
     pub(crate) fn record_of(&self, pid: u32, state: u64) -> u64 {
+        *self.records_of(pid, state).first().expect("a record in this state")
+    }
+
+    /// Where all of these are.
+    pub(crate) fn records_of(&self, pid: u32, state: u64) -> Vec<u64> {
         let slot = self.slot_of(pid);
         let count = self.geometry(3) * 16;
         let is_it = |place: &u64| {
             let word = self.long(*place);
             word & 3 == state && word >> 16 & 0xffff == slot
         };
-        (0..count).map(|index| self.records() + index * RECORD).find(is_it).expect("a record in this state")
+        (0..count).map(|index| self.records() + index * RECORD).filter(is_it).collect()
     }
 
     /// Commits another state to a record.

@@ -14,6 +14,7 @@ mod forked;
 mod full;
 mod gone;
 mod hostile;
+mod idle;
 mod image;
 mod killed;
 mod namespaces;

@@ -1,13 +1,13 @@
 //! A process is stopped (Ctrl-Z, a debugger): it is named, and only what it stands on waits for it.
 
-use std::thread;
+use std::{thread, time::Duration};
 
-use concurrent_locks::{ErrorKind, LockManager};
+use concurrent_locks::{ErrorKind, EventKind, LockManager, Mode};
 use nix::sys::signal::Signal;
 
 use crate::{
     child::Child,
-    image::Image,
+    image::{ARMED, ASLEEP, Image, WAIT_WORD, WAITING},
     patience::{LONG, SHORT, until, until_waiting},
     space::Space,
 };
@@ -34,8 +34,78 @@ fn a_stopped_holder_is_named_and_goes_on() {
     waiter.join().unwrap().unwrap();
 }
 
+/// Its turn comes while it is stopped: the next one is granted, and it stands where it stood.
 #[test]
-fn a_stopped_waiter_is_granted_in_its_turn() {
+fn a_stopped_waiter_is_passed_over_and_keeps_its_place() {
+    for role in ["taker", "future-waiter"] {
+        let space = Space::new();
+        let locks = space.connect();
+        let guard = locks.write("a").blocking().unwrap();
+        let (mut stopped, mut next, mut last) = (Child::start(role, &space.url()), space.child(), space.child());
+        for (index, waiter) in [&mut stopped, &mut next].into_iter().enumerate() {
+            waiter.send("write a 90000");
+            until_waiting(&locks, "a", index + 1);
+        }
+        stopped.stop();
+        let mut tokens = vec![guard.token()];
+        drop(guard);
+        tokens.push(next.token());
+        last.send("write a 90000");
+        until_waiting(&locks, "a", 2);
+        let status = locks.status("a").unwrap().unwrap();
+        assert_eq!(status.waiters.iter().map(|waiter| waiter.pid).collect::<Vec<_>>(), [stopped.pid(), last.pid()]);
+        stopped.signal(Signal::SIGCONT);
+        // It is asked for again only once it has looked: a released lock would go to the last one.
+        until("a waiter that looks again", || {
+            let image = space.image();
+            let word = image.word(image.record_of(stopped.pid(), WAITING) + WAIT_WORD);
+            [ASLEEP, ARMED].contains(&word)
+        });
+        assert_eq!(next.ask("release a"), "released");
+        tokens.push(stopped.token());
+        assert_eq!(stopped.ask("release a"), "released");
+        tokens.push(last.token());
+        assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
+        assert_eq!(last.ask("release a"), "released");
+        let counted = &locks.statistics("a").unwrap()[&Mode::Write];
+        assert_eq!((counted.total_acquisitions, counted.total_errors), (4, 0), "a grant that nobody took up is none");
+        assert_eq!(locks.health().unwrap().problems, Vec::<String>::new());
+    }
+}
+
+/// All requests of a stopped process are passed over with the first: nobody waits for each of them in turn.
+#[test]
+fn a_stopped_process_is_passed_over_once() {
+    let space = Space::new();
+    let locks = space.connect();
+    let guard = locks.write("wanted").blocking().unwrap();
+    let stopped = Child::start("many-threads", &space.url());
+    until_waiting(&locks, "wanted", 4);
+    let mut next = space.child();
+    next.send("write wanted 90000");
+    until_waiting(&locks, "wanted", 5);
+    until("four threads that sleep", || {
+        let image = space.image();
+        image.records_of(stopped.pid(), WAITING).iter().all(|record| image.word(record + WAIT_WORD) == ASLEEP)
+    });
+    let (_, cursor) = locks.events(None, Duration::ZERO).unwrap();
+    stopped.stop();
+    drop(guard);
+    next.token();
+    let (events, _) = locks.events(Some(cursor), Duration::ZERO).unwrap();
+    let to_the_stopped = events.iter().filter(|event| event.kind == EventKind::Grant && event.pid == stopped.pid());
+    assert_eq!(to_the_stopped.count(), 1, "{events:?}");
+    assert_eq!(next.ask("release wanted"), "released");
+    // The lock lies free, and all four still wait for it.
+    assert_eq!(locks.status("wanted").unwrap().unwrap().pending_requests, 4);
+    drop(locks.write("wanted").try_now().unwrap());
+    stopped.signal(Signal::SIGCONT);
+    until("nobody waits", || locks.status("wanted").unwrap().unwrap().pending_requests == 0);
+}
+
+/// Nobody waits behind it: there is nobody to pass it over.
+#[test]
+fn a_stopped_waiter_without_a_successor_is_granted_in_its_turn() {
     let space = Space::new();
     let locks = space.connect();
     let guard = locks.write("a").blocking().unwrap();
@@ -48,6 +118,26 @@ fn a_stopped_waiter_is_granted_in_its_turn() {
     assert_eq!(error.busy().unwrap().holders[0].pid, waiter.pid(), "it holds it, stopped as it is");
     waiter.signal(Signal::SIGCONT);
     waiter.token();
+}
+
+/// A process that holds and is stopped keeps what it holds, however long.
+#[test]
+fn what_was_taken_up_is_never_taken_back() {
+    let space = Space::new();
+    let locks = space.connect();
+    let guard = locks.write("a").blocking().unwrap();
+    let mut holder = space.child();
+    holder.send("write a 90000");
+    until_waiting(&locks, "a", 1);
+    drop(guard);
+    let token = holder.token();
+    holder.stop();
+    let mut settings = *locks.settings();
+    settings.pass_over_after = Duration::ZERO;
+    let error = locks.clone().with_settings(settings).write("a").timeout(3 * SHORT).blocking().unwrap_err();
+    assert_eq!(error.busy().unwrap().holders[0].token, token);
+    holder.signal(Signal::SIGCONT);
+    assert_eq!(holder.ask("release a"), "released");
 }
 
 /// A process stopped in the middle of an operation on a bucket, and a name in another bucket.

@@ -209,6 +209,7 @@ fn ask(name: &str) -> Ask<'_> {
         wait: Wait::No,
         policy: DeadlockPolicy::Abort,
         fairness: Fairness::Strict,
+        pass_over_after: Duration::from_secs(1),
         max_hold: None,
     }
 }

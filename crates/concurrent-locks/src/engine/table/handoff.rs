@@ -5,19 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::{
     Table,
     attach::Attachment,
-    layout::Checked,
+    layout::{Checked, Record},
     locked::Locked,
     queue::{Queue, Wakes},
-    verbs::record_of,
     wait_word,
     word::State,
 };
-use crate::{
-    engine::{Ask, Ticket},
-    error::Error,
-    event::EventKind,
-    manager::Fairness,
-};
+use crate::{engine::Ask, error::Error, event::EventKind, manager::Fairness};
 
 /// How long a wake window stays open, in nanoseconds: about one wake-up of a sleeping thread.
 const WINDOW: u64 = 50_000;
@@ -92,8 +86,7 @@ impl Table {
 
     /// A waiter that was woken without a grant looks at the queue: it takes a lock that lies free
     /// for it, or makes the next release hand over. Also finishes what a lost wake-up left undone.
-    pub(super) fn look_at_queue(&self, me: &Attachment, ticket: &Ticket) -> Result<(), Error> {
-        let record = self.layout.record(record_of(ticket.handle))?;
+    pub(super) fn look_at_queue(&self, me: &Attachment, record: &Record) -> Result<(), Error> {
         let (place, bucket) = self.place_of(record)?;
         let now = self.clock.now();
         let mut wakes = Wakes::new();

@@ -124,6 +124,18 @@ impl Table {
         }
     }
 
+    /// A grant that nobody took up was none. Minimum and maximum keep it.
+    pub(super) fn untally_grant(&self, resource: &Resource, mode: Mode, wait: u64) {
+        let tally = &resource.tallies[mode as usize];
+        for (word, by) in [(&tally.acquisitions, 1), (&tally.wait_sum, wait)] {
+            word.store(word.load(Relaxed).saturating_sub(by), Relaxed);
+        }
+        if let Some(detail) = self.detail_of(resource) {
+            let count = &detail.waits[mode as usize][histogram::bucket_of(wait)];
+            count.store(count.load(Relaxed).saturating_sub(1), Relaxed);
+        }
+    }
+
     #[inline]
     pub(super) fn tally_release(&self, resource: &Resource, record: &Record, mode: Mode, now: u64, ending: Ending) {
         let tally = &resource.tallies[mode as usize];

@@ -2,16 +2,18 @@
 //! futures that other processes granted, serves their time-outs, and looks for the dead and for
 //! deadlocks on their behalf. A grant made in the same process wakes the future directly.
 //!
-//! - H1. While the hub sleeps, it looks again at `next_look` at the latest. Whoever needs it earlier rings
+//! - H1. While the hub sleeps, it looks again at `wakes_at` at the latest. Whoever needs it earlier rings
 //!   its doorbell.
-//! - H2. For a while after the last wait it looks once a slice all the same, so that futures that wait
-//!   again and again for a short time need not ring: a ring costs more than their hand-off.
+//! - H2. For a while after somebody has begun to wait it wakes once a slice all the same, so that futures
+//!   that wait again and again for a short time need not ring: a ring costs more than their hand-off.
+//! - H3. Each future has looks of its own (P1), made by the hub. It watches those whom its futures watch
+//!   (`ahead.rs`), as they were at the futures' last looks, or when it first met them.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::Ordering::{Acquire, Relaxed, Release},
+        atomic::Ordering::{Acquire, Release},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -19,11 +21,12 @@ use std::{
 
 use super::{
     Table,
+    ahead::{Ahead, SLICE},
     atomic_word::AtomicWord,
     attach::Attachment,
     kernel::{self, WATCH_MAX, Watch},
-    occupancy::Occupancy,
-    park::{DETECT_EVERY, SLICE, Suspicion},
+    layout::Record,
+    park::{DETECT_AFTER, Suspicions},
     verbs::record_of,
     wait_word::{self, Found, Wake},
 };
@@ -34,10 +37,16 @@ use crate::{
 
 /// How long the hub sleeps when no future waits; the doorbell ends it.
 const IDLE: Duration = Duration::from_secs(3600);
-/// How long after the last wait it goes on to look once a slice (H2).
-const LINGER: Duration = Duration::from_secs(1);
-/// It looks only when the doorbell rings.
+/// How long after somebody began to wait it goes on to wake once a slice (H2), in nanoseconds.
+const LINGER: u64 = 1_000_000_000;
+/// A slice, in nanoseconds.
+const SLICE_NANOS: u64 = 50_000_000;
+const _: () = assert!(SLICE.as_nanos() == SLICE_NANOS as u128);
+/// It wakes only when the doorbell rings.
 const AT_THE_BELL: u64 = u64::MAX;
+
+/// The next look of a future that the hub has not met yet: most waits are over before it does.
+const UNMET: u64 = u64::MAX;
 
 /// The futures of this process that wait.
 pub(super) struct Hub {
@@ -49,16 +58,68 @@ struct Futures {
     running: bool,
     waiting: HashMap<u32, Future>,
     deadlines: BTreeSet<(u64, u32)>,
+    looks: BTreeSet<(u64, u32)>,
+    /// Those that the hub has not met yet.
+    fresh: Vec<u32>,
+    /// Processes that are watched, each for so many futures.
+    watched: HashMap<u32, usize>,
     /// H1, on the table's clock.
-    next_look: u64,
-    /// When somebody was last seen to wait, and whether somebody has begun to since.
-    last_wait: u64,
-    begun: bool,
+    wakes_at: u64,
+    /// When somebody was last seen to have begun to wait.
+    last_begun: u64,
 }
 
 struct Future {
     waker: Waker,
     ticket: Ticket,
+    looked: u64,
+    next_look: u64,
+    ahead: Ahead,
+}
+
+impl Futures {
+    /// Takes a future up, or other facts about one.
+    fn set(&mut self, index: u32, future: Future) -> Option<Future> {
+        let old = self.remove(index);
+        if future.ticket.deadline != u64::MAX {
+            self.deadlines.insert((future.ticket.deadline, index));
+        }
+        if future.next_look != UNMET {
+            self.looks.insert((future.next_look, index));
+        }
+        for slot in future.ahead.watched() {
+            *self.watched.entry(*slot).or_default() += 1;
+        }
+        self.waiting.insert(index, future);
+        old
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Future> {
+        let future = self.waiting.remove(&index)?;
+        self.deadlines.remove(&(future.ticket.deadline, index));
+        if future.next_look != UNMET {
+            self.looks.remove(&(future.next_look, index));
+        }
+        for slot in future.ahead.watched() {
+            match self.watched.get_mut(slot) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(self.watched.remove(slot)),
+            }
+        }
+        Some(future)
+    }
+
+    /// Takes the entries of a calendar that are due by `now`.
+    fn due(calendar: &mut BTreeSet<(u64, u32)>, now: u64) -> Vec<u32> {
+        let later = calendar.split_off(&(now.saturating_add(1), 0));
+        std::mem::replace(calendar, later).into_iter().map(|(_, index)| index).collect()
+    }
+}
+
+/// When `pause` is over, at the latest a quarter of it later, so that looks of many futures fall together.
+fn in_company(now: u64, pause: u64) -> u64 {
+    let step = (pause / 4).max(1);
+    now.saturating_add(pause).checked_next_multiple_of(step).unwrap_or(UNMET - 1)
 }
 
 impl Hub {
@@ -77,14 +138,6 @@ impl Hub {
             waker.wake();
         }
     }
-}
-
-/// What a round of the hub found to do.
-struct Round {
-    /// H1.
-    next_look: u64,
-    anybody: bool,
-    anybody_holds: bool,
 }
 
 impl Table {
@@ -135,16 +188,18 @@ impl Table {
     /// Stores the waker, and starts or rings the hub where it must know.
     fn remember_future(&self, me: &Attachment, index: u32, ticket: &Ticket, waker: &Waker) -> Result<(), Error> {
         let mut futures = me.hub.lock();
-        if let Some(future) = futures.waiting.get_mut(&index) {
+        if let Some(future) = futures.waiting.get_mut(&index)
+            && future.ticket.handle == ticket.handle
+        {
             future.waker.clone_from(waker);
-            future.ticket = *ticket;
             return Ok(());
         }
-        futures.waiting.insert(index, Future { waker: waker.clone(), ticket: *ticket });
-        futures.begun = true;
-        if ticket.deadline != u64::MAX {
-            futures.deadlines.insert((ticket.deadline, index));
-        }
+        let now = self.clock.now();
+        let (waker, ticket) = (waker.clone(), *ticket);
+        let future = Future { waker, ticket, looked: now, next_look: UNMET, ahead: Ahead::default() };
+        let old = futures.set(index, future);
+        futures.fresh.push(index);
+        let must_ring = futures.running && ticket.deadline.min(now.saturating_add(SLICE_NANOS)) < futures.wakes_at;
         if !futures.running {
             let table = self.forever();
             std::thread::Builder::new()
@@ -152,10 +207,14 @@ impl Table {
                 .spawn(move || table.run_hub())
                 .map_err(|error| Error::io("cannot start the thread that wakes waiting futures", &error))?;
             futures.running = true;
-        } else if futures.next_look == AT_THE_BELL || ticket.deadline < futures.next_look {
+        } else if must_ring {
             // It will have looked at all that waits by now: the others need not ring too.
-            futures.next_look = 0;
-            drop(futures);
+            futures.wakes_at = 0;
+        }
+        drop(futures);
+        // Dropping a waker may run foreign code: not under the lock.
+        drop(old);
+        if must_ring {
             let slot = self.layout.slot(me.slot)?;
             slot.doorbell.fetch_add(1, Release);
             kernel::futex_wake(&slot.doorbell, 1);
@@ -165,20 +224,15 @@ impl Table {
 
     /// Forgets the waker of a future that waits no more.
     pub(super) fn forget_future(&self, me: &Attachment, index: u32) {
-        let mut futures = me.hub.lock();
-        if let Some(future) = futures.waiting.remove(&index) {
-            futures.deadlines.remove(&(future.ticket.deadline, index));
-            drop(futures);
-            // Dropping a waker may run foreign code: not under the lock.
-            drop(future);
-        }
+        let future = me.hub.lock().remove(index);
+        // As above: outside the lock.
+        drop(future);
     }
 
     fn run_hub(&'static self) {
         let Some(me) = self.fork_page.get() else { return };
-        let mut looked = self.clock.now();
-        let mut detected = looked;
-        let mut suspicions: HashMap<u32, Suspicion> = HashMap::new();
+        let mut detected = self.clock.now();
+        let mut suspicions = Suspicions::default();
         loop {
             let Ok(slot) = self.layout.slot(me.slot) else { return };
             let bell = slot.doorbell.get();
@@ -188,112 +242,110 @@ impl Table {
                 }
             }
             let now = self.clock.now();
-            let all = slot.spare.swap(0, Acquire) != 0;
-            let slice_over = now.saturating_sub(looked) >= SLICE.as_nanos() as u64;
-            if slice_over {
-                looked = now;
+            let due = self.take_due(me, now, slot.spare.swap(0, Acquire) != 0);
+            let mut asked = HashSet::new();
+            for (index, ticket, looked) in &due {
+                let Ok(record) = self.layout.record(*index) else { continue };
+                let ahead = self.ahead_of(me, record);
+                // An error here is met again, and told, by the future itself when it looks.
+                let _ = self.look_ahead(me, record, &ahead, *looked, now);
+                for slot in ahead.slots() {
+                    if asked.insert(*slot) {
+                        // As above.
+                        let _ = suspicions.ask(self, me, *slot);
+                    }
+                }
+                self.meet_again(me, *index, ticket, record, now);
             }
-            // In a table that was deleted or replaced, everybody learns it at once.
-            let gone = slice_over && self.check_in_place(me).is_err();
-            let round = self.wake_due(me, now, all || slice_over, gone);
-            if slice_over && round.anybody {
-                self.finish_lost_grants(me);
-            }
-            if round.anybody_holds && now.saturating_sub(detected) >= DETECT_EVERY.as_nanos() as u64 {
+            let may_hold = due.iter().any(|(_, ticket, _)| ticket.may_hold);
+            if may_hold && now.saturating_sub(detected) >= DETECT_AFTER {
                 detected = now;
-                // A deadlock that is not seen now is looked for again in 100 ms.
+                // A deadlock that is not seen now is looked for again at the next look.
                 let _ = self.nudge_victims();
             }
-            let pause = self.ask_for_the_dead(me, slice_over && round.anybody, &mut suspicions);
-            let awake = round.next_look != AT_THE_BELL;
-            let left = Duration::from_nanos(round.next_look.saturating_sub(self.clock.now()));
-            let timeout = if awake { left.min(pause) } else { IDLE };
-            let mut watches = vec![Watch { word: &slot.doorbell, expected: bell }];
-            if awake {
-                watches.extend(self.other_slots(me).filter_map(|slot| self.watch_death(slot)).take(WATCH_MAX - 1));
-            }
-            kernel::futex_wait_any(&watches, timeout);
-        }
-    }
-
-    /// Wakes futures whose time is over, and, when asked for all, those that were granted or nudged.
-    fn wake_due(&self, me: &Attachment, now: u64, look_at_all: bool, wake_all: bool) -> Round {
-        let mut futures = me.hub.lock();
-        let mut due = Vec::new();
-        while let Some(&(deadline, record)) = futures.deadlines.first() {
-            if deadline > now {
-                break;
-            }
-            futures.deadlines.pop_first();
-            due.extend(futures.waiting.get(&record).map(|future| future.waker.clone()));
-        }
-        if look_at_all {
-            for (record, future) in &futures.waiting {
-                let word = self.layout.record(*record).map(|record| record.grant.get());
-                if wake_all || !matches!(word, Ok(wait_word::ARMED | wait_word::IDLE)) {
-                    due.push(future.waker.clone());
+            let (watched, timeout) = self.before_the_sleep(me);
+            suspicions.concern(&watched);
+            for slot in &watched {
+                if self.is_marked(*slot) && asked.insert(*slot) {
+                    // As above.
+                    let _ = suspicions.ask(self, me, *slot);
                 }
             }
+            let mut watches = vec![Watch { word: &slot.doorbell, expected: bell }];
+            watches.extend(watched.iter().filter_map(|slot| self.watch_death(*slot)).take(WATCH_MAX - 1));
+            kernel::futex_wait_any(
+                &watches,
+                if watched.is_empty() { timeout } else { timeout.min(suspicions.pause()) },
+            );
         }
-        let anybody = !futures.waiting.is_empty();
-        if std::mem::take(&mut futures.begun) || anybody {
-            futures.last_wait = now;
+    }
+
+    /// Wakes the futures whose time is over, and, if a letter was lost, all that may have been written of.
+    /// Answers with those that the hub has to look for, and when it looked for them last.
+    fn take_due(&self, me: &Attachment, now: u64, letter_lost: bool) -> Vec<(u32, Ticket, u64)> {
+        let mut futures = me.hub.lock();
+        let mut awake = Vec::new();
+        for index in Futures::due(&mut futures.deadlines, now) {
+            awake.extend(futures.waiting.get(&index).map(|future| future.waker.clone()));
         }
-        let lingers = now.saturating_sub(futures.last_wait) < LINGER.as_nanos() as u64;
-        let next_slice = if anybody || lingers { now + SLICE.as_nanos() as u64 } else { AT_THE_BELL };
-        let next_deadline = futures.deadlines.first().map_or(AT_THE_BELL, |(deadline, _)| *deadline);
-        futures.next_look = next_slice.min(next_deadline);
-        let round = Round {
-            next_look: futures.next_look,
-            anybody,
-            anybody_holds: futures.waiting.values().any(|future| future.ticket.may_hold),
-        };
+        let due: Vec<_> = Futures::due(&mut futures.looks, now)
+            .into_iter()
+            .filter_map(|index| futures.waiting.get(&index).map(|future| (index, future.ticket, future.looked)))
+            .collect();
+        // In a table that was deleted or replaced, everybody learns it at once.
+        let gone = !due.is_empty() && self.check_in_place(me).is_err();
+        let of_all = if letter_lost || gone { futures.waiting.iter() } else { Default::default() };
+        let of_due = due.iter().filter_map(|(index, ..)| futures.waiting.get_key_value(index));
+        awake.extend(
+            of_all
+                .chain(of_due)
+                .filter(|(index, _)| gone || self.is_called(**index))
+                .map(|(_, future)| future.waker.clone()),
+        );
         drop(futures);
-        due.into_iter().for_each(Waker::wake);
-        round
+        awake.into_iter().for_each(Waker::wake);
+        due
     }
 
-    /// Grants that a dead process left undone, once a slice (P1): one look per waiting resource.
-    fn finish_lost_grants(&self, me: &Attachment) {
-        let tickets: Vec<Ticket> = {
-            let futures = me.hub.lock();
-            let mut seen = std::collections::HashSet::new();
-            let place = |record: &u32| self.layout.record(*record).map_or(0, |record| record.resource.load(Relaxed));
-            futures
-                .waiting
-                .iter()
-                .filter(|(record, _)| seen.insert(place(record)))
-                .map(|(_, future)| future.ticket)
-                .collect()
-        };
-        for ticket in tickets {
-            // An error here is met again, and told, by the future itself when it looks.
-            let _ = self.look_at_queue(me, &ticket);
+    /// Whether a future's word says more than that it sleeps.
+    fn is_called(&self, index: u32) -> bool {
+        let word = self.layout.record(index).map(|record| record.grant.get());
+        !matches!(word, Ok(wait_word::ARMED | wait_word::IDLE))
+    }
+
+    /// After a look: whom it watches from now on, and when its next look is.
+    fn meet_again(&self, me: &Attachment, index: u32, ticket: &Ticket, record: &Record, now: u64) {
+        let ahead = self.ahead_of(me, record);
+        let next_look = in_company(now, ahead.pause(record, now));
+        let mut futures = me.hub.lock();
+        if futures.waiting.get(&index).is_none_or(|future| future.ticket.handle != ticket.handle) {
+            return;
+        }
+        if let Some(old) = futures.remove(index) {
+            futures.set(index, Future { looked: now, next_look, ahead, ..old });
         }
     }
 
-    /// Live slots of other processes.
-    fn other_slots<'a>(&'a self, me: &'a Attachment) -> impl Iterator<Item = u32> + 'a {
-        let used = if me.liveness.is_some() { self.slots_used() } else { 0 };
-        (0..used).filter(move |index| {
-            *index != me.slot
-                && self.layout.slot(*index).is_ok_and(|slot| Occupancy::of(slot.state.load(Acquire)) == Occupancy::Live)
-        })
-    }
-
-    /// Asks for the death of marked processes (of all, once a slice); the pause until the next question.
-    fn ask_for_the_dead(&self, me: &Attachment, all: bool, suspicions: &mut HashMap<u32, Suspicion>) -> Duration {
-        let mut pause = SLICE;
-        for slot in self.other_slots(me) {
-            if !all && !self.is_marked(slot) {
-                suspicions.remove(&slot);
-                continue;
+    /// Meets those who have begun to wait. Whom to watch, and for how long at most.
+    fn before_the_sleep(&self, me: &Attachment) -> (Vec<u32>, Duration) {
+        let mut futures = me.hub.lock();
+        let now = self.clock.now();
+        for index in std::mem::take(&mut futures.fresh) {
+            let Ok(record) = self.layout.record(index) else { continue };
+            if let Some(old) = futures.remove(index) {
+                let next_look = in_company(now, SLICE_NANOS);
+                futures.set(index, Future { next_look, ahead: self.ahead_of(me, record), ..old });
             }
-            let suspicion = suspicions.entry(slot).or_default();
-            // As above: the future meets the error itself.
-            let _ = suspicion.ask(self, me, slot);
-            pause = pause.min(suspicion.pause());
+            futures.last_begun = now;
         }
-        pause
+        let lingers = now.saturating_sub(futures.last_begun) < LINGER && futures.last_begun != 0;
+        let first = |calendar: &BTreeSet<(u64, u32)>| calendar.first().map_or(AT_THE_BELL, |(at, _)| *at);
+        let due = first(&futures.deadlines).min(first(&futures.looks));
+        futures.wakes_at = if lingers { due.min(now.saturating_add(SLICE_NANOS)) } else { due };
+        let timeout = match futures.wakes_at {
+            AT_THE_BELL => IDLE,
+            at => Duration::from_nanos(at.saturating_sub(now)),
+        };
+        (futures.watched.keys().copied().collect(), timeout)
     }
 }

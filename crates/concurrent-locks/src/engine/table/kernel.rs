@@ -7,12 +7,26 @@
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd},
-    sync::{OnceLock, atomic::AtomicU32},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 /// How many words one `futex_waitv` can watch (`FUTEX_WAITV_MAX`).
 pub(super) const WATCH_MAX: usize = 128;
+
+/// The longest sleep of a waiter. A signal that has a handler ends it at once, unless the handler restarts calls.
+pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Whether [`futex_wait_any`] was refused.
+static ONE_WORD_ONLY: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process can sleep on several words, as far as is known.
+pub(super) fn can_wait_for_many() -> bool {
+    !ONE_WORD_ONLY.load(Relaxed)
+}
 
 /// One word to sleep on, and the value it must still have.
 #[derive(Clone, Copy)]
@@ -59,13 +73,12 @@ struct FutexWaitv {
 const FUTEX2_SIZE_U32: u32 = 2;
 
 /// Sleeps on several words at once, until one of them changes or is woken, or `timeout` has
-/// passed. `false`: the kernel has no `futex_waitv` (before Linux 5.16, or seccomp refuses it),
-/// and the call slept on the first word only.
-pub(super) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) -> bool {
-    let [first, rest @ ..] = watches else { return true };
-    if rest.is_empty() {
-        futex_wait(first.word, first.expected, timeout);
-        return true;
+/// passed. Where the kernel has no `futex_waitv` (before Linux 5.16, or seccomp refuses it), the call
+/// sleeps on the first word only, for a short time.
+pub(super) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) {
+    let [first, rest @ ..] = watches else { return };
+    if rest.is_empty() || !can_wait_for_many() {
+        return futex_wait(first.word, first.expected, timeout);
     }
     let mut waiters = [FutexWaitv { val: 0, uaddr: 0, flags: 0, reserved: 0 }; WATCH_MAX];
     let count = watches.len().min(WATCH_MAX);
@@ -87,11 +100,10 @@ pub(super) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) -> bool {
     if answer < 0 {
         let error = io::Error::last_os_error().raw_os_error();
         if matches!(error, Some(libc::ENOSYS | libc::EPERM | libc::EINVAL)) {
+            ONE_WORD_ONLY.store(true, Relaxed);
             futex_wait(first.word, first.expected, timeout.min(Duration::from_millis(50)));
-            return false;
         }
     }
-    true
 }
 
 /// CLOCK_MONOTONIC. Asks the kernel itself where a library (libfaketime) stands in for the C

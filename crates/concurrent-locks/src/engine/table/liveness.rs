@@ -251,11 +251,20 @@ impl Table {
         let slot = self.layout.slot(index).ok()?;
         let word = self.death_word(slot)?;
         let seen = word.load(Acquire);
-        if seen == 0 || seen & OWNER_DIED != 0 {
+        if !names_a_living_thread(seen) {
             return None;
         }
         word.fetch_or(WATCHED, Relaxed);
         Some(kernel::Watch { word, expected: seen | WATCHED })
+    }
+
+    /// Whether its death would wake who watches it.
+    pub(super) fn can_be_watched(&self, index: u32) -> bool {
+        self.layout
+            .slot(index)
+            .ok()
+            .and_then(|slot| self.death_word(slot))
+            .is_some_and(|word| names_a_living_thread(word.load(Acquire)))
     }
 
     /// Whether the kernel has marked the slot's attaching thread as ended.
@@ -278,6 +287,11 @@ impl Table {
             _ => Ok(true),
         }
     }
+}
+
+/// Whether a death word is that of a thread the kernel will mark: not marked, and not taken away (D1).
+fn names_a_living_thread(word: u32) -> bool {
+    word & OWNER_DIED == 0 && word & !WATCHED != 0
 }
 
 /// The number of tasks of a process if all of them are exiting.

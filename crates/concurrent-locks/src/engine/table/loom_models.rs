@@ -290,3 +290,53 @@ fn loom_wait_word_a_granter_that_dies_before_it_tells_is_made_good() {
         assert!(waiter.held.load(Relaxed));
     });
 }
+
+/// W4: the waiter takes the grant up, or the next in line takes it back and hands it on: never both.
+#[test]
+fn loom_wait_word_a_grant_is_taken_up_or_taken_back() {
+    model(|| {
+        let shared = Arc::new((Waiter::queued(), Covered::default()));
+        shared.0.grant();
+        let next = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let (sleeper, covered) = &*shared;
+                if wait_word::take_back(&sleeper.grant.word) {
+                    sleeper.held.store(false, Relaxed);
+                    covered.change();
+                    // Its release hands the lock to the sleeper, which looks meanwhile.
+                    sleeper.grant();
+                }
+            }
+        });
+        shared.0.park(|| {});
+        shared.1.change();
+        next.join().unwrap();
+        assert_eq!(shared.0.grant.word.get(), wait_word::ACKNOWLEDGED);
+    });
+}
+
+/// A sleeper that is left out is woken, and sleeps no more before it has looked.
+#[test]
+fn loom_wait_word_who_is_passed_over_looks() {
+    model(|| {
+        let waiter = Waiter::queued();
+        let passer = thread::spawn({
+            let waiter = Arc::clone(&waiter);
+            move || {
+                let wake = wait_word::pass_over(&waiter.grant.word);
+                waiter.wake(wake);
+                wake
+            }
+        });
+        let mut looks = 0;
+        let granter = thread::spawn({
+            let waiter = Arc::clone(&waiter);
+            move || waiter.grant()
+        });
+        waiter.park(|| looks += 1);
+        granter.join().unwrap();
+        let asked = passer.join().unwrap() != Wake::None;
+        assert!(looks <= u32::from(asked));
+    });
+}

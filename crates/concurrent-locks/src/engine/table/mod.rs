@@ -18,7 +18,8 @@
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
 //! | `verbs`, `handoff` | acquire, release, give up, downgrade, break; who is next |
 //! | `debts` | what a stopped process stood in the way of |
-//! | `wait_word`, `park`, `hub` | waiting: the word (W), by thread (P), by future |
+//! | `wait_word`, `ahead`, `park`, `hub` | waiting: the word (W), whom to watch (B), by thread (P), by future (H) |
+//! | `pass_over` | who does not take up a hand-off (K) |
 //! | `recover` | rebuilding and cleaning up after the dead (R) |
 //! | `graph` | deadlocks (G) |
 //! | `history`, `events` | what is kept (E) |
@@ -32,6 +33,7 @@
     allow(dead_code, reason = "what only `host:` uses")
 )]
 
+mod ahead;
 mod atomic_word;
 mod attach;
 mod clock;
@@ -57,6 +59,7 @@ mod loom_models;
 mod memory;
 mod occupancy;
 mod park;
+mod pass_over;
 mod queue;
 mod records;
 mod recover;

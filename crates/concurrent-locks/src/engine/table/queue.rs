@@ -7,6 +7,7 @@
 //! - Q2. `readers`, `writers` and `waiters` count the records of the list by word.
 //! - Q3. A grant commits the word first; then come links, counts and the wake word (W1). A crash in
 //!   between is finished by a rebuild.
+//! - Q4. Waiters that were passed over (`pass_over.rs`) keep their place, and the rule does not see them.
 
 use std::sync::atomic::{
     AtomicU32,
@@ -208,6 +209,9 @@ impl<'t> Queue<'t> {
             if record.rank() > rank {
                 break;
             }
+            if wait_word::is_passed_over(&record.grant) {
+                continue;
+            }
             if !admits(mode, held, ModeSet::of(record.word().mode())) {
                 return Ok(false);
             }
@@ -314,6 +318,9 @@ impl<'t> Queue<'t> {
             steps.next()?;
             let record = self.record(index)?;
             next = record.next.load(Relaxed);
+            if wait_word::is_passed_over(&record.grant) {
+                continue;
+            }
             let mode = record.word().mode();
             if wakes.is_full() {
                 wakes.more = true;

@@ -233,7 +233,7 @@ impl Table {
     }
 
     /// Wakes a holder that may not know of its grant, whichever way it sleeps (W2). Runs no foreign code.
-    fn wake_again(&self, index: u32, record: &Record) -> Checked<()> {
+    pub(super) fn wake_again(&self, index: u32, record: &Record) -> Checked<()> {
         kernel::futex_wake(&record.grant, 1);
         self.ring(record.word().slot(), index)
     }
@@ -466,6 +466,7 @@ mod tests {
                 wait: Wait::No,
                 policy: crate::DeadlockPolicy::Abort,
                 fairness: Fairness::Strict,
+                pass_over_after: std::time::Duration::from_secs(1),
                 max_hold: None,
             };
             let mut grant = Grant::NONE;

@@ -33,6 +33,7 @@ fn ask(name: &str, wait: Wait) -> Ask<'_> {
         wait,
         policy: DeadlockPolicy::Abort,
         fairness: Fairness::Strict,
+        pass_over_after: Duration::from_secs(1),
         max_hold: None,
     }
 }

@@ -18,11 +18,11 @@ use super::{
     Table,
     attach::Attachment,
     history::Outcome,
-    layout::{Checked, Record, linked},
+    layout::{Checked, Record, Violation, linked},
     locked::Locked,
     queue::{Own, Queue, Wakes},
     resources::Place,
-    wait_word,
+    wait_word::{self, Found},
     word::{State, Word},
 };
 use crate::{
@@ -157,6 +157,8 @@ impl Table {
             State::Free => {}
             // A second try after a rebuild, which linked what the first had committed.
             State::Held => {
+                // Taken up here: nobody takes it back from now on (W4).
+                let _ = wait_word::look(&record.grant);
                 *grant = self.granted(handle(index, word), record);
                 return Ok(Arrival::Granted);
             }
@@ -201,6 +203,7 @@ impl Table {
             return Ok(Arrival::Busy);
         }
         record.grant.store(wait_word::IDLE, Relaxed);
+        record.set_pass_over_after(ask.pass_over_after);
         record.commit(word.with(State::Waiting, ask.mode));
         queue.link_waiter(index, record)?;
         Ok(Arrival::Queued)
@@ -319,8 +322,9 @@ impl Table {
         self.with_bucket(me, bucket, |locked| {
             let word = record.word();
             if word.state() == State::Held {
-                granted = true;
-                return Ok(());
+                // Under the lock, where nobody can take it back meanwhile (W4).
+                granted = wait_word::look(&record.grant) == Found::Granted;
+                return if granted { Ok(()) } else { Err(Violation("a holder that was not told")) };
             }
             let queue = Queue::of(self, place)?;
             if word.state() == State::Waiting {
@@ -337,7 +341,6 @@ impl Table {
             queue.grant_waiters(locked, now, &mut wakes)
         })?;
         if granted {
-            let _ = wait_word::look(&record.grant);
             return Ok(Some(self.granted(ticket.handle, record)));
         }
         let kind = match why {

@@ -6,6 +6,9 @@
 //! granter:           IDLE, ASLEEP, ARMED ------> GRANTED        (and wakes if it was not IDLE)
 //! nudger:            ASLEEP, ARMED ------------> NUDGED         (and wakes)
 //! waiter:            GRANTED ------------------> ACKNOWLEDGED   (it knows that it holds)
+//! next in line:      GRANTED ------------------> PASSED_OVER    (it did not take the lock up in time)
+//!                    ASLEEP, ARMED ------------> PASSED_OVER    (nor did its process; and wakes)
+//! waiter:            PASSED_OVER --------------> IDLE           (it runs again: it looks at the queue)
 //! ```
 //!
 //! - W1. The record's word is committed to held before the wait word becomes GRANTED.
@@ -13,6 +16,8 @@
 //!   rebuilds after a death wakes every held record that is not ACKNOWLEDGED again.
 //! - W3. A waiter goes to sleep only by the change IDLE -> ASLEEP (ARMED for a future), which fails
 //!   if a grant or nudge came first.
+//! - W4. A grant is taken up by GRANTED -> ACKNOWLEDGED and taken back by GRANTED -> PASSED_OVER, one
+//!   exchange each: only one of the two happens. Whoever believes in a grant has made the first.
 
 use super::atomic_word::AtomicWord;
 
@@ -28,6 +33,9 @@ pub(super) const GRANTED: u32 = 4;
 pub(super) const ACKNOWLEDGED: u32 = 1;
 /// The waiter is a future: ring the doorbell of its process instead of waking this word.
 pub(super) const ARMED: u32 = 5;
+
+/// The waiter slept through a grant, or its process did. It is granted nothing until it has looked.
+pub(super) const PASSED_OVER: u32 = 6;
 
 /// How a waiter is woken after its word was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +73,33 @@ pub(super) fn nudge(word: &impl AtomicWord) -> Wake {
     Wake::None
 }
 
+/// Whether a grant lies there that the waiter has not taken up.
+pub(super) fn is_untaken(word: &impl AtomicWord) -> bool {
+    word.get() == GRANTED
+}
+
+/// Whether the waiter is left out until it has looked.
+pub(super) fn is_passed_over(word: &impl AtomicWord) -> bool {
+    word.get() == PASSED_OVER
+}
+
+/// Takes a grant back; `false` if the waiter was faster (W4).
+#[must_use]
+pub(super) fn take_back(word: &impl AtomicWord) -> bool {
+    word.change(GRANTED, PASSED_OVER).is_ok()
+}
+
+/// Leaves a sleeping waiter out until it has looked, and asks it to.
+#[must_use]
+pub(super) fn pass_over(word: &impl AtomicWord) -> Wake {
+    for asleep in [ASLEEP, ARMED] {
+        if word.change(asleep, PASSED_OVER).is_ok() {
+            return wake(asleep);
+        }
+    }
+    Wake::None
+}
+
 /// What the waiter finds when it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -82,7 +117,7 @@ pub(super) fn look(word: &impl AtomicWord) -> Found {
     loop {
         let (to, found) = match seen {
             GRANTED | ACKNOWLEDGED => (ACKNOWLEDGED, Found::Granted),
-            NUDGED => (IDLE, Found::Nudged),
+            NUDGED | PASSED_OVER => (IDLE, Found::Nudged),
             _ => (IDLE, Found::Nothing),
         };
         if seen == to {
@@ -128,6 +163,31 @@ mod tests {
             assert_eq!(grant(&word), how);
             assert_eq!(look(&word), Found::Granted);
         }
+    }
+
+    #[test]
+    fn a_grant_is_taken_up_or_taken_back() {
+        let word = AtomicU32::new(IDLE);
+        assert!(!take_back(&word), "there is none");
+        let _ = grant(&word);
+        assert!(take_back(&word));
+        assert!(is_passed_over(&word) && !arm(&word, Wake::Thread), "it looks before it sleeps again");
+        assert_eq!(look(&word), Found::Nudged);
+        let _ = grant(&word);
+        assert_eq!(look(&word), Found::Granted);
+        assert!(!take_back(&word), "it was taken up");
+    }
+
+    #[test]
+    fn only_a_sleeper_is_passed_over_without_a_grant() {
+        let word = AtomicU32::new(IDLE);
+        assert_eq!(pass_over(&word), Wake::None);
+        assert!(arm(&word, Wake::Future));
+        assert_eq!(pass_over(&word), Wake::Future);
+        assert_eq!(look(&word), Found::Nudged);
+        let _ = grant(&word);
+        assert_eq!(pass_over(&word), Wake::None);
+        assert_eq!(look(&word), Found::Granted);
     }
 
     #[test]

@@ -18,6 +18,14 @@ use super::per_process::PerProcess;
 /// How many words a hub may ask for; [`futex_wait_any`] watches the first only.
 pub(super) const WATCH_MAX: usize = 1;
 
+/// The longest sleep of a waiter: a signal does not end it here.
+pub(super) const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+
+/// Only a shared table asks for more than one word.
+pub(super) fn can_wait_for_many() -> bool {
+    false
+}
+
 /// One word to sleep on, and the value it must still have.
 #[derive(Clone, Copy)]
 pub(super) struct Watch<'a> {
@@ -88,12 +96,12 @@ pub(super) fn futex_wake(word: &AtomicU32, count: i32) {
     });
 }
 
-/// Sleeps on the first word; `false` if there are more. A private table never asks for more: the
-/// others are those by which processes watch each other.
-pub(super) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) -> bool {
-    let [first, rest @ ..] = watches else { return true };
-    futex_wait(first.word, first.expected, timeout);
-    rest.is_empty()
+/// Sleeps on the first word. A private table never asks for more: the others are those by which
+/// processes watch each other.
+pub(super) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) {
+    if let [first, ..] = watches {
+        futex_wait(first.word, first.expected, timeout);
+    }
 }
 
 /// Time since this process first asked, on a clock that is never set back.

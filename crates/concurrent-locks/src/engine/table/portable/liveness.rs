@@ -61,6 +61,10 @@ impl Table {
         None
     }
 
+    pub(super) fn can_be_watched(&self, _index: u32) -> bool {
+        false
+    }
+
     pub(super) fn is_marked(&self, _index: u32) -> bool {
         false
     }
