@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, cast, overload
 
@@ -33,7 +34,8 @@ class LockManager(_core.Manager):
         made = cls._made.get(url)
         if made is None:
             # Two threads may come so far with one URL: the first one's manager is everybody's.
-            new = super().__new__(cls, url)
+            with _opening:
+                new = super().__new__(cls, url)
             made = cls._made.setdefault(new.url, new)
             cls._made[url] = made
         return made
@@ -194,6 +196,14 @@ class LockManager(_core.Manager):
         events, following = self._events_json(cursor, wait)
         return json.loads(events), following
 
+
+_opening = threading.RLock()
+"""Held while locks are opened, which may take seconds; no process is forked meanwhile, see below."""
+
+if hasattr(os, "register_at_fork"):
+    # The native half keeps what is open behind a lock. A child that was forked while a thread had it would find it
+    # taken for ever.
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)
 
 _default: LockManager | None = None
 

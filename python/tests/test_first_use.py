@@ -79,7 +79,7 @@ os._exit(0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("engine", ["local", "host"])
+@pytest.mark.parametrize("engine", ["local", "host", "file"])
 def test_a_child_forked_beside_first_uses_does_not_hang(engine: str, tmp_path: Path) -> None:
     program = (
         ROUND
@@ -94,6 +94,38 @@ def test_a_child_forked_beside_first_uses_does_not_hang(engine: str, tmp_path: P
             [sys.executable, "-c", program, url], capture_output=True, text=True, timeout=DEADLINE, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_forked_beside_a_connect_does_not_hang() -> None:
+    """To connect to a server that says nothing takes seconds; meanwhile another thread forks."""
+    program = """
+import os, signal, socket, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # fork beside other threads
+from concurrent_locks import LockEngineError, LockManager
+
+server = socket.create_server(("127.0.0.1", 0))
+
+def connect():
+    try:
+        LockManager(f"redis://127.0.0.1:{server.getsockname()[1]}")
+    except LockEngineError:
+        pass
+
+thread = threading.Thread(target=connect)
+thread.start()
+connection, _ = server.accept()  # the thread is in the middle of it
+child = os.fork()
+if child == 0:
+    signal.alarm(40)  # ends one that hangs
+    with LockManager("local:of-the-child").write_lock("a"):
+        os._exit(0)
+end = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+thread.join()
+os._exit(0 if end == 0 else 1)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_nothing_is_made_once_after_the_import() -> None:
