@@ -77,6 +77,10 @@ enum Group {
     Death,
     /// The command line.
     Command,
+    /// Commands that wait for one lock.
+    Idle,
+    /// A queue of commands.
+    Drain,
     /// On a server, uncontended.
     Cluster,
     /// On a server, hand-off.
@@ -104,6 +108,8 @@ impl Group {
             Group::Writer => one(host::writer(plan)?),
             Group::Death => host::death(plan)?,
             Group::Command => one(host::command(plan)?),
+            Group::Idle => one(host::idle(plan)?),
+            Group::Drain => one(host::drain(plan)?),
             Group::Cluster => cluster::uncontended(plan)?,
             Group::ClusterHandoff => cluster::handoff(plan)?,
             Group::ClusterFairness => cluster::fairness(plan)?,

@@ -64,7 +64,7 @@ fn run(times: usize, command: impl Fn() -> Command) -> Result<Vec<f64>> {
 }
 
 /// The `locks` command beside this program, built first where `cargo run` told us of a cargo.
-fn locks() -> Result<PathBuf> {
+pub(super) fn locks() -> Result<PathBuf> {
     let program = env::current_exe()?.with_file_name("locks");
     if let Some(cargo) = env::var_os("CARGO") {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
