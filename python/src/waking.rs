@@ -64,6 +64,13 @@ pub(crate) fn collect<T>(py: Python<'_>, call: impl FnOnce() -> T) -> T {
     result
 }
 
+/// A call into the crate that may wait for a server's answer (`waits`), and then runs without the GIL; else as
+/// [`collect`].
+#[inline]
+pub(crate) fn collect_or_wait<T: Send>(py: Python<'_>, waits: bool, call: impl FnOnce() -> T + Send) -> T {
+    if waits { py.detach(call) } else { collect(py, call) }
+}
+
 #[cold]
 fn deliver(py: Python<'_>) {
     WOKE.store(false, Ordering::Relaxed);

@@ -1,5 +1,5 @@
 //! Real servers for tests and benchmarks: [`Redis`], [`Postgres`] and [`PgBouncer`] on loopback, and a
-//! [`Proxy`] that cuts, stalls and delays what goes through it.
+//! [`Proxy`] that cuts, stalls and delays what goes through it, and a [`Pooler`] that shares connections out.
 //!
 //! A server starts on a port of its own, in a folder of its own, and is ready when `start` returns,
 //! because it has answered. It ends with the value, and also when this process is killed: the kernel
@@ -15,6 +15,7 @@
 mod bouncer;
 mod error;
 mod folder;
+mod pooler;
 mod port;
 mod postgres;
 mod process;
@@ -28,6 +29,7 @@ mod tls;
 
 pub use bouncer::PgBouncer;
 pub use error::Error;
+pub use pooler::Pooler;
 pub use postgres::{Postgres, PostgresOptions};
 pub use process::run_until_we_end;
 pub use program::{Missing, missing};

@@ -113,6 +113,17 @@ impl Error {
         self
     }
 
+    /// The same, said of a server.
+    #[cfg(feature = "cluster")]
+    #[must_use]
+    pub(crate) fn at(mut self, server: impl fmt::Display) -> Error {
+        let server = server.to_string();
+        if !self.0.message.contains(&server) {
+            self.0.message = format!("{server}: {}", self.0.message);
+        }
+        self
+    }
+
     fn with_busy(mut self, resource: &str, mode: Mode, busy: Busy) -> Error {
         self.0.resource = Some(resource.to_owned());
         self.0.mode = Some(mode);

@@ -209,6 +209,17 @@ impl Guard {
         self.terms.engine.lease(&self.grant)
     }
 
+    /// Whether it is still ours, as far as is known without asking a server.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let name = self.name()?;
+        match self.lease() {
+            Some(lease) if lease.remaining.is_zero() => {
+                Err(Error::new(ErrorKind::Lost, format!("the lease of {name:?} is over")).on(&name))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         self.terms.engine.verify(&self.grant)
     }

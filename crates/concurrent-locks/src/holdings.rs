@@ -4,8 +4,11 @@
 //! Mostly it is one lock or none. So one grant has a slot that is taken and freed by one atomic change
 //! each; only what is held besides is in a list. Both are hints for those two questions: what is held
 //! is what the engine says.
+//!
+//! What a grant costs here does not grow with what is held: the order is told of the last [`REMEMBERED`] only.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
@@ -28,8 +31,8 @@ impl Held {
         self.engine.name_of(&Grant { handle: self.handle, ..Grant::NONE }).ok()
     }
 
-    fn is(&self, other: &Held) -> bool {
-        self.handle == other.handle && std::ptr::addr_eq(self.engine, other.engine)
+    fn key(&self) -> Key {
+        (std::ptr::from_ref(self.engine).addr(), self.handle)
     }
 }
 
@@ -38,6 +41,9 @@ impl fmt::Debug for Held {
         f.debug_struct("Held").field("engine", &self.engine.url()).field("handle", &self.handle).finish()
     }
 }
+
+/// With how many of the locks held, the last taken, the order of the next one is remembered.
+pub(crate) const REMEMBERED: usize = 8;
 
 /// The slot's value while nothing is in it. A grant whose handle is this is kept in the list.
 const NONE: u64 = 0;
@@ -50,7 +56,46 @@ pub(crate) struct Holdings {
     slot: AtomicU64,
     /// Requests that wait, and grants in the list.
     others: AtomicU32,
-    list: Mutex<Vec<Held>>,
+    list: Mutex<List>,
+}
+
+/// Grants in the order they were made in.
+#[derive(Default)]
+struct List {
+    grants: BTreeMap<u64, Held>,
+    places: HashMap<Key, u64>,
+    /// The place of the next one.
+    next: u64,
+}
+
+/// A grant's engine, by its address, and its handle there.
+type Key = (usize, u64);
+
+impl List {
+    fn push(&mut self, taken: Held) {
+        self.places.insert(taken.key(), self.next);
+        self.grants.insert(self.next, taken);
+        self.next += 1;
+    }
+
+    fn remove(&mut self, given: &Held) -> bool {
+        let place = self.places.remove(&given.key());
+        place.is_some_and(|place| self.grants.remove(&place).is_some())
+    }
+
+    fn replace(&mut self, old: &Held, new: &Held) {
+        if let Some(place) = self.places.remove(&old.key()) {
+            self.places.insert(new.key(), place);
+            self.grants.insert(place, *new);
+        }
+    }
+
+    /// The last ones, in order.
+    fn last(&self, count: usize) -> Vec<Held> {
+        let mut last: Vec<Held> = self.grants.values().rev().take(count).copied().collect();
+        last.reverse();
+        last
+    }
 }
 
 impl Holdings {
@@ -70,13 +115,13 @@ impl Holdings {
         self.others.fetch_sub(1, Relaxed);
     }
 
-    /// Records a grant; answers what was held before it.
+    /// Records a grant; answers what was held before it: of many, the last taken.
     #[inline]
     pub(crate) fn took(&self, taken: Held) -> Vec<Held> {
         let home = *self.home.get_or_init(|| taken.engine);
         let fits = taken.handle != NONE && std::ptr::addr_eq(home, taken.engine);
         if fits && self.slot.compare_exchange(NONE, taken.handle, Relaxed, Relaxed).is_ok() {
-            return if self.others.load(Relaxed) == 0 { Vec::new() } else { self.list().clone() };
+            return if self.others.load(Relaxed) == 0 { Vec::new() } else { self.list().last(REMEMBERED) };
         }
         self.took_another(home, taken)
     }
@@ -85,8 +130,12 @@ impl Holdings {
     fn took_another(&self, home: &'static dyn Engine, taken: Held) -> Vec<Held> {
         let mut list = self.list();
         let first = Some(self.slot.load(Relaxed)).filter(|handle| *handle != NONE);
-        let before =
-            first.map(|handle| Held { engine: home, handle }).into_iter().chain(list.iter().copied()).collect();
+        let mut before = list.last(REMEMBERED);
+        if let Some(handle) = first
+            && before.len() < REMEMBERED
+        {
+            before.insert(0, Held { engine: home, handle });
+        }
         list.push(taken);
         self.others.fetch_add(1, Relaxed);
         before
@@ -103,18 +152,15 @@ impl Holdings {
     #[cold]
     fn gave_another(&self, given: &Held) {
         let mut list = self.list();
-        if let Some(place) = list.iter().rposition(|held| held.is(given)) {
-            list.remove(place);
+        if list.remove(given) {
             self.others.fetch_sub(1, Relaxed);
         }
     }
 
     /// An upgrade put one grant in the place of another of the same engine.
     pub(crate) fn replaced(&self, old: &Held, new: &Held) {
-        if !self.change_slot(old, new.handle)
-            && let Some(entry) = self.list().iter_mut().find(|held| held.is(old))
-        {
-            *entry = *new;
+        if !self.change_slot(old, new.handle) {
+            self.list().replace(old, new);
         }
     }
 
@@ -126,14 +172,14 @@ impl Holdings {
             && self.slot.compare_exchange(old.handle, handle, Relaxed, Relaxed).is_ok()
     }
 
-    fn list(&self) -> MutexGuard<'_, Vec<Held>> {
+    fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Holdings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Holdings").field("slot", &self.slot).field("list", &self.list()).finish_non_exhaustive()
+        f.debug_struct("Holdings").field("slot", &self.slot).field("list", &self.list().grants).finish_non_exhaustive()
     }
 }
 
@@ -174,6 +220,21 @@ mod tests {
         assert!(holdings.took(held(here, NONE)).is_empty());
         assert!(holdings.any());
         holdings.gave(&held(here, NONE));
+        assert!(!holdings.any());
+    }
+
+    #[test]
+    fn of_many_the_last_are_told() {
+        let engine = LockManager::connect("local:holdings-many").unwrap().engine();
+        let holdings = Holdings::default();
+        let many = 3 * REMEMBERED as u64;
+        for handle in 1..=many {
+            let told = handles(&holdings.took(held(engine, handle)));
+            let first = handle.saturating_sub(REMEMBERED as u64).max(1);
+            assert_eq!(told, (first..handle).collect::<Vec<_>>());
+        }
+        // In the order in which they were taken, which is the slowest where a list is searched from its end.
+        (1..=many).for_each(|handle| holdings.gave(&held(engine, handle)));
         assert!(!holdings.any());
     }
 

@@ -33,6 +33,8 @@ struct Server {
     watches: Vec<(u64, Told<Error>)>,
     /// Who waits for an answer.
     questions: Vec<Told<Standing>>,
+    /// Whether the leases of all grants are over.
+    over: bool,
 }
 
 impl LeasedEngine {
@@ -48,6 +50,11 @@ impl LeasedEngine {
         for (_, tell) in watches {
             tell(Error::new(ErrorKind::Lost, "the lease is over"));
         }
+    }
+
+    /// The leases of what is held are over, and nobody was told yet.
+    fn end_leases(&self) {
+        self.server().over = true;
     }
 
     /// How many grants are watched.
@@ -140,7 +147,8 @@ impl Engine for LeasedEngine {
     }
 
     fn lease(&self, grant: &Grant) -> Option<Lease> {
-        Some(Lease::new(LeasedEngine::LEASE, LeasedEngine::LEASE.saturating_sub(self.held_for(grant))))
+        let spent = if self.server().over { LeasedEngine::LEASE } else { self.held_for(grant) };
+        Some(Lease::new(LeasedEngine::LEASE, LeasedEngine::LEASE.saturating_sub(spent)))
     }
 
     fn on_lost(&self, grant: &Grant, tell: Told<Error>) {
@@ -294,6 +302,21 @@ mod tests {
         assert_eq!(now(lost).kind(), ErrorKind::Lost);
         assert_eq!(told.try_iter().count(), 1);
         assert!(guards.lease().unwrap().remaining < LeasedEngine::LEASE);
+    }
+
+    #[test]
+    fn what_lost_a_part_while_it_waited_is_not_entered() {
+        let (locks, engine) = leased("part");
+        let busy = locks.write("b").blocking().unwrap();
+        let mut all = locks.lock_all([("a", Mode::Write), ("b", Mode::Write)]).into_future();
+        assert!(poll(Pin::new(&mut all)).is_pending());
+        engine.end_leases();
+        drop(busy);
+        let error = now(all).unwrap_err();
+        assert_eq!((error.kind(), error.resource()), (ErrorKind::Lost, Some("a")), "{error}");
+        for name in ["a", "b"] {
+            assert!(locks.write(name).try_now().is_ok(), "{name} is given back");
+        }
     }
 
     #[test]

@@ -299,6 +299,16 @@ impl LockManager {
         self.engine.revoke(Name::new(name)?, token)
     }
 
+    /// Says that this process is about to end, so that nobody has to find out. With a server (`redis://`,
+    /// `postgres://`) it waits, for a second at most, until the server has heard of every lock that was given back,
+    /// and gives back what is still held.
+    ///
+    /// # Errors
+    /// `Unreachable` if the server did not answer: its locks stay held until their lease ends.
+    pub fn detach(&self) -> Result<(), Error> {
+        self.engine.detach()
+    }
+
     /// The state of the engine itself: capacity, permissions, dead processes, problems.
     ///
     /// # Errors

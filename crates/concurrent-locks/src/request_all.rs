@@ -27,7 +27,8 @@ use crate::{
 /// The resources are taken one after the other in the order of their names, which is the same for
 /// every caller, so two `lock_all` never wait for each other in a circle. A name given twice is
 /// taken once in the stronger mode. The timeout is for all of them together; when it passes, or
-/// the future is dropped, those already taken are given back.
+/// the future is dropped, those already taken are given back. If one of them is lost before the last is
+/// granted (its lease ended, an operator broke it), the request fails with `Lost`, which names it.
 #[must_use = "a request does nothing until it is awaited, `.blocking()` or `.try_now()`"]
 #[derive(Clone)]
 pub struct RequestAll {
@@ -122,7 +123,7 @@ impl RequestAll {
             };
             guards.push(guard);
         }
-        Ok(Some(GuardAll::new(guards)))
+        self.together(guards).map(Some)
     }
 
     /// Takes all of them if all are free now; never waits.
@@ -134,7 +135,20 @@ impl RequestAll {
     }
 
     fn each(&self, take: impl Fn(Request<'_>) -> Result<Guard, Error>) -> Result<GuardAll, Error> {
-        self.requests().map(take).collect::<Result<_, _>>().map(GuardAll::new)
+        let guards = self.requests().map(take).collect::<Result<_, _>>()?;
+        self.together(guards)
+    }
+
+    /// All of them, if each is still ours: one taken early can be lost while a later one is waited for. Otherwise
+    /// the others are given back.
+    fn together(&self, guards: Vec<Guard>) -> Result<GuardAll, Error> {
+        for (guard, (name, _)) in guards.iter().zip(&self.wanted) {
+            guard.check().map_err(|lost| {
+                let text = format!("{name:?} was lost before all the locks asked for with it were held: {lost}");
+                Error::new(lost.kind(), text).on(name)
+            })?;
+        }
+        Ok(GuardAll::new(guards))
     }
 
     fn requests(&self) -> impl Iterator<Item = Request<'_>> {
@@ -233,6 +247,6 @@ impl Future for AcquireAll {
         this.over = true;
         // An error gives back what was taken before it.
         let guards = std::mem::take(&mut this.guards);
-        Poll::Ready(result.map(|()| GuardAll::new(guards)))
+        Poll::Ready(result.and_then(|()| this.request.together(guards)))
     }
 }

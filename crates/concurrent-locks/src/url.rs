@@ -46,6 +46,12 @@ pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
     if Address::is_meant_by(url) {
         return Ok((Target::Cluster(Box::new(Address::parse(url)?)), Geometry::DEFAULT));
     }
+    // Whatever is wrong with it, a password in it is not shown.
+    if has_login(url) {
+        let message = "this lock URL names a user or password, and no server that locks know: \
+                       use redis://, rediss:// or postgres:// (in small letters), or local:, host: or file:";
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
     let Some((plain, query)) = url.split_once('?') else { return Ok((parse_target(url)?, Geometry::DEFAULT)) };
     let target = parse_target(plain)?;
     let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("the lock URL {url:?} {what}"));
@@ -68,6 +74,18 @@ pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
         .ok_or_else(|| invalid(&format!("asks for {key} = {number}, which is out of range")))?;
     }
     Ok((target, geometry))
+}
+
+/// Whether a part of it looks like `user:password@`, or could be one: an @ behind `://`, or behind a colon where
+/// neither a folder nor a table is named.
+fn has_login(url: &str) -> bool {
+    let Some((before, _)) = url.rsplit_once('@') else { return false };
+    match before.split_once(':') {
+        Some((_, rest)) if rest.starts_with("//") => true,
+        Some(("local" | "host" | "file", _)) => false,
+        Some(_) => true,
+        None => true,
+    }
 }
 
 fn parse_target(url: &str) -> Result<Target, Error> {
@@ -123,6 +141,31 @@ mod tests {
         assert_eq!(target("file:/tmp/locks"), Target::File("/tmp/locks".into()));
         let Target::Host(path) = target("host:blue") else { panic!("not a host target") };
         assert!(path.ends_with("blue.table"));
+    }
+
+    #[test]
+    fn no_url_that_is_refused_shows_its_password() {
+        for bad in [
+            "valkey://locks:s3cret@h",
+            "redis+sentinel://:s3cret@h/mymaster",
+            "postgresql+asyncpg://u:s3cret@h/db?ssl=true",
+            "REDIS://u:s3cret@h",
+            "Postgres://u:p@s3cret@h",
+            " redis://u:s3cret@h",
+            "host://u:s3cret@h",
+            "redis:/u:s3cret@h",
+            "redis:u:s3cret@h",
+            "u:s3cret@h",
+            "postgres//u:s3cret@h",
+            "mysql://u:a?s3cret@h/x",
+            "mysql://u:s3cret?@h/x",
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+        assert!(parse("file:/home/me@work/locks").is_ok());
+        assert!(parse("host:/tmp/me@work.table").is_ok());
     }
 
     #[test]

@@ -122,7 +122,14 @@ fn run_and_report(
     };
     let held_for = started.elapsed();
     let (code, lost) = match tree.end(guards, result.ok())? {
-        Some(guards) => give_back(guards, &held, code, ended, output)?,
+        Some(guards) => {
+            let given = give_back(guards, &held, code, ended, output)?;
+            // What was not waited for above has to arrive before this process ends.
+            if let Err(error) = locks.detach() {
+                output.warning(format_args!("{error}"));
+            }
+            given
+        }
         None => {
             output.notice("the locks stay held until the processes that the command has left behind have ended");
             (code, false)

@@ -154,7 +154,7 @@ impl Guard {
                 let text = name.to_str().map_err(|_| not_utf8(name))?;
                 let request = self.request(py, locks, text, *mode, of(owner.as_ref()))?;
                 let begun = match timeout {
-                    Timeout::Try => self.try_now(py, request).map(Begun::Granted),
+                    Timeout::Try => self.try_now(py, || request.try_now()).map(Begun::Granted),
                     // Where there is a server, its answer is waited for like the lock: not here, with the GIL.
                     Timeout::For(_) | Timeout::Forever => request.timeout(time_of(timeout)).ask(),
                 };
@@ -170,7 +170,12 @@ impl Guard {
                 }
             }
             Target::All(wanted) => {
-                match begin_all(self.request_all(py, locks, wanted, of(owner.as_ref()))?, timeout).or_raise(py)? {
+                let request = self.request_all(py, locks, wanted, of(owner.as_ref()))?;
+                let begun = match timeout {
+                    Timeout::Try => self.try_now(py, || request.try_now()).map(Ok),
+                    Timeout::For(_) | Timeout::Forever => begin_all(request, timeout),
+                };
+                match begun.or_raise(py)? {
                     Ok(guards) => {
                         self.hold(Held::new(Hold::All(guards), owner));
                         return Ok(None);
@@ -183,14 +188,20 @@ impl Guard {
     }
 
     /// One try. Where a server decides, others may run until it has answered.
-    fn try_now(&self, py: Python<'_>, request: Request<'_>) -> Result<concurrent_locks::Guard, Error> {
-        if !self.locks.capabilities().lease {
-            return request.try_now();
+    fn try_now<T: Send>(&self, py: Python<'_>, attempt: impl FnOnce() -> T + Send) -> T {
+        if !self.asks_a_server() {
+            return attempt();
         }
         self.phase.replace(Phase::Waiting);
-        let result = py.detach(|| request.try_now());
+        let result = py.detach(attempt);
         self.phase.replace(Phase::Idle);
         result
+    }
+
+    /// Whether what is asked of the engine may wait for a server's answer: not with the GIL.
+    #[inline]
+    fn asks_a_server(&self) -> bool {
+        self.locks.capabilities().lease
     }
 
     /// The request is in the queue.
@@ -329,7 +340,7 @@ impl Guard {
         if let Some(owner) = owner {
             owner.drop_ref(py);
         }
-        let given = waking::collect(py, || match hold {
+        let given = waking::collect_or_wait(py, self.asks_a_server(), || match hold {
             Hold::One(guard) => guard.release(),
             Hold::All(guards) => guards.release(),
         });
@@ -427,9 +438,6 @@ impl std::fmt::Display for Guard {
 }
 
 fn begin_all(request: RequestAll, timeout: Timeout) -> Result<Result<GuardAll, Box<AcquireAll>>, Error> {
-    if timeout == Timeout::Try {
-        return request.try_now().map(Ok);
-    }
     let mut acquire = request.timeout(time_of(timeout)).into_future();
     // Its wait polls it again, with a waker.
     match Pin::new(&mut acquire).poll(&mut task::Context::from_waker(Waker::noop())) {

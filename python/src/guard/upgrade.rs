@@ -2,7 +2,7 @@
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use super::{Guard, Held, Phase, enter::wait_in_greenlet, time_of};
+use super::{Guard, Phase, enter::wait_in_greenlet, time_of};
 use crate::{
     blocking,
     context::{self, Context},
@@ -67,7 +67,9 @@ impl Guard {
             self.hold(held);
             return Err(PyRuntimeError::new_err("several locks cannot be upgraded together"));
         };
-        let begun = waking::collect(py, || match timeout {
+        self.phase.replace(Phase::Upgrading(None));
+        let waits = timeout == Timeout::Try && self.asks_a_server();
+        let begun = waking::collect_or_wait(py, waits, || match timeout {
             Timeout::Try => guard.upgrade().try_now().map(|()| None),
             Timeout::For(_) | Timeout::Forever => guard.upgrade().timeout(time_of(timeout)).ask(),
         });
@@ -88,10 +90,16 @@ impl Guard {
 
     /// Turns the write hold into a read hold.
     pub(crate) fn downgrade(&self, py: Python<'_>) -> PyResult<()> {
-        let downgraded = waking::collect(py, || match &mut *self.phase.borrow_mut() {
-            Phase::Held(Held { hold: Hold::One(guard), .. }) => Some(guard.downgrade()),
-            _ => None,
-        });
-        downgraded.ok_or_else(|| PyRuntimeError::new_err(format!("{self} is not held")))?.or_raise(py)
+        let mut held = match self.phase.replace(Phase::Upgrading(None)) {
+            Phase::Held(held) if matches!(held.hold, Hold::One(_)) => held,
+            was => {
+                self.phase.replace(was);
+                return Err(PyRuntimeError::new_err(format!("{self} is not held")));
+            }
+        };
+        let Hold::One(guard) = &mut held.hold else { unreachable!("looked at above") };
+        let downgraded = waking::collect_or_wait(py, self.asks_a_server(), || guard.downgrade());
+        self.hold(held);
+        downgraded.or_raise(py)
     }
 }

@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use concurrent_locks::{ErrorKind, Mode};
+use concurrent_locks::{Error, ErrorKind, Guard, Mode};
 
-use crate::{bench::Bench, case::cases, polled::Polled};
+use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
 
 const SHORT: Duration = Duration::from_millis(30);
 
@@ -25,6 +25,7 @@ cases! {
     transfers_conserve_the_sum,
     an_owner_re_enters_what_it_holds_already,
     the_place_in_line_is_kept_for_each [Fair],
+    nothing_is_entered_without_a_part_that_was_lost [Inspect, Revoke],
 }
 
 fn write<'a>(names: &'a [&'a str]) -> impl Iterator<Item = (&'a str, Mode)> {
@@ -182,4 +183,36 @@ fn the_place_in_line_is_kept_for_each(bench: &Bench) {
     drop(second.granted());
     bench.assert_free("a");
     bench.assert_free("b");
+}
+
+/// A part that is lost while a later one is waited for: by an operator's hand here; with a lease, by its end too.
+fn nothing_is_entered_without_a_part_that_was_lost(bench: &Bench) {
+    let owner = bench.owner("all");
+    let request = || owner.lock_all(write(&["a", "b"])).timeout(None);
+    let lose_a_and_free_b = |busy: Guard, mut wait: Box<dyn FnMut() + '_>| {
+        until("it waits for b", || {
+            wait();
+            bench.waiters("b") == 1
+        });
+        bench.locks().break_lock("a", bench.status("a").holders[0].token).unwrap();
+        let stranger = bench.locks().write("a").blocking().unwrap();
+        drop(busy);
+        stranger
+    };
+    let check = |error: Error, stranger: Guard| {
+        assert_eq!((error.kind(), error.resource()), (ErrorKind::Lost, Some("a")), "{error}");
+        assert!(error.to_string().contains("\"a\""), "{error}");
+        drop(stranger);
+        ["a", "b"].iter().for_each(|name| bench.assert_free(name));
+    };
+    thread::scope(|scope| {
+        let busy = bench.locks().write("b").blocking().unwrap();
+        let blocked = scope.spawn(|| request().blocking());
+        let stranger = lose_a_and_free_b(busy, Box::new(|| {}));
+        check(blocked.join().unwrap().unwrap_err(), stranger);
+    });
+    let busy = bench.locks().write("b").blocking().unwrap();
+    let mut polled = Polled::queued(request());
+    let stranger = lose_a_and_free_b(busy, Box::new(|| polled.pending()));
+    check(polled.ready().unwrap_err(), stranger);
 }

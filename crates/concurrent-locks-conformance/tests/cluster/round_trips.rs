@@ -1,6 +1,6 @@
 //! What a lock costs, counted at the server.
 
-use concurrent_locks::LockManager;
+use concurrent_locks::{LockManager, Mode};
 use concurrent_locks_conformance::{Polled, until};
 use concurrent_locks_servers::{Postgres, Redis, Reply};
 
@@ -91,6 +91,32 @@ fn a_hand_off_costs_the_release_and_nothing_else((server, url): (impl Counting, 
         cost
     });
     assert_eq!(costs.min(), Some(1));
+}
+
+/// Nothing is paid for what is held already: in which order locks are taken is told many at once.
+fn many_locks_of_one_owner_are_two_commands_each((server, url): (impl Counting, String)) {
+    let bench = bench(&url, LEASE);
+    until_renewed(bench.locks(), &server);
+    let owner = bench.owner("many");
+    let names: Vec<String> = (0..ROUNDS).map(|number| format!("name {number}")).collect();
+    let wanted = || names.iter().map(|name| (name.as_str(), Mode::Write));
+    let before = server.commands();
+    owner.lock_all(wanted()).blocking().unwrap().release().unwrap();
+    let first = server.commands() - before;
+    assert!((2 * ROUNDS..2 * ROUNDS + ROUNDS / 10).contains(&first), "{first} with their order");
+    let before = server.commands();
+    owner.lock_all(wanted()).blocking().unwrap().release().unwrap();
+    assert_eq!(server.commands() - before, 2 * ROUNDS, "the order is known");
+}
+
+#[test]
+fn on_redis_many_locks_of_one_owner_are_two_commands_each() {
+    many_locks_of_one_owner_are_two_commands_each(redis());
+}
+
+#[test]
+fn on_postgres_many_locks_of_one_owner_are_two_commands_each() {
+    many_locks_of_one_owner_are_two_commands_each(postgres());
 }
 
 #[test]

@@ -277,6 +277,11 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
 
     fn health(&self) -> Result<Health, Error>;
 
+    /// This process is about to end, in good order: it says so to whoever would have to find out.
+    fn detach(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Has these grants outlive this process until every process has ended that inherits the
     /// descriptors of what is returned; where locks belong to processes as a whole, all of this
     /// process's. `None` where no descriptor keeps a lock.

@@ -10,7 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     thread,
     time::{Duration, Instant},
 };
@@ -18,8 +18,11 @@ use std::{
 use super::{
     address::Address,
     clock,
+    dialogue::MOST_REFUSALS,
     lease::Lease,
+    orders::Orders,
     protocol::{Call, Verb},
+    refusal,
     reply::Hello,
     request::{Stage, Wake},
     state::{After, State},
@@ -39,7 +42,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The layout of scripts and schema that this library speaks.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 pub(super) struct Client {
     /// The process that it belongs to.
@@ -51,6 +54,8 @@ pub(super) struct Client {
     state: Mutex<State>,
     /// For the keeper.
     pub(super) changed: Condvar,
+    /// Whether a call was found to be carried out on another connection than ours.
+    pub(super) multiplexed: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -76,8 +81,11 @@ impl Client {
                 timers: BTreeSet::new(),
                 anchor: (0, 0),
                 keeper: super::keeper::Keeper::default(),
+                orders: Orders::default(),
+                looks_elsewhere: false,
             }),
             changed: Condvar::new(),
+            multiplexed: Arc::default(),
         }))
     }
 
@@ -113,6 +121,9 @@ impl Client {
         for (tell, error) in after.tells {
             tell(error);
         }
+        for number in after.says {
+            self.say_what_is_left(number);
+        }
         if !after.looks.is_empty() {
             self.look(after.looks);
         }
@@ -147,7 +158,14 @@ impl Client {
             state.connection = connection;
             // What was over before stays lost (L4).
             state.lose_what_is_over(after, clock::now());
-            state.lease.connected();
+            state.orders.forget();
+            if link.proves_life() {
+                state.lease.guard(self.address.guarded);
+            }
+            // Where it proves our life no more, the server has to hear of that first (`greeted`).
+            if link.proves_life() || !state.lease.is_guarded() {
+                state.lease.connected();
+            }
             state.look_at_connection();
             state.backlog.clear();
             state.asked = 0;
@@ -171,7 +189,7 @@ impl Client {
 
     fn say_hello(&'static self, link: &Arc<Link>) {
         let sent = clock::now();
-        let guarded = if self.address.guarded { "1" } else { "0" };
+        let guarded = if self.address.guarded && link.proves_life() { "1" } else { "0" };
         let lease = self.address.lease.as_micros().to_string();
         let (pid, host, program) =
             (std::process::id().to_string(), super::introduction::host(), super::introduction::program());
@@ -179,12 +197,12 @@ impl Client {
         let attention = link.attend();
         let answer = Box::new(move |result: Result<String, Failure>| {
             drop(attention);
-            self.greeted(sent, result);
+            self.greeted(sent, guarded == "1", result);
         });
         link.send(&Call { verb: Verb::Hello, arguments: &arguments }, Pace::Now, answer);
     }
 
-    fn greeted(&'static self, sent: u64, result: Result<String, Failure>) {
+    fn greeted(&'static self, sent: u64, guarded: bool, result: Result<String, Failure>) {
         let hello = match result {
             Err(Failure::Broken(_)) => return,
             Err(Failure::Refused(why)) => Err(self.refused(&why)),
@@ -193,6 +211,9 @@ impl Client {
         self.with(|state, after| match hello {
             Ok(hello) if hello.layout == LAYOUT => {
                 state.trouble = None;
+                state.lose_what_is_over(after, clock::now());
+                state.lease.guard(guarded);
+                state.lease.connected();
                 state.heard(after, sent);
                 state.anchor = (sent, hello.now);
             }
@@ -212,6 +233,7 @@ impl Client {
     /// On a new connection it is asked again: only for what may be asked twice.
     pub(super) fn call(&'static self, verb: Verb, arguments: &[&str], patience: Duration) -> Result<String, Error> {
         let until = clock::now().saturating_add(patience.as_nanos() as u64);
+        let mut refusals = 0;
         loop {
             let slot = Arc::new(Mutex::new(None));
             let link = self.state().link.clone();
@@ -235,12 +257,17 @@ impl Client {
                 }
                 match answer {
                     Some(Ok(text)) => return Ok(text),
+                    Some(Err(Failure::Refused(why))) if refusal::passes(&why) && refusals < MOST_REFUSALS => {
+                        refusals += 1;
+                        continue;
+                    }
                     Some(Err(Failure::Refused(why))) => return Err(self.refused(&why)),
                     Some(Err(Failure::Broken(_))) | None => {}
                 }
             }
-            let state = self.state();
+            let mut state = self.state();
             if clock::now() >= until {
+                self.look_elsewhere(&mut state);
                 return Err(self.unreachable(&state, verb.name()));
             }
             drop(state);
@@ -289,15 +316,7 @@ impl Client {
 
     /// A server's refusal as our error.
     pub(super) fn refused(&self, why: &str) -> Error {
-        let starts = |words: &[&str]| words.iter().any(|word| why.starts_with(word));
-        let kind = if starts(&["NOPERM", "NOAUTH", "WRONGPASS", "42501", "28"]) {
-            ErrorKind::Permission
-        } else if starts(&["OOM", "53", "MISCONF"]) {
-            ErrorKind::Full
-        } else {
-            ErrorKind::Corrupt
-        };
-        Error::new(kind, format!("{} refuses: {why}", self.url))
+        Error::new(refusal::kind(why), format!("{} refuses: {why}", self.url))
     }
 }
 

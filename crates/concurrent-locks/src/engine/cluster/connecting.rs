@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{client::Client, clock, reply::Push, state::BROKEN, wire::Listener};
+use super::{client::Client, clock, hosts, reply::Push, state::BROKEN, wire::Listener};
 use crate::error::{Error, ErrorKind};
 
 /// Between two attempts to connect, at first and at most.
@@ -59,12 +59,12 @@ impl Client {
         lived.is_some()
     }
 
-    /// Makes a connection to the first host that serves us, and says everything on it.
+    /// Makes a connection to the host that serves us best, and says everything on it.
     pub(super) fn connect(&'static self) -> Result<(), Error> {
         static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-        let ear = Arc::new(Ear { client: self, connection });
-        let link = super::connect(&self.address, &self.session, ear)?;
+        let ear: Arc<dyn Listener> = Arc::new(Ear { client: self, connection });
+        let link = hosts::connect(&self.address, &self.multiplexed, &self.session, &ear)?;
         self.connected(&link, connection);
         // It may have ended before it was known here; then nobody listened to that.
         if !link.is_open() {

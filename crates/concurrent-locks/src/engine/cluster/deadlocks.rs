@@ -10,7 +10,7 @@
 //! - D4. The victim leaves only if the others of the cycle still wait (`still`): nobody is refused for a
 //!   cycle that has come apart since the snapshot.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     client::Client,
@@ -18,7 +18,7 @@ use super::{
     reply::{Moved, Orders, Row, State, StatusReply},
     request::{Leaving, Stage},
     view::{self, Moment},
-    wire::{Failure, Pace},
+    wire::{self, Failure, Pace},
 };
 use crate::{
     deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect},
@@ -153,7 +153,19 @@ impl Client {
         then: impl FnOnce(String) + Send + 'static,
     ) {
         let link = self.state().link.clone();
-        let Some(link) = link else { return };
+        if let Some(link) = link {
+            self.tell(&link, verb, arguments, then);
+        }
+    }
+
+    /// The same on this connection.
+    pub(super) fn tell(
+        &'static self,
+        link: &Arc<wire::Link>,
+        verb: Verb,
+        arguments: &[&str],
+        then: impl FnOnce(String) + Send + 'static,
+    ) {
         let attention = link.attend();
         let answer = Box::new(move |result: Result<String, Failure>| {
             drop(attention);
@@ -165,6 +177,7 @@ impl Client {
     }
 
     pub(super) fn deadlocks(&'static self, suspect_after: Duration) -> Result<DeadlockReport, Error> {
+        self.with(|state, _| self.tell_orders(state));
         let reply: StatusReply = self.ask(Verb::Status, &[""])?;
         let statuses = view::statuses(&reply);
         let snapshot = Snapshot::of(reply);

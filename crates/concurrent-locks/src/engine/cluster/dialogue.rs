@@ -7,6 +7,7 @@ use super::{
     clock,
     lease::HEARTBEAT,
     protocol::{Call, Verb},
+    refusal,
     reply::{Granted, Reply},
     request::{Asked, Leaving, Stage},
     state::{After, State, lost_error},
@@ -16,6 +17,9 @@ use crate::{
     engine::Ending,
     error::{Busy, Error},
 };
+
+/// How often in turn a request is said again that the server refuses for a passing reason.
+pub(super) const MOST_REFUSALS: u32 = 3;
 
 /// How many requests are asked at once on a connection.
 const ASKED_AT_ONCE: usize = 256;
@@ -100,8 +104,8 @@ impl Client {
         let reply = match result {
             // It is said again on the next connection (R1).
             Err(Failure::Broken(_)) => return,
-            Err(Failure::Refused(why)) => Err(self.refused(&why)),
-            Ok(text) => self.read::<Reply>(&text),
+            Err(Failure::Refused(why)) => Err((self.refused(&why), refusal::passes(&why))),
+            Ok(text) => self.read::<Reply>(&text).map_err(|error| (error, false)),
         };
         self.with(|state, after| {
             state.answered = clock::now();
@@ -115,9 +119,13 @@ impl Client {
                 }
                 Ok(reply) => {
                     state.heard(after, sent);
+                    if let Some(record) = state.records.get_mut(&number) {
+                        record.refusals = 0;
+                    }
                     self.apply(state, after, number, verb, sent, reply);
                 }
-                Err(error) => state.refuse(after, number, error),
+                Err((_, true)) if state.may_say_again(number) => self.say(state, number, Pace::Gathered),
+                Err((error, _)) => state.refuse(after, number, error),
             }
             let at = state.timers.first().map_or(u64::MAX, |(at, _)| *at);
             self.keep(state, at);
@@ -135,7 +143,9 @@ impl Client {
             (Verb::Acquire, Stage::Asking) if reply.queued.is_some() => {
                 record.stage = Stage::Waiting;
                 // The time to wait begins when it is known that it waits, so that the server counts no less.
-                record.deadline = record.deadline.saturating_add(now.saturating_sub(record.begun));
+                if !std::mem::replace(&mut record.answered, true) {
+                    record.deadline = record.deadline.saturating_add(now.saturating_sub(record.begun));
+                }
                 if record.may_hold {
                     record.look_at = now.saturating_add(HEARTBEAT);
                     after.looks.push(number);
@@ -183,6 +193,18 @@ impl Client {
         }
     }
 
+    /// Says it if it still has to be said: its stage was changed without the connection at hand.
+    pub(super) fn say_what_is_left(&'static self, number: u64) {
+        self.with(|state, _| {
+            let Some(record) = state.records.get(&number) else { return };
+            if matches!(record.stage, Stage::Asking | Stage::Leaving(_)) {
+                self.say(state, number, Pace::Now);
+            }
+            let at = state.timers.first().map_or(u64::MAX, |(at, _)| *at);
+            self.keep(state, at);
+        });
+    }
+
     /// A request that the server has queued was granted by somebody else's verb, or is told so anew.
     pub(super) fn granted(
         state: &mut State,
@@ -192,6 +214,11 @@ impl Client {
         sent: u64,
         learned: u64,
     ) {
+        // What was granted before it asked again was lost: such news was on its way for long.
+        let asked_again = state.records.get(&number).map_or(0, |record| record.asked_again);
+        if asked_again != 0 && state.local(granted.since) < asked_again {
+            return;
+        }
         if let Some(hold) = state.hold_of(number, granted, sent, learned) {
             state.settle(after, number, Ok(hold));
         }

@@ -14,6 +14,7 @@ use super::{
     clock,
     lease::{HEARTBEAT, LOOK},
     protocol::{Call, Verb},
+    refusal,
     reply::Renewed,
     request::{Leaving, Stage},
     state::{After, State},
@@ -114,8 +115,10 @@ impl Client {
         state.keeper.due = u64::MAX;
         self.end_what_is_over(state, after, now);
         if state.link.is_some() && now >= state.renewal() {
+            self.tell_orders(state);
             self.renew(state, now);
         }
+        self.look_elsewhere(state);
         state.watch(now);
         let waiting = state.records.iter_mut().filter(|(_, record)| record.may_hold && record.look_at <= now);
         for (number, record) in waiting {
@@ -140,11 +143,11 @@ impl Client {
             let Some(record) = state.records.get_mut(&number) else { continue };
             record.timer = None;
             match &record.stage {
-                Stage::Waiting if record.deadline <= now => {
+                Stage::Waiting | Stage::Asking if record.deadline <= now && record.answered => {
                     self.leave(state, number);
                     state.set_timer(number, now + LEAST_PATIENCE.as_nanos() as u64);
                 }
-                Stage::Waiting => {
+                Stage::Waiting | Stage::Asking if record.answered => {
                     let deadline = record.deadline;
                     state.set_timer(number, deadline);
                 }
@@ -205,8 +208,8 @@ impl Client {
 
     fn renewed(&'static self, sent: u64, result: Result<String, Failure>) {
         let reply = match result {
-            Ok(text) => self.read::<Renewed>(&text),
-            Err(Failure::Refused(why)) => Err(self.refused(&why)),
+            Ok(text) => self.read::<Renewed>(&text).map_err(|error| (error, false)),
+            Err(Failure::Refused(why)) => Err((self.refused(&why), refusal::passes(&why))),
             // Told by the end of the connection, too (C2).
             Err(Failure::Broken(_)) => return,
         };
@@ -223,8 +226,10 @@ impl Client {
                     state.keeper.next = [state.keeper.next, next].into_iter().flatten().min();
                     self.told(state, after, &reply, sent);
                 }
+                // Nothing is wrong with the next one.
+                Err((_, true)) => {}
                 // Not renewed: the deadline says what that means.
-                Err(error) => state.trouble = Some(error),
+                Err((error, _)) => state.trouble = Some(error),
             }
             let due = state.renewal();
             self.keep(state, due);
@@ -242,9 +247,10 @@ impl Client {
             let Some(number) = self.number(id) else { continue };
             let Some(record) = state.records.get_mut(&number) else { continue };
             match record.stage {
-                // It was not heard of for too long, and has lost its place: it asks anew.
+                // It was not heard of for too long, and has lost its place: it asks again.
                 Stage::Waiting => {
-                    record.stage = Stage::Asking;
+                    let at = state.ask_again(number);
+                    state.set_timer(number, at);
                     self.say(state, number, Pace::Now);
                 }
                 _ => state.lose(after, number, "the server no longer has it (its lease ended, or it was broken)"),

@@ -59,6 +59,11 @@ impl Lease {
         self.guarded
     }
 
+    /// Whether the end of the connection counts as our death from now on.
+    pub(super) fn guard(&mut self, guarded: bool) {
+        self.guarded = guarded;
+    }
+
     /// The connection was looked at, from `at` on: it was open, or has ended (or was lost otherwise).
     pub(super) fn looked(&mut self, at: u64, open: bool) {
         if open && self.connected {

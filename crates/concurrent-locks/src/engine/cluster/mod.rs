@@ -7,7 +7,7 @@
 //! - [`client`]: a session and a connection, shared by all threads and futures, and what it knows
 //!   ([`state`]); requests as state machines ([`request`]) that say what they need ([`dialogue`]), so that a
 //!   lost connection costs nothing but time;
-//! - [`connecting`]: a new connection when there is none, and what it says on its own;
+//! - [`connecting`]: a new connection when there is none, and what it says on its own; [`hosts`]: to which server;
 //! - [`keeper`]: the thread that renews the [`lease`] and knows when it is over;
 //! - [`deadlocks`]: cycles through all processes of the space;
 //! - [`wire`]: the connection itself, and for each kind of server a dialect ([`redis`], [`postgres`]).
@@ -20,14 +20,17 @@ mod clock;
 mod connecting;
 mod deadlocks;
 mod dialogue;
+mod hosts;
 mod introduction;
 mod keeper;
 mod lease;
+mod orders;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod protocol;
 #[cfg(feature = "redis")]
 mod redis;
+mod refusal;
 mod reply;
 mod request;
 mod state;
@@ -37,7 +40,7 @@ mod wire;
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -45,15 +48,11 @@ use std::{
 };
 
 pub(crate) use self::address::Address;
-use self::{
-    address::Kind,
-    client::{Client, PATIENCE},
-    wire::{Channel, Dialect, Link, Listener},
-};
+use self::client::Client;
 use crate::{
     deadlock::DeadlockReport,
     engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold},
-    error::{Error, ErrorKind},
+    error::Error,
     event::Event,
     fork_generation::ForkGeneration,
     lease::{Lease, Standing},
@@ -205,6 +204,19 @@ impl Engine for Cluster {
         self.client().on_lost(grant, tell);
     }
 
+    fn detach(&self) -> Result<(), Error> {
+        let pid = std::process::id();
+        let mut generation = Some(self.first);
+        while let Some(this) = generation {
+            if this.client.pid == pid {
+                return this.client.detach();
+            }
+            generation = this.next.get().copied();
+        }
+        // A forked child that has asked for nothing.
+        Ok(())
+    }
+
     fn record_order(&self, earlier: Name<'_>, later: Name<'_>, label: &str) -> Result<(), Error> {
         self.client().record_order(earlier.text(), later.text(), label);
         Ok(())
@@ -236,51 +248,5 @@ impl Engine for Cluster {
 
     fn health(&self) -> Result<Health, Error> {
         self.client().health()
-    }
-}
-
-/// A connection to the first of the hosts that serves us.
-fn connect(address: &Address, session: &str, listener: Arc<dyn Listener>) -> Result<Arc<Link>, Error> {
-    let mut problems = Vec::new();
-    for host in &address.hosts {
-        let mut channels = vec![Channel { endpoint: address.endpoint(host), dialect: dialect(address, false)? }];
-        if let Some(listen) = &address.listen {
-            channels.push(Channel { endpoint: address.endpoint(listen), dialect: dialect(address, true)? });
-        }
-        match Link::open(channels, session, Arc::clone(&listener), PATIENCE) {
-            Ok(link) => return Ok(link),
-            Err(error) => problems.push(error),
-        }
-    }
-    // Of several, what is not mere absence says more.
-    let worst = problems.iter().position(|error| error.kind() != ErrorKind::Unreachable).unwrap_or(0);
-    if problems.len() > 1 {
-        let all = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        return Err(Error::new(problems[worst].kind(), all));
-    }
-    Err(problems.swap_remove(worst))
-}
-
-fn dialect(address: &Address, listens: bool) -> Result<Box<dyn Dialect>, Error> {
-    match address.kind {
-        #[cfg(feature = "redis")]
-        Kind::Redis => Ok(Box::new(redis::RedisDialect::new(
-            &address.space,
-            address.user.clone(),
-            address.password.clone(),
-            address.database.parse().unwrap_or(0),
-        ))),
-        #[cfg(feature = "postgres")]
-        Kind::Postgres => {
-            let role = match (&address.listen, listens) {
-                (None, _) => postgres::Role::Both,
-                (Some(_), false) => postgres::Role::Calls,
-                (Some(_), true) => postgres::Role::Listen,
-            };
-            let (user, password) = (address.user.as_deref().unwrap_or_default(), address.password.clone());
-            Ok(Box::new(postgres::PostgresDialect::new(&address.space, user, password, &address.database, role)))
-        }
-        #[allow(unreachable_patterns, reason = "with all features there is no other kind")]
-        kind => Err(Error::new(ErrorKind::Unsupported, format!("this build has no {kind:?} (a Cargo feature)"))),
     }
 }

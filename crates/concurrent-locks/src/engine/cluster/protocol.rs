@@ -32,8 +32,8 @@ pub(crate) enum Verb {
     Statistics,
     /// name or nothing
     ResetStatistics,
-    /// earlier, later, label
-    RecordOrder,
+    /// pairs of names with the owner's label: JSON, [[earlier, later, label]..]
+    RecordOrders,
     /// nothing
     Orders,
     /// cursor or nothing, limit
@@ -59,7 +59,7 @@ impl Verb {
         Verb::Revoke,
         Verb::Statistics,
         Verb::ResetStatistics,
-        Verb::RecordOrder,
+        Verb::RecordOrders,
         Verb::Orders,
         Verb::Events,
         Verb::Health,
@@ -82,7 +82,7 @@ impl Verb {
             Verb::Revoke => "revoke",
             Verb::Statistics => "statistics",
             Verb::ResetStatistics => "reset_statistics",
-            Verb::RecordOrder => "record_order",
+            Verb::RecordOrders => "record_orders",
             Verb::Orders => "orders",
             Verb::Events => "events",
             Verb::Health => "health",
@@ -94,9 +94,9 @@ impl Verb {
     pub(crate) const fn arity(self) -> usize {
         match self {
             Verb::Orders | Verb::Health => 0,
-            Verb::Status | Verb::Nudge | Verb::ResetStatistics | Verb::Bye => 1,
+            Verb::Status | Verb::Nudge | Verb::ResetStatistics | Verb::RecordOrders | Verb::Bye => 1,
             Verb::Verify | Verb::Revoke | Verb::Statistics | Verb::Events => 2,
-            Verb::Downgrade | Verb::Reorder | Verb::RecordOrder => 3,
+            Verb::Downgrade | Verb::Reorder => 3,
             Verb::Release => 4,
             Verb::Renew => 5,
             Verb::Hello | Verb::Cancel => 6,

@@ -14,6 +14,8 @@
 //!   expects it, and ignored elsewhere.
 //! - R3. A request whose caller has gone (`Forsaken`, `Releasing`) is remembered until the server has
 //!   answered: nothing is leaked there.
+//! - R4. A grant that is lost before its caller has taken it is no loss: nobody was inside. The request asks again,
+//!   or leaves the queue if its time is over.
 
 use std::{collections::BTreeMap, task::Waker, thread::Thread};
 
@@ -123,7 +125,13 @@ pub(super) struct Record {
     pub(super) blocking: bool,
     /// Keeps the link's thread reading while a future needs it.
     pub(super) attention: Option<Attention>,
-    /// On how many connections the server was told of its release.
+    /// Whether the server has answered once: from then on its caller waits for as long as it wants to.
+    pub(super) answered: bool,
+    /// When it was asked for again after its grant or its place was lost; 0 if never. A grant of before is none.
+    pub(super) asked_again: u64,
+    /// How often in turn the server refused for a passing reason.
+    pub(super) refusals: u32,
+    /// How often the server was told of its release.
     pub(super) releases: u32,
     /// The server may have it although its caller gets an error: forsake it when that is taken.
     pub(super) uncertain: bool,
@@ -135,6 +143,11 @@ impl Record {
     /// Whether the server keeps it in a queue, as far as we know.
     pub(super) fn waits(&self) -> bool {
         matches!(self.stage, Stage::Waiting | Stage::Leaving(_))
+    }
+
+    /// Whether the server has still to answer what its caller is done with.
+    pub(super) fn ends(&self) -> bool {
+        matches!(self.stage, Stage::Leaving(_) | Stage::Forsaken | Stage::Releasing(_))
     }
 
     /// What it holds, taken by its caller or not.

@@ -8,10 +8,12 @@ use std::{
 use super::{
     client::LEAST_PATIENCE,
     clock,
+    dialogue::MOST_REFUSALS,
     keeper::Keeper,
     lease::Lease,
+    orders::Orders,
     reply::Granted,
-    request::{Hold, Record, Stage, Tell, Wake},
+    request::{Hold, Leaving, Record, Stage, Tell, Wake},
     wire::{Attention, Link},
 };
 use crate::error::{Error, ErrorKind};
@@ -36,6 +38,10 @@ pub(super) struct State {
     /// A moment on the clock of leases, and what the server's clock (microseconds) showed then or later.
     pub(super) anchor: (u64, u64),
     pub(super) keeper: Keeper,
+    /// In which order owners took what they hold, as far as the server has to hear of it.
+    pub(super) orders: Orders,
+    /// Whether somebody looks for another host that serves us, since this one is silent.
+    pub(super) looks_elsewhere: bool,
 }
 
 /// What is done when the state's lock is given back (C2).
@@ -44,6 +50,8 @@ pub(super) struct After {
     pub(super) wakes: Vec<Wake>,
     pub(super) tells: Vec<(Tell, Error)>,
     pub(super) looks: Vec<u64>,
+    /// Requests that say what their stage demands.
+    pub(super) says: Vec<u64>,
     /// A connection that is of no more use.
     pub(super) close: Option<Arc<Link>>,
     /// Dropped without the lock: what callers gave us may do anything when it is dropped.
@@ -168,6 +176,13 @@ impl State {
         }
     }
 
+    /// Whether what was refused for a passing reason is said again.
+    pub(super) fn may_say_again(&mut self, number: u64) -> bool {
+        let Some(record) = self.records.get_mut(&number) else { return false };
+        record.refusals += 1;
+        record.refusals <= MOST_REFUSALS
+    }
+
     pub(super) fn released(&mut self, after: &mut After, number: u64, result: Result<(), Error>) {
         let Some(record) = self.records.get_mut(&number) else { return };
         if record.blocking {
@@ -193,13 +208,35 @@ impl State {
                 after.tells.extend(tells.into_values().map(|tell| (tell, error.clone())));
                 record.stage = Stage::Lost(error);
             }
+            // R4
             Stage::Settled(Ok(_)) => {
-                record.stage = Stage::Settled(Err(error));
-                record.uncertain = true;
+                let at = self.ask_again(number);
+                after.says.push(number);
+                return self.set_timer(number, at);
             }
             _ => return,
         }
         self.set_timer(number, u64::MAX);
+    }
+
+    /// A request that waits has lost its grant or its place; answers when the keeper has to look at it.
+    pub(super) fn ask_again(&mut self, number: u64) -> u64 {
+        let Some(record) = self.records.get_mut(&number) else { return u64::MAX };
+        let now = clock::now();
+        record.asked_again = now;
+        // The server may have it all the same.
+        record.uncertain = true;
+        let patience = LEAST_PATIENCE.as_nanos() as u64;
+        if !record.asked.waits || now < record.deadline {
+            record.stage = Stage::Asking;
+        } else {
+            record.stage = Stage::Leaving(Leaving::TimedOut);
+        }
+        match (record.blocking, &record.stage) {
+            (true, _) => u64::MAX,
+            (false, Stage::Asking) if record.answered => record.deadline,
+            (false, _) => now.saturating_add(patience),
+        }
     }
 
     /// Has the keeper look at a request at `at`, and at no other time; `u64::MAX` is never.

@@ -31,6 +31,9 @@ use crate::{
 /// The longest sleep of a thread that may be called back.
 const SLICE: Duration = Duration::from_millis(50);
 
+/// How often it is looked whether all answers have come.
+const GLANCE: Duration = Duration::from_millis(5);
+
 /// How long a thread that gives a lock back waits for the answer while the server is out of reach.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -66,6 +69,9 @@ impl Client {
             look_at: u64::MAX,
             blocking,
             attention: None,
+            answered: false,
+            asked_again: 0,
+            refusals: 0,
             releases: 0,
             uncertain: false,
             tell: BTreeMap::new(),
@@ -95,13 +101,17 @@ impl Client {
     pub(super) fn begin(&'static self, number: u64, ask: &Ask<'_>) -> Result<Progress, Error> {
         let ticket = self.ask_for(number, ask, true);
         let mut until = Self::unanswered_at(clock::now(), ticket.deadline);
-        while !self.wait(until, &mut || !matches!(self.stage_is_asking(number), Some(true))) {
-            let more = self.state().more_patience();
-            until = more.ok_or_else(|| self.give_up(number))?;
-        }
-        match self.take(number) {
-            Some(result) => result.map(Progress::Granted),
-            None => Ok(Progress::Queued(ticket)),
+        loop {
+            while !self.wait(until, &mut || !matches!(self.stage_is_asking(number), Some(true))) {
+                let more = self.state().more_patience();
+                until = more.ok_or_else(|| self.give_up(number))?;
+            }
+            match self.take(number) {
+                Some(result) => return result.map(Progress::Granted),
+                // Its grant came too late to be believed in (R4).
+                None if ask.wait == Wait::No => {}
+                None => return Ok(Progress::Queued(ticket)),
+            }
         }
     }
 
@@ -205,16 +215,17 @@ impl Client {
                 return Ok(None);
             }
             let now = clock::now();
-            let mut until = leaving.unwrap_or_else(|| self.deadline_of(number));
+            let mut until = leaving.unwrap_or_else(|| self.patience_for(number));
             if now >= until {
-                if leaving.is_none() {
+                if leaving.is_none() && self.was_answered(number) {
                     self.with(|state, _| self.leave(state, number));
                     until = now.saturating_add(nanos(LEAST_PATIENCE));
+                    leaving = Some(until);
                 } else {
                     let more = self.state().more_patience();
                     until = more.ok_or_else(|| self.give_up(number))?;
+                    leaving = leaving.map(|_| until);
                 }
-                leaving = Some(until);
             }
             let slice = now.saturating_add(nanos(SLICE)).min(until);
             self.wait(slice, &mut || {
@@ -223,8 +234,16 @@ impl Client {
         }
     }
 
-    fn deadline_of(&self, number: u64) -> u64 {
-        self.state().records.get(&number).map_or(0, |record| record.deadline)
+    fn was_answered(&self, number: u64) -> bool {
+        self.state().records.get(&number).is_none_or(|record| record.answered || record.waits())
+    }
+
+    /// Until when a thread waits: for its turn as long as it wants to, for the first answer some seconds.
+    fn patience_for(&self, number: u64) -> u64 {
+        self.state().records.get(&number).map_or(0, |record| {
+            let deadline = record.deadline;
+            if record.answered || record.waits() { deadline } else { Self::unanswered_at(record.begun, deadline) }
+        })
     }
 
     /// The time of a request is over: asks the server to let it go.
@@ -269,6 +288,7 @@ impl Client {
                 record.wake = Wake::Thread(thread::current());
             }
             state.set_timer(number, u64::MAX);
+            self.tell_orders(state);
             self.say(state, number, Pace::Now);
             Ok(blocking)
         })?;
@@ -300,6 +320,38 @@ impl Client {
                 }
                 Err(self.unreachable(state, "and hears of this release later, or sees the lease end"))
             })
+        })
+    }
+
+    /// The process is about to end: waits until the server has heard what was told it last, and takes leave. What is
+    /// still held is given back with that.
+    pub(super) fn detach(&'static self) -> Result<(), Error> {
+        let until = clock::now().saturating_add(nanos(FAREWELL));
+        self.with(|state, _| self.tell_orders(state));
+        let ends = || self.state().records.values().any(|record| record.ends());
+        // By slices: another thread may read the answers, and wakes only those whose they are.
+        while ends() && clock::now() < until {
+            self.wait(clock::now().saturating_add(nanos(GLANCE)).min(until), &mut || !ends());
+        }
+        let (is_connected, left) = {
+            let state = self.state();
+            (state.link.is_some(), state.records.len())
+        };
+        if !is_connected && left == 0 {
+            return Ok(());
+        }
+        let farewell = self.call(Verb::Bye, &[&self.session], left_until(until).max(SLICE));
+        self.with(|state, after| match farewell {
+            Ok(_) => {
+                state.lose_those(after, |_, _| true, "its process has taken leave of the server");
+                Ok(())
+            }
+            Err(_) if left == 0 => Ok(()),
+            Err(error) => {
+                let text =
+                    format!("{left} locks could not be given back, and stay held until their lease ends: {error}");
+                Err(Error::new(error.kind(), text))
+            }
         })
     }
 
@@ -446,11 +498,6 @@ impl Client {
             }
             None
         })
-    }
-
-    pub(super) fn record_order(&'static self, earlier: &str, later: &str, label: &str) {
-        // A hint for people: if it is not heard now, the next time will do.
-        self.tell_server(Verb::RecordOrder, &[earlier, later, label], |_| {});
     }
 }
 

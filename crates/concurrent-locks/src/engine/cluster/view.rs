@@ -214,7 +214,10 @@ impl Client {
     }
 
     pub(super) fn health(&'static self) -> Result<Health, Error> {
-        let reply: reply::Health = self.ask(Verb::Health, &[])?;
+        let mut reply: reply::Health = self.ask(Verb::Health, &[])?;
+        if self.address.guarded && self.state().link.as_ref().is_some_and(|link| !link.proves_life()) {
+            reply.problems.push(POOLED.to_owned());
+        }
         let usage = |used| Usage { used, capacity: u64::MAX };
         // A session that has ended and left nothing is none any more; the server forgets it later.
         let present = reply.sessions.into_iter().filter(|session| session.alive || session.requests > 0);
@@ -242,6 +245,11 @@ impl Client {
         })
     }
 }
+
+/// What it means that the connection is not ours alone.
+const POOLED: &str = "a pooler (PgBouncer or the like) stands between us and PostgreSQL, so a crashed process is known \
+                      to be dead only at the end of its lease, and waiters hear of their turn within a second: name \
+                      PostgreSQL itself in listen= if that can be reached";
 
 fn text<'a>(name: Option<Name<'a>>) -> &'a str {
     name.map_or("", |name| name.text())

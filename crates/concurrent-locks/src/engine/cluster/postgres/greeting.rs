@@ -1,5 +1,7 @@
 //! The beginning of a connection: who we are, whether this server will do, the schema, and what a connection keeps.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::{
@@ -10,10 +12,14 @@ use postgres_protocol::{
 use super::{
     PostgresDialect, Refusal, Role, first_text,
     schema::{BY_HAND, SCHEMA},
-    statement, whole,
+    whole,
 };
 use crate::{
-    engine::cluster::{client::LAYOUT, protocol::Verb, wire::Greeting},
+    engine::cluster::{
+        client::LAYOUT,
+        protocol::Verb,
+        wire::{Greeting, Past},
+    },
     error::{Error, ErrorKind},
 };
 
@@ -26,28 +32,51 @@ pub(super) fn greet(
     input: &mut Vec<u8>,
     session: &str,
 ) -> Result<(), Error> {
-    let mut talk = Conversation { dialect, stream, input };
+    let mut talk = Conversation { dialect, stream, input, process: None };
     talk.introduce()?;
-    talk.look_around()?;
-    if dialect.role != Role::Calls {
+    let ours = talk.look_around()? && dialect.role != Role::Calls;
+    if dialect.role == Role::Listen && !ours {
+        return Err(unsupported(
+            "a pooler (PgBouncer or the like) answers where listen= points to; it has to be PostgreSQL itself, or \
+             leave it out and take life=lease",
+        ));
+    }
+    if ours {
         talk.set_up(session)?;
     }
     if dialect.role != Role::Listen {
         talk.find_schema()?;
     }
-    if dialect.role == Role::Both {
-        talk.prepare()?;
-    }
-    if dialect.role != Role::Calls {
+    if ours {
+        if dialect.role == Role::Both {
+            talk.prepare()?;
+        }
         talk.live(session)?;
     }
     Ok(())
+}
+
+/// Whether it would serve us, and how late its past is: by its timeline, which a failover makes greater.
+pub(super) fn look(dialect: &PostgresDialect, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<Past, Error> {
+    let mut talk = Conversation { dialect, stream, input, process: None };
+    talk.introduce()?;
+    talk.look_around()?;
+    let mut number = |question: &str| {
+        let told = talk.ask(question)?.ok().and_then(|rows| rows.first()?.parse().ok());
+        Ok::<u64, Error>(told.unwrap_or_default())
+    };
+    let epoch = number("SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint")?;
+    // None where the schema is still to be made.
+    let heard = number(&format!("SELECT max(seen) FROM concurrent_locks.session WHERE space = '{}'", dialect.space))?;
+    Ok(Past { epoch, heard })
 }
 
 struct Conversation<'a> {
     dialect: &'a PostgresDialect,
     stream: &'a mut dyn Greeting,
     input: &'a mut Vec<u8>,
+    /// The number of the server's process, as it (or what stands before it) told.
+    process: Option<u32>,
 }
 
 /// What a question brought: the first column of each row, as text.
@@ -78,6 +107,7 @@ impl<'a> Conversation<'a> {
         let mut refused = None;
         loop {
             match self.hear()? {
+                Message::BackendKeyData(key) => self.process = Some(key.process_id().cast_unsigned()),
                 Message::ReadyForQuery(_) => return Ok(refused.map_or(Ok(rows), Err)),
                 Message::DataRow(row) => rows.push(first_text(&row).and_then(Result::ok).unwrap_or_default()),
                 Message::ErrorResponse(body) => {
@@ -172,15 +202,19 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Whether this server will do.
-    fn look_around(&mut self) -> Result<(), Error> {
+    /// Whether this server will do; answers whether the connection is ours alone (S1).
+    fn look_around(&mut self) -> Result<bool, Error> {
         let told = self.ask_surely(
             "SELECT pg_is_in_recovery(); SELECT current_setting('transaction_read_only'); \
-             SELECT current_setting('server_version_num'); SELECT current_setting('transaction_isolation')",
+             SELECT current_setting('server_version_num'); SELECT current_setting('transaction_isolation'); \
+             SELECT pg_backend_pid()",
         )?;
-        let [recovering, read_only, version, isolation] = &told[..] else {
-            return Err(foreign("four rows are expected"));
+        let [recovering, read_only, version, isolation, process] = &told[..] else {
+            return Err(foreign("five rows are expected"));
         };
+        let process = process.parse().ok().filter(|process| Some(*process) == self.process);
+        let ours = process.filter(|_| !self.dialect.multiplexed.load(Relaxed));
+        self.dialect.process.store(ours.unwrap_or(0), Relaxed);
         if recovering == "t" {
             let text = "this server is a replica: locks need the server that takes writes";
             return Err(Error::new(ErrorKind::Unreachable, text));
@@ -193,13 +227,13 @@ impl<'a> Conversation<'a> {
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
         // A connection of our own is set up instead.
-        if self.dialect.role == Role::Calls && isolation != "read committed" {
+        if (self.dialect.role == Role::Calls || ours.is_none()) && isolation != "read committed" {
             return Err(unsupported(&format!(
                 "locks need transactions that are read committed, by the pool they are {isolation}: \
                  ALTER ROLE .. SET default_transaction_isolation = 'read committed'"
             )));
         }
-        Ok(())
+        Ok(ours.is_some())
     }
 
     /// What a connection of our own is set to. (The last: the verbs do not take our own lock's absence for our death.)
@@ -254,7 +288,7 @@ impl<'a> Conversation<'a> {
     fn prepare(&mut self) -> Result<(), Error> {
         self.say(|buffer| {
             for verb in Verb::ALL {
-                frontend::parse(verb.name(), &statement(verb), [], buffer)?;
+                frontend::parse(verb.name(), &self.dialect.own_statement(verb), [], buffer)?;
             }
             frontend::sync(buffer);
             Ok(())

@@ -3,6 +3,16 @@
 //! A process has one connection for all of it ([`Role::Both`]). Behind a pool that hands out connections for one
 //! transaction (PgBouncer), calls go over the pool and leave nothing there ([`Role::Calls`]); what belongs to a
 //! connection, the notifications and the advisory lock that proves our life, has a direct one ([`Role::Listen`]).
+//!
+//! Whether a connection is ours alone is proven, not assumed:
+//!
+//! - S1. In the greeting PostgreSQL tells the number of its process (`BackendKeyData`). A pooler, which is no process
+//!   of PostgreSQL's, tells a number of its own. Only if it is the number of the process that answers our first
+//!   question (`pg_backend_pid()`) do we speak with PostgreSQL itself (or through what only passes bytes on).
+//! - S2. Otherwise nothing is left on the connection, and its end proves nothing: calls as [`Role::Calls`], no
+//!   notifications, the lease alone decides (`life=lease`). A second connection (`listen=`) has to pass S1.
+//! - S3. A pooler may tell the number of the process it begins with. So each call is carried out only in that process;
+//!   the first that comes elsewhere ends the connection, and the next one is as S2 has it.
 
 mod greeting;
 mod refusal;
@@ -10,7 +20,10 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+};
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
@@ -25,9 +38,12 @@ use postgres_protocol::{
 use self::refusal::Refusal;
 use super::{
     protocol::{Call, Verb},
-    wire::{Dialect, Failure, Frame, Greeting},
+    wire::{Dialect, Failure, Frame, Greeting, Past},
 };
 use crate::error::Error;
+
+/// What a call answers that was not carried out, because it came to another server process than the one we greeted.
+const ELSEWHERE: &str = r#"{"elsewhere":{}}"#;
 
 /// No message is longer: a status of a million requests is not.
 const LONGEST: usize = 1 << 28;
@@ -52,6 +68,10 @@ pub(crate) struct PostgresDialect {
     role: Role,
     /// What the call at hand has brought so far: it is answered when the server is ready for the next.
     brought: Mutex<Option<Result<String, Failure>>>,
+    /// The server process that is ours alone, by its number; 0 if a pool shares them out.
+    process: AtomicU32,
+    /// Whether calls have come to another one although it seemed to be ours.
+    multiplexed: Arc<AtomicBool>,
 }
 
 impl PostgresDialect {
@@ -71,7 +91,25 @@ impl PostgresDialect {
             database: database.to_owned(),
             role,
             brought: Mutex::new(None),
+            process: AtomicU32::new(0),
+            multiplexed: Arc::default(),
         }
+    }
+
+    /// The same with what earlier connections have found out.
+    pub(crate) fn knowing(self, multiplexed: Arc<AtomicBool>) -> PostgresDialect {
+        PostgresDialect { multiplexed, ..self }
+    }
+
+    /// Whether calls may leave something on the connection.
+    fn is_alone(&self) -> bool {
+        self.process.load(Relaxed) != 0
+    }
+
+    /// What a verb is called with on a connection that is ours alone. Each call proves that it still is.
+    fn own_statement(&self, verb: Verb) -> String {
+        let process = self.process.load(Relaxed);
+        format!("SELECT CASE WHEN pg_backend_pid() = {process} THEN {} ELSE '{ELSEWHERE}' END", called(verb))
     }
 
     fn bring(&self, what: Result<String, Failure>) -> Frame {
@@ -88,7 +126,13 @@ impl PostgresDialect {
                 ))
             }
             b'D' | b'E' | b'A' => match Message::parse(&mut BytesMut::from(message)) {
-                Ok(Some(Message::DataRow(row))) => Ok(self.bring(only_text(&row))),
+                Ok(Some(Message::DataRow(row))) => match only_text(&row) {
+                    Ok(text) if text == ELSEWHERE => {
+                        self.multiplexed.store(true, Relaxed);
+                        Ok(Frame::End("a pooler gives our calls to several connections of PostgreSQL".to_owned()))
+                    }
+                    text => Ok(self.bring(text)),
+                },
                 Ok(Some(Message::NotificationResponse(push))) => match push.message() {
                     Ok(text) => Ok(Frame::Push(text.to_owned())),
                     Err(error) => Err(foreign(&error)),
@@ -117,17 +161,24 @@ impl Dialect for PostgresDialect {
         greeting::greet(self, stream, input, session)
     }
 
+    fn look(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<Past, Error> {
+        greeting::look(self, stream, input)
+    }
+
+    fn proves_life(&self) -> bool {
+        self.role != Role::Calls && self.is_alone()
+    }
+
     fn encode(&self, call: &Call<'_>, output: &mut Vec<u8>) {
         debug_assert_eq!(call.arguments.len(), call.verb.arity(), "the arguments of {}", call.verb.name());
         let length = call.arguments.iter().map(|argument| argument.len() + 4).sum::<usize>();
         let mut buffer = BytesMut::with_capacity(length + 256);
         let call_it = |buffer: &mut BytesMut| {
-            let statement = match self.role {
-                Role::Calls => {
-                    frontend::parse("", &statement(call.verb), [], buffer)?;
-                    ""
-                }
-                Role::Both | Role::Listen => call.verb.name(),
+            let statement = if self.role == Role::Calls || !self.is_alone() {
+                frontend::parse("", &statement(call.verb), [], buffer)?;
+                ""
+            } else {
+                call.verb.name()
             };
             let arguments = std::iter::once(&*self.space).chain(call.arguments.iter().copied());
             let put = |argument: &str, buffer: &mut BytesMut| {
@@ -170,9 +221,13 @@ fn foreign(error: &std::io::Error) -> Failure {
 }
 
 /// What a verb's function is called with: the space, then the verb's own arguments.
-fn statement(verb: Verb) -> String {
+fn called(verb: Verb) -> String {
     let places = (1..=verb.arity() + 1).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ");
-    format!("SELECT concurrent_locks.{}({places})", verb.name())
+    format!("concurrent_locks.{}({places})", verb.name())
+}
+
+fn statement(verb: Verb) -> String {
+    format!("SELECT {}", called(verb))
 }
 
 /// The text of a row's first column.

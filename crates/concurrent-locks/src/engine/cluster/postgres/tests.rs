@@ -1,6 +1,6 @@
 //! Bytes in, frames out. What the functions do is held by the conformance suite, on real servers.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::atomic::Ordering::Relaxed};
 
 use proptest::{collection::vec, prelude::*};
 
@@ -15,6 +15,13 @@ use crate::{
 
 fn dialect(role: Role) -> PostgresDialect {
     PostgresDialect::new("blue", "ann", Some("secret".to_owned()), "", role)
+}
+
+/// One whose connection was found to be its own.
+fn alone(role: Role) -> PostgresDialect {
+    let dialect = dialect(role);
+    dialect.process.store(7, Relaxed);
+    dialect
 }
 
 /// A message of the server.
@@ -77,7 +84,7 @@ fn said(mut bytes: &[u8]) -> Vec<(char, Vec<u8>)> {
 fn said_for(role: Role) -> Vec<(char, Vec<u8>)> {
     let mut output = Vec::new();
     let arguments = ["0123456789abcdef", "näme \"'\\😀"];
-    dialect(role).encode(&Call { verb: Verb::Verify, arguments: &arguments }, &mut output);
+    alone(role).encode(&Call { verb: Verb::Verify, arguments: &arguments }, &mut output);
     said(&output)
 }
 
@@ -186,11 +193,17 @@ fn greeted(role: Role, answers: &[Vec<u8>]) -> (Result<(), Error>, String) {
 }
 
 fn let_in() -> Vec<u8> {
-    [message(b'R', &[0, 0, 0, 0]), message(b'S', b"server_version\x0015.1\0"), message(b'K', &[0; 8]), ready()].concat()
+    [
+        message(b'R', &[0, 0, 0, 0]),
+        message(b'S', b"server_version\x0015.1\0"),
+        message(b'K', &[0, 0, 0, 7, 0, 0, 0, 9]),
+        ready(),
+    ]
+    .concat()
 }
 
 fn seen(recovering: &str, read_only: &str, version: &str, isolation: &str) -> Vec<u8> {
-    [row(recovering), row(read_only), row(version), row(isolation), ready()].concat()
+    [row(recovering), row(read_only), row(version), row(isolation), row("7"), ready()].concat()
 }
 
 fn good() -> Vec<u8> {
@@ -204,7 +217,7 @@ fn a_greeting_finds_the_schema_proves_its_life_and_listens_last() {
         good(),
         ready(),
         [row("t"), ready()].concat(),
-        [row("1"), ready()].concat(),
+        [row("2"), ready()].concat(),
         ready(),
         ready(),
         ready(),
@@ -214,14 +227,15 @@ fn a_greeting_finds_the_schema_proves_its_life_and_listens_last() {
     result.unwrap();
     let at = |word: &str| heard.find(word).unwrap_or_else(|| panic!("{word} was not said"));
     assert!(at("pg_is_in_recovery") < at("concurrent_locks.layout"));
-    assert!(at("SELECT concurrent_locks.acquire($1") < at("pg_advisory_lock(81985529216486895)"));
+    let acquire = "SELECT CASE WHEN pg_backend_pid() = 7 THEN concurrent_locks.acquire($1";
+    assert!(at(acquire) < at("pg_advisory_lock(81985529216486895)"));
     assert!(at("pg_advisory_lock(") < at("LISTEN \"concurrent_locks_0123456789abcdef\""));
     assert!(!heard.contains("CREATE"), "the schema is there");
 }
 
 #[test]
 fn by_a_pool_nothing_is_left_in_the_connection() {
-    let answers = [let_in(), good(), [row("t"), ready()].concat(), [row("1"), ready()].concat()];
+    let answers = [let_in(), good(), [row("t"), ready()].concat(), [row("2"), ready()].concat()];
     let (result, heard) = greeted(Role::Calls, &answers);
     result.unwrap();
     for word in ["LISTEN", "pg_advisory_lock", "set_config", "SET "] {
@@ -233,6 +247,42 @@ fn by_a_pool_nothing_is_left_in_the_connection() {
 }
 
 #[test]
+fn a_pooler_that_was_not_named_is_seen_and_nothing_is_left_in_its_connection() {
+    let other =
+        |process: &str| [row("f"), row("off"), row("150018"), row("read committed"), row(process), ready()].concat();
+    let schema = || [[row("t"), ready()].concat(), [row("2"), ready()].concat()].concat();
+    let dialect = dialect(Role::Both);
+    let mut server = Canned { answers: [let_in(), other("8"), schema()].concat().into(), heard: Vec::new() };
+    dialect.greet(&mut server, &mut Vec::new(), "0123456789abcdef").unwrap();
+    let heard = String::from_utf8_lossy(&server.heard).into_owned();
+    for word in ["LISTEN", "pg_advisory_lock", "set_config", "SET ", "CASE"] {
+        assert!(!heard.contains(word), "{word}");
+    }
+    assert!(!dialect.proves_life());
+    let mut output = Vec::new();
+    dialect.encode(&Call { verb: Verb::Verify, arguments: &["s", "r"] }, &mut output);
+    assert_eq!(kinds(&said(&output)), "PBES", "no statement is left there");
+    // The direct connection has to be one.
+    let (result, _) = greeted(Role::Listen, &[let_in(), other("8")]);
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("listen="), "{error}");
+}
+
+#[test]
+fn a_call_that_comes_to_another_process_ends_the_connection_and_is_remembered() {
+    let first = alone(Role::Both);
+    assert!(first.proves_life());
+    let told = frames(&first, &mut [row(super::ELSEWHERE), ready()].concat());
+    assert!(told[0].starts_with("End("), "{told:?}");
+    let next = dialect(Role::Both).knowing(std::sync::Arc::clone(&first.multiplexed));
+    let answers = [let_in(), good(), [row("t"), ready()].concat(), [row("2"), ready()].concat()];
+    let mut server = Canned { answers: answers.concat().into(), heard: Vec::new() };
+    next.greet(&mut server, &mut Vec::new(), "0123456789abcdef").unwrap();
+    assert!(!next.proves_life());
+}
+
+#[test]
 fn a_missing_schema_is_made_by_one_of_many() {
     let missing = || [row("f"), ready()].concat();
     let there = || [row("t"), ready()].concat();
@@ -240,7 +290,7 @@ fn a_missing_schema_is_made_by_one_of_many() {
     let (result, heard) = greeted(Role::Calls, &first);
     result.unwrap();
     assert!(heard.contains("CREATE SCHEMA") && heard.contains("pg_advisory_xact_lock") && heard.contains("COMMIT"));
-    let second = [let_in(), good(), missing(), ready(), there(), [row("1"), ready()].concat(), ready()];
+    let second = [let_in(), good(), missing(), ready(), there(), [row("2"), ready()].concat(), ready()];
     let (result, heard) = greeted(Role::Calls, &second);
     result.unwrap();
     assert!(!heard.contains("CREATE SCHEMA"), "somebody else made it");

@@ -5,22 +5,23 @@ use super::{
     scripts::SCRIPTS,
 };
 use crate::{
-    engine::cluster::wire::Greeting,
+    engine::cluster::wire::{Greeting, Past},
     error::{Error, ErrorKind},
 };
 
 /// The oldest server that will do.
 const OLDEST: (u32, u32) = (6, 2);
 
+/// The name of no script.
+const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";
+
 /// What a connection is opened with.
 pub(super) struct Hello<'a> {
     pub(super) user: Option<&'a str>,
     pub(super) password: Option<&'a str>,
     pub(super) db: u32,
-    /// A key of our space: a cluster says where it is.
-    pub(super) key: &'a str,
-    /// What pushes for this session come over.
-    pub(super) channel: &'a str,
+    /// What the names of all keys and channels of our space begin with.
+    pub(super) prefix: &'a str,
     pub(super) session: &'a str,
 }
 
@@ -30,9 +31,33 @@ pub(super) fn greet(hello: &Hello<'_>, stream: &mut dyn Greeting, input: &mut Ve
     conversation.look_around(hello)?;
     conversation.load_scripts()?;
     // Last, so that nothing is pushed before the greeting ends.
-    conversation.say(&["SUBSCRIBE", hello.channel]);
+    conversation.say(&["SUBSCRIBE", &format!("{}to:{}", hello.prefix, hello.session)]);
     conversation.flush()?;
     conversation.answer(true, |_| ())
+}
+
+/// Whether it would serve us, and how late its past is.
+pub(super) fn look(hello: &Hello<'_>, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<Past, Error> {
+    let mut conversation = Conversation { stream, input, output: Vec::new() };
+    conversation.introduce(hello)?;
+    conversation.look_around(hello)?;
+    conversation.say(&["HGET", &format!("{}counters", hello.prefix), "epoch"]);
+    conversation.say(&["ZREVRANGE", &format!("{}seen", hello.prefix), "0", "0", "WITHSCORES"]);
+    conversation.flush()?;
+    let epoch = conversation.answer(false, number)?;
+    let heard = conversation.answer(false, number)?;
+    Ok(Past { epoch, heard })
+}
+
+/// The number an answer is, or ends in; 0 if it is none.
+fn number(value: &Value<'_>) -> u64 {
+    match value {
+        Value::Text(text) | Value::Scalar(text) => {
+            str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok()).map_or(0, |number| number as u64)
+        }
+        Value::List(list) => list.last().map_or(0, number),
+        _ => 0,
+    }
 }
 
 struct Conversation<'a> {
@@ -96,18 +121,26 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// The database, and whether this server has our keys.
+    /// The database, whether this server has our keys and takes writes (nothing is deleted), and whether it has the
+    /// commands that scripts need: where they were renamed, that is better told now. (No script has that name.)
     fn look_around(&mut self, hello: &Hello<'_>) -> Result<(), Error> {
         let db = hello.db.to_string();
         if hello.db != 0 {
             self.say(&["SELECT", &db]);
         }
-        self.say(&["EXISTS", hello.key]);
+        self.say(&["DEL", &format!("{}none", hello.prefix)]);
+        self.say(&["TIME"]);
+        self.say(&["EVALSHA", NO_SCRIPT, "0"]);
         self.flush()?;
         if hello.db != 0 {
             self.answer(false, |_| ())?;
         }
-        self.answer(false, |_| ())
+        self.answer(false, |_| ())?;
+        self.answer(false, |_| ())?;
+        match self.answer(false, |_| ()) {
+            Err(error) if error.kind() == ErrorKind::Unsupported || error.kind() == ErrorKind::Permission => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn load_scripts(&mut self) -> Result<(), Error> {

@@ -9,7 +9,7 @@ mod tests;
 use self::{resp::Value, scripts::SCRIPTS};
 use super::{
     protocol::{Call, Verb},
-    wire::{Dialect, Failure, Frame, Greeting},
+    wire::{Dialect, Failure, Frame, Greeting, Past},
 };
 use crate::error::Error;
 
@@ -17,8 +17,20 @@ use crate::error::Error;
 const KEYS: [&str; 8] = ["requests", "holders", "queue", "seen", "sessions", "counters", "events", "orders"];
 
 /// With these words a server says that it cannot serve this connection, not that a call was wrong.
-const ENDS: [&str; 10] =
-    ["NOSCRIPT", "MOVED", "ASK", "TRYAGAIN", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "NOAUTH"];
+const ENDS: [&str; 12] = [
+    "NOSCRIPT",
+    "MOVED",
+    "ASK",
+    "TRYAGAIN",
+    "READONLY",
+    "NOREPLICAS",
+    "MISCONF",
+    "LOADING",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "BUSY",
+    "NOAUTH",
+];
 
 /// One space on a Redis server.
 pub(crate) struct RedisDialect {
@@ -40,6 +52,18 @@ impl RedisDialect {
     }
 }
 
+impl RedisDialect {
+    fn hello<'a>(&'a self, session: &'a str) -> greeting::Hello<'a> {
+        greeting::Hello {
+            user: self.user.as_deref(),
+            password: self.password.as_deref(),
+            db: self.db,
+            prefix: &self.prefix,
+            session,
+        }
+    }
+}
+
 /// `EVALSHA script 8 keys..`, as the beginning of a command with the verb's arguments.
 fn head(verb: Verb, prefix: &str) -> Vec<u8> {
     let mut head = Vec::new();
@@ -55,15 +79,15 @@ fn head(verb: Verb, prefix: &str) -> Vec<u8> {
 
 impl Dialect for RedisDialect {
     fn greet(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>, session: &str) -> Result<(), Error> {
-        let hello = greeting::Hello {
-            user: self.user.as_deref(),
-            password: self.password.as_deref(),
-            db: self.db,
-            key: &format!("{}{}", self.prefix, KEYS[0]),
-            channel: &format!("{}to:{session}", self.prefix),
-            session,
-        };
-        greeting::greet(&hello, stream, input)
+        greeting::greet(&self.hello(session), stream, input)
+    }
+
+    fn look(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<Past, Error> {
+        greeting::look(&self.hello("look"), stream, input)
+    }
+
+    fn proves_life(&self) -> bool {
+        false
     }
 
     fn encode(&self, call: &Call<'_>, output: &mut Vec<u8>) {

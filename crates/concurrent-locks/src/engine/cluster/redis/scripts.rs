@@ -59,7 +59,7 @@ fn own_part(verb: Verb) -> &'static str {
         Verb::Revoke => include_str!("scripts/revoke.lua"),
         Verb::Statistics => include_str!("scripts/statistics.lua"),
         Verb::ResetStatistics => include_str!("scripts/reset_statistics.lua"),
-        Verb::RecordOrder => include_str!("scripts/record_order.lua"),
+        Verb::RecordOrders => include_str!("scripts/record_orders.lua"),
         Verb::Orders => include_str!("scripts/orders.lua"),
         Verb::Events => include_str!("scripts/events.lua"),
         Verb::Health => include_str!("scripts/health.lua"),

@@ -77,7 +77,17 @@ fn answers_refusals_pushes_and_ends_are_told_apart() {
     assert!(matches!(decoded(b"-NOPERM no\r\n"), Frame::Answer(Err(Failure::Refused(_)))));
     assert!(matches!(decoded(b"$2\r\n\xff\xfe\r\n"), Frame::Answer(Err(Failure::Refused(_)))));
     assert!(matches!(decoded(b"_\r\n"), Frame::Answer(Err(Failure::Refused(_)))));
-    for end in ["NOSCRIPT No", "MOVED 1 h:1", "READONLY x", "LOADING x", "MASTERDOWN x", "CLUSTERDOWN x", "BUSY x"] {
+    for end in [
+        "NOSCRIPT No",
+        "MOVED 1 h:1",
+        "READONLY x",
+        "LOADING x",
+        "MASTERDOWN x",
+        "CLUSTERDOWN x",
+        "BUSY x",
+        "NOREPLICAS x",
+        "MISCONF x",
+    ] {
         assert!(matches!(decoded(format!("-{end}\r\n").as_bytes()), Frame::End(text) if text == end));
     }
     let in_a_script = "ERR Error running script (call to f_1f8f): @user_script:1: @user_script: 1: ";
@@ -112,6 +122,9 @@ impl Greeting for Canned {
 
 const MASTER: &str = "%3\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n";
 
+/// The answers to TIME, and to EVALSHA of no script.
+const COMMANDS: &str = "*2\r\n$1\r\n1\r\n$1\r\n2\r\n-NOSCRIPT No matching script.\r\n";
+
 fn greeted(answers: &str) -> (Result<(), Error>, String) {
     let mut server = Canned { answers: answers.bytes().collect(), heard: Vec::new() };
     let mut input = Vec::new();
@@ -125,7 +138,7 @@ fn a_greeting_loads_what_is_missing_and_subscribes_last() {
     let known: String = Verb::ALL.iter().map(|verb| if *verb == Verb::Renew { ":0\r\n" } else { ":1\r\n" }).collect();
     let sha = &SCRIPTS[Verb::Renew as usize].sha;
     let answers = format!(
-        "{MASTER}+OK\r\n:0\r\n*{}\r\n{known}$40\r\n{sha}\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n",
+        "{MASTER}+OK\r\n:0\r\n{COMMANDS}*{}\r\n{known}$40\r\n{sha}\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n",
         Verb::ALL.len()
     );
     let (result, heard) = greeted(&answers);
@@ -155,6 +168,17 @@ fn a_server_that_will_not_do_is_refused_with_the_reason() {
     assert!(moved.to_string().contains("127.0.0.1:6381"), "{moved}");
     let unfriendly = refused(&format!("{MASTER}+OK\r\n:0\r\n-NOPERM this user has no permissions\r\n"));
     assert_eq!(unfriendly.kind(), ErrorKind::Permission);
+    let guarded = refused(&format!("{MASTER}+OK\r\n-NOREPLICAS Not enough good replicas to write.\r\n"));
+    assert_eq!(guarded.kind(), ErrorKind::Unreachable);
+    let time = "*2\r\n$1\r\n1\r\n$1\r\n2\r\n";
+    for (answers, command) in [
+        ("-ERR unknown command 'TIME', with args beginning with: \r\n-NOSCRIPT No\r\n".to_owned(), "TIME"),
+        (format!("{time}-ERR unknown command 'EVALSHA', with args beginning with: \r\n"), "EVALSHA"),
+    ] {
+        let renamed = refused(&format!("{MASTER}+OK\r\n:0\r\n{answers}"));
+        assert_eq!(renamed.kind(), ErrorKind::Unsupported, "{renamed}");
+        assert!(renamed.to_string().contains(&format!("'{command}'")), "{renamed}");
+    }
 }
 
 /// One whole frame, as a server could send it.

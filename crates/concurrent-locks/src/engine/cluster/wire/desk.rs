@@ -1,6 +1,6 @@
 //! [`Desk`]: who waits for which answer, and who reads. Plain state under one short lock.
 
-use std::{collections::VecDeque, mem, thread::Thread};
+use std::{collections::VecDeque, mem, thread::Thread, time::Instant};
 
 use super::{Answer, inbox::Inbox};
 
@@ -25,6 +25,8 @@ pub(super) struct Desk {
     pub(super) phase: Phase,
     /// Who waits for the answers to come, the oldest first.
     pub(super) answers: VecDeque<Answer>,
+    /// When the last answer came, or the first was waited for again.
+    progress: Instant,
     /// Whether calls are kept back for the next write.
     pub(super) kept: bool,
     /// The role of the reader: who takes the inboxes out reads for all.
@@ -51,6 +53,7 @@ impl Desk {
         Desk {
             phase: Phase::Open,
             answers: VecDeque::new(),
+            progress: Instant::now(),
             kept: false,
             role: Some(inboxes),
             followers: Vec::new(),
@@ -58,6 +61,25 @@ impl Desk {
             attending: 0,
             attended: 0,
         }
+    }
+
+    /// One more answer is waited for.
+    pub(super) fn expect(&mut self, answer: Answer) {
+        if self.answers.is_empty() {
+            self.progress = Instant::now();
+        }
+        self.answers.push_back(answer);
+    }
+
+    /// The answer that has come now.
+    pub(super) fn answered(&mut self) -> Option<Answer> {
+        self.progress = Instant::now();
+        self.answers.pop_front()
+    }
+
+    /// Since when an answer is waited for and none has come.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        (!self.answers.is_empty()).then_some(self.progress)
     }
 
     /// The end of the link in words, if it has ended.

@@ -11,6 +11,15 @@ pub(crate) enum Failure {
     Refused(String),
 }
 
+/// How late the past of a space is that a server remembers. Of two servers, the later one knows more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Past {
+    /// How often the server that takes writes was another one before (Redis), its timeline (PostgreSQL).
+    pub(crate) epoch: u64,
+    /// When it heard of a session last, in microseconds.
+    pub(crate) heard: u64,
+}
+
 /// What came over a connection.
 #[derive(Debug)]
 pub(crate) enum Frame {
@@ -37,6 +46,13 @@ pub(crate) trait Dialect: Send + Sync + 'static {
     /// Begins the conversation: authenticates, subscribes to the pushes for `session`, makes sure
     /// that scripts or schema are there. What it read beyond its answers stays in `input`.
     fn greet(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>, session: &str) -> Result<(), Error>;
+
+    /// Looks at a server without leaving anything there: whether it would serve us, and how late its past of our
+    /// space is.
+    fn look(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<Past, Error>;
+
+    /// Whether the server may take the end of the greeted connection for our death: it is a session of its own.
+    fn proves_life(&self) -> bool;
 
     /// Appends a call to `output`.
     fn encode(&self, call: &Call<'_>, output: &mut Vec<u8>);

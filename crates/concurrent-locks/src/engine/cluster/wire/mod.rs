@@ -66,7 +66,7 @@ use self::{
     stream::{Conversation, Patience, Stream},
 };
 pub(crate) use self::{
-    dialect::{Dialect, Failure, Frame, Greeting},
+    dialect::{Dialect, Failure, Frame, Greeting, Past},
     reading::Attention,
 };
 use crate::{
@@ -137,7 +137,7 @@ impl Link {
             let stream = Stream::connect(&endpoint, &patience)?;
             let mut input = Vec::new();
             let mut conversation = Conversation { stream: &stream, host: &endpoint.host, patience: &patience };
-            dialect.greet(&mut conversation, &mut input, session)?;
+            dialect.greet(&mut conversation, &mut input, session).map_err(|error| error.at(&endpoint.host))?;
             inboxes.push(Inbox::new(input));
             lines.push(Line { stream, dialect });
         }
@@ -150,6 +150,25 @@ impl Link {
             open: AtomicBool::new(true),
             process: ForkGeneration::current(),
         }))
+    }
+
+    /// Looks at a server, in at most `patience`, over a connection that is closed after that.
+    pub(crate) fn look(channel: &Channel, patience: Duration) -> Result<Past, Error> {
+        let Channel { endpoint, dialect } = channel;
+        let patience = Patience::new(patience);
+        let stream = Stream::connect(endpoint, &patience)?;
+        let mut conversation = Conversation { stream: &stream, host: &endpoint.host, patience: &patience };
+        dialect.look(&mut conversation, &mut Vec::new()).map_err(|error| error.at(&endpoint.host))
+    }
+
+    /// Whether the server may take its end for our death.
+    pub(crate) fn proves_life(&self) -> bool {
+        self.lines.iter().any(|line| line.dialect.proves_life())
+    }
+
+    /// For how long the oldest call without an answer has been written, counted from the last answer.
+    pub(crate) fn silent_for(&self) -> Duration {
+        self.desk().silent_since().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Writes the call, or keeps it for a moment, and never waits. `answer` is called exactly once: by a
@@ -166,7 +185,7 @@ impl Link {
             return answer(Err(broken));
         }
         let keep = pace == Pace::Gathered && !desk.answers.is_empty() && desk.role.is_none();
-        desk.answers.push_back(answer);
+        desk.expect(answer);
         desk.kept = keep;
         drop(desk);
         if !keep {

@@ -204,7 +204,7 @@ impl Reading<'_> {
                         let answer = {
                             let mut desk = self.link.desk();
                             kept = desk.kept;
-                            desk.answers.pop_front()
+                            desk.answered()
                         };
                         match answer {
                             Some(answer) => answer(result),

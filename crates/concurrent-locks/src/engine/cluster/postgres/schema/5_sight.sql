@@ -177,15 +177,18 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION concurrent_locks.record_order(_space text, _earlier text, _later text, _label text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
+-- Orders as JSON, [[earlier, later, label]..]: an owner took `later` while it held `earlier`.
+CREATE OR REPLACE FUNCTION concurrent_locks.record_orders(_space text, _orders text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
     INSERT INTO concurrent_locks.lock_order (space, first, second, label)
-        SELECT _space, _earlier, _later, _label
-            WHERE (SELECT count(*) FROM concurrent_locks.lock_order o WHERE o.space = _space) < 4096
+        SELECT _space, o.value->>0, o.value->>1, o.value->>2 FROM json_array_elements(_orders::json) o
+            ORDER BY o.value->>0, o.value->>1
+            LIMIT 4096 - least(4096, (SELECT count(*) FROM concurrent_locks.lock_order o WHERE o.space = _space))
         ON CONFLICT DO NOTHING;
     RETURN '{}';
 END
 $$;
+DROP FUNCTION IF EXISTS concurrent_locks.record_order(text, text, text, text);
 
 -- A counter of a space: of the names that are kept and of those that were swept.
 CREATE OR REPLACE FUNCTION concurrent_locks.counted(_space text, _what text) RETURNS numeric LANGUAGE sql STABLE AS $$
@@ -250,4 +253,4 @@ BEGIN
 END
 $$;
 
-INSERT INTO concurrent_locks.layout (version) SELECT 1 WHERE NOT EXISTS (SELECT FROM concurrent_locks.layout);
+INSERT INTO concurrent_locks.layout (version) VALUES (2) ON CONFLICT DO NOTHING;

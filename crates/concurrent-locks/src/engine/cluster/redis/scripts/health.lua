@@ -49,7 +49,7 @@ local server = info('server')
 local valkey, version = field(server, 'valkey_version'), field(server, 'redis_version')
 local named = valkey and 'valkey ' .. valkey or version and 'redis ' .. version or 'redis'
 local counters = call('HMGET', COUNTERS, 'reaped', 'deadlocks')
-return '{"now":' .. NOW .. ',"layout":1,"resources":' .. whole(resources) .. ',"requests":'
+return '{"now":' .. NOW .. ',"layout":2,"resources":' .. whole(resources) .. ',"requests":'
   .. whole(call('HLEN', REQUESTS)) .. ',"sessions":[' .. table.concat(sessions, ',') .. '],"reaped":'
   .. (counters[1] or '0') .. ',"deadlocks":' .. (counters[2] or '0') .. ',"server":' .. quote(named) .. ',"problems":['
   .. table.concat(problems, ',') .. ']}'

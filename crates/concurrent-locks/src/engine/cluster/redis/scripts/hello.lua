@@ -2,4 +2,12 @@
 local session, lease, pid, host, program = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 call('HSET', SESSIONS, session, cmsgpack.pack(lease, pid, host, program))
 call('ZADD', SEEN, NOW, session)
-return '{"now":' .. NOW .. ',"layout":1}'
+-- How often this space has had another server, or one that started again, which its clients compare (`hosts.rs`).
+-- Without the right to ask, they compare only when it was heard of.
+local about = redis.pcall('INFO', 'replication')
+local past = type(about) == 'string' and about:match('master_replid:(%x+)')
+if past and call('HGET', COUNTERS, 'past') ~= past then
+  call('HSET', COUNTERS, 'past', past)
+  call('HINCRBY', COUNTERS, 'epoch', 1)
+end
+return '{"now":' .. NOW .. ',"layout":2}'

@@ -11,7 +11,7 @@
 --   sessions  HASH    session -> lease, pid, host, program (MessagePack). Here, because every verb of
 --                     a session reads it: `stamp`, the last one; `watched`, until when somebody looks
 --                     at the events of grants and releases
---   counters  HASH    sequence of the last event, reaped, deadlocks, sweep, sweep_cursor
+--   counters  HASH    sequence of the last event, reaped, deadlocks, sweep, sweep_cursor; past, epoch (`hello.lua`)
 --   events    STREAM  <sequence>-0 -> JSON
 --   orders    HASH    earlier \0 later -> label
 --   names     ZSET    name that has a history -> when it was noted last

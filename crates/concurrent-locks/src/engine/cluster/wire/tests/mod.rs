@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Channel, Dialect, Failure, Frame, Greeting, Link, Listener, Pace};
+use super::{Answer, Channel, Dialect, Failure, Frame, Greeting, Link, Listener, Pace, Past};
 use crate::{
     engine::cluster::{
         address::{Endpoint, Host, Kind, Tls},
@@ -42,6 +42,14 @@ impl Dialect for Lines {
         assert_eq!(&input[..end], b"welcome");
         input.drain(..=end);
         Ok(())
+    }
+
+    fn look(&self, _: &mut dyn Greeting, _: &mut Vec<u8>) -> Result<Past, Error> {
+        Ok(Past::default())
+    }
+
+    fn proves_life(&self) -> bool {
+        false
     }
 
     fn encode(&self, call: &Call<'_>, output: &mut Vec<u8>) {
