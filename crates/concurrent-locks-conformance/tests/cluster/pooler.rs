@@ -71,7 +71,7 @@ fn a_pooler_that_tells_the_number_of_a_server_process_is_found_out() {
     let url = pooler.url(&Server::url(&server));
     let (bench, other) = (bench(&url, LEASE), LockManager::connect(&format!("{url}?space=other")).unwrap());
     thread::scope(|scope| {
-        let (stop, stopped) = mpsc::channel();
+        let (stop, stopped) = mpsc::channel::<()>();
         // Busy in between, so that both of the server's connections are used by both.
         scope.spawn(move || {
             while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
