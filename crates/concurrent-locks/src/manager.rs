@@ -299,9 +299,13 @@ impl LockManager {
         self.engine.revoke(Name::new(name)?, token)
     }
 
-    /// Says that this process is about to end, so that nobody has to find out. With a server (`redis://`,
-    /// `postgres://`) it waits, for a second at most, until the server has heard of every lock that was given back,
-    /// and gives back what is still held.
+    /// Says that this process is about to end, so that nobody has to find out. A process that ends by `exit` or
+    /// by returning from `main` does this by itself; it is for one that ends by `_exit` or the like, and for who
+    /// wants to know whether it was heard.
+    ///
+    /// With `host:`, nothing changes if this process holds or waits for something: its locks are freed when it is
+    /// really gone. With a server (`redis://`, `postgres://`) it waits, for a second at most, until the server has
+    /// heard of every lock that was given back, and gives back what is still held.
     ///
     /// # Errors
     /// `Unreachable` if the server did not answer: its locks stay held until their lease ends.
@@ -315,14 +319,6 @@ impl LockManager {
     /// `Unreachable` if the engine cannot be looked at.
     pub fn health(&self) -> Result<Health, Error> {
         self.engine.health()
-    }
-
-    /// Says that this process is about to end, so that the others on this machine need not find out
-    /// (`host:`; elsewhere it does nothing). A process that ends by `exit` or by returning from `main` does
-    /// this by itself; it is for one that ends by `_exit` or the like. If this process holds or waits for
-    /// something, nothing changes: its locks are freed when it is really gone, as always.
-    pub fn detach(&self) {
-        self.engine.detach();
     }
 }
 

@@ -63,7 +63,10 @@ fn a_waiter_that_was_stopped_while_its_turn_passed_asks_again<S: Server>() {
         waiter.stop();
         guard.release().unwrap();
         // Its turn came and went, and nobody holds or waits.
-        stage.until_nothing_is_left();
+        until("its turn is over", || {
+            let status = bench.status("a");
+            status.holders.is_empty() && status.waiters.is_empty()
+        });
         waiter.go_on();
         waiter.answer().token();
         waiter.ask("release a").after("released");

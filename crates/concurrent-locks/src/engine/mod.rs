@@ -277,7 +277,9 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
 
     fn health(&self) -> Result<Health, Error>;
 
-    /// This process is about to end, in good order: it says so to whoever would have to find out.
+    /// This process is about to end, in good order: it says so to whoever would have to find out. On this
+    /// machine, what it still holds stays held until it is really gone; a server, which would not know
+    /// when that is, gets everything back now.
     fn detach(&self) -> Result<(), Error> {
         Ok(())
     }
@@ -289,10 +291,6 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     fn hold_for_tree(&self, _grants: &[Grant]) -> Result<Option<Box<dyn Bequest>>, Error> {
         Ok(None)
     }
-
-    /// This process is about to end, in good order: it says so to whoever would have to find out. Whatever
-    /// it still holds stays held until it is really gone.
-    fn detach(&self) {}
 }
 
 /// Grants that outlive this process for those that inherit its descriptors.

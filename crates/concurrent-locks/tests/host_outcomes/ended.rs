@@ -104,7 +104,7 @@ fn what_is_taken_after_leaving_is_held_until_the_real_end() {
 /// Says that it is about to end, and takes a lock all the same.
 pub(crate) fn go_on_after_leaving(talk: &mut Talk) {
     let locks = talk.connect();
-    locks.detach();
+    locks.detach().unwrap();
     let guard = locks.write("a").blocking();
     talk.say_result(&guard);
     talk.hear();

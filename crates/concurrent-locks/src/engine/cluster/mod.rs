@@ -40,7 +40,7 @@ mod wire;
 
 use std::{
     sync::{
-        OnceLock,
+        OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -51,7 +51,7 @@ pub(crate) use self::address::Address;
 use self::client::Client;
 use crate::{
     deadlock::DeadlockReport,
-    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold},
+    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold, table::at_exit},
     error::Error,
     event::Event,
     fork_generation::ForkGeneration,
@@ -70,6 +70,19 @@ pub(crate) struct Cluster {
     /// Counts on in a forked child, so that no handle of its parent's names a request of its own.
     handles: AtomicU64,
     first: &'static Generation,
+}
+
+/// All of this process, for its end.
+static OPENED: RwLock<Vec<&'static Cluster>> = RwLock::new(Vec::new());
+
+extern "C" fn detach_all() {
+    // Not waited for: its holder may be the thread that ends the process, or have stayed behind at a fork.
+    if let Ok(opened) = OPENED.try_read() {
+        for cluster in opened.iter() {
+            // Nobody is left to hear of it.
+            let _ = cluster.detach();
+        }
+    }
 }
 
 /// What a process has of the engine, and what the child has that was forked while it was used.
@@ -91,7 +104,14 @@ impl Cluster {
         let url = address.to_string();
         let first = Generation::new(&address, &url);
         first.client.connect()?;
-        Ok(Box::leak(Box::new(Cluster { address, url, handles: AtomicU64::new(1), first })))
+        let cluster: &'static Cluster =
+            Box::leak(Box::new(Cluster { address, url, handles: AtomicU64::new(1), first }));
+        let mut opened = OPENED.write().unwrap_or_else(PoisonError::into_inner);
+        if opened.is_empty() {
+            at_exit(detach_all);
+        }
+        opened.push(cluster);
+        Ok(cluster)
     }
 
     /// What this process has: in a forked child, something new.
@@ -205,10 +225,9 @@ impl Engine for Cluster {
     }
 
     fn detach(&self) -> Result<(), Error> {
-        let pid = std::process::id();
         let mut generation = Some(self.first);
         while let Some(this) = generation {
-            if this.client.pid == pid {
+            if this.client.process.is_current() {
                 return this.client.detach();
             }
             generation = this.next.get().copied();

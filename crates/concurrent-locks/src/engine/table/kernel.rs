@@ -190,7 +190,7 @@ fn control(file: BorrowedFd<'_>, command: i32, lock: &mut libc::flock) -> io::Re
 
 /// Has `handler` called when this process ends by `exit`, or by returning from `main`. Where the system
 /// has no room for one more handler, it is not called: the end is noticed all the same.
-pub(super) fn at_exit(handler: extern "C" fn()) {
+pub(in crate::engine) fn at_exit(handler: extern "C" fn()) {
     // SAFETY: `handler` is a plain function; the library it is in is not unloaded before the process ends.
     unsafe { libc::atexit(handler) };
 }

@@ -95,6 +95,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "cluster")]
+pub(in crate::engine) use self::kernel::at_exit;
 use self::{
     attach::ForkPage,
     clock::Clock,
@@ -333,7 +335,8 @@ impl Engine for Table {
         self.lock_tree()
     }
 
-    fn detach(&self) {
+    fn detach(&self) -> Result<(), Error> {
         self.leave_slot();
+        Ok(())
     }
 }

@@ -111,7 +111,7 @@ pub(super) fn monotonic() -> Duration {
 }
 
 /// Nothing to do at this process's end: there is nobody to tell.
-pub(super) fn at_exit(_handler: extern "C" fn()) {}
+pub(in crate::engine) fn at_exit(_handler: extern "C" fn()) {}
 
 /// How many processors this process may run on.
 pub(super) fn processors() -> usize {
