@@ -14,7 +14,7 @@ use crate::{
     engine::{
         Capabilities, Engine,
         file::FileEngine,
-        table::{Geometry, Table},
+        table::{Geometry, Sharing, Table},
     },
     error::{Error, ErrorKind},
     event::Event,
@@ -114,7 +114,7 @@ impl LockManager {
     /// The locks a URL names: `local:`, `local:SPACE`, `host:`, `host:SPACE`, `host:/path/to/table`,
     /// `file:DIR`, `redis://HOST`, `postgres://HOST`. A table that has yet to be made takes its
     /// capacity from `?resources=N&requests=N&processes=N` behind the URL (default 131,072, 131,072 and
-    /// 1,024); a server's URL takes `?space=SPACE&lease=10s` and more (`docs/engines/`). Connecting to a
+    /// 1,024); `host:/path/to/table?share=group` is a table for a group of users; a server's URL takes `?space=SPACE&lease=10s` and more (`docs/engines/`). Connecting to a
     /// server waits for it, for some seconds at most.
     ///
     /// # Errors
@@ -337,7 +337,8 @@ fn open((target, geometry): (Target, Geometry)) -> Result<&'static dyn Engine, E
     }
     let engine: &'static dyn Engine = match &target {
         Target::Local(_) => Table::local(target.to_string(), geometry)?,
-        Target::Host(path) => Table::host(path, geometry)?,
+        Target::Host(path) => Table::host(path, geometry, Sharing::User)?,
+        Target::Group(path) => Table::host(path, geometry, Sharing::Group)?,
         Target::File(directory) => FileEngine::open(directory)?,
         #[cfg(feature = "cluster")]
         Target::Cluster(address) => Cluster::open((**address).clone())?,

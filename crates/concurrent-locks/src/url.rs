@@ -18,8 +18,10 @@ use crate::{
 pub(crate) enum Target {
     /// A space in this process.
     Local(String),
-    /// A table file shared by the processes of this machine.
+    /// A table file shared by the processes of one user on this machine.
     Host(PathBuf),
+    /// The same, shared by a group of users.
+    Group(PathBuf),
     /// A directory of lock files.
     File(PathBuf),
     /// A space of a server.
@@ -32,6 +34,7 @@ impl fmt::Display for Target {
         match self {
             Target::Local(space) => write!(f, "local:{space}"),
             Target::Host(path) => write!(f, "host:{}", path.display()),
+            Target::Group(path) => write!(f, "host:{}?share=group", path.display()),
             Target::File(directory) => write!(f, "file:{}", directory.display()),
             #[cfg(feature = "cluster")]
             Target::Cluster(address) => address.fmt(f),
@@ -41,6 +44,7 @@ impl fmt::Display for Target {
 
 /// Reads `local:[SPACE]`, `host:[SPACE]`, `host:/path/to/table`, `file:DIR`, or the URL of a server
 /// ([`Address`]). The first three may end in `?resources=N&requests=N&processes=N`: the capacity of a table that has yet to be made.
+/// `host:/path/to/table?share=group` is a group's table.
 pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
     #[cfg(feature = "cluster")]
     if Address::is_meant_by(url) {
@@ -53,7 +57,7 @@ pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     let Some((plain, query)) = url.split_once('?') else { return Ok((parse_target(url)?, Geometry::DEFAULT)) };
-    let target = parse_target(plain)?;
+    let mut target = parse_target(plain)?;
     let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("the lock URL {url:?} {what}"));
     if matches!(target, Target::File(_)) {
         return Err(invalid("has a capacity, which lock files do not need"));
@@ -61,15 +65,22 @@ pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
     let mut geometry = Geometry::DEFAULT;
     for pair in query.split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if key == "share" {
+            target = match target {
+                Target::Host(path) if value == "group" && plain.starts_with("host:/") => Target::Group(path),
+                _ => return Err(invalid("has share=, which is possible as host:/path/to/table?share=group only")),
+            };
+            continue;
+        }
         let number: u32 =
             value.parse().map_err(|_| invalid(&format!("has {pair:?}, where a whole number belongs behind =")))?;
         geometry = match key {
             "resources" => geometry.with_resources(number),
             "requests" => geometry.with_requests(number),
             "processes" => geometry.with_processes(number),
-            _ => {
-                None.ok_or_else(|| invalid(&format!("has {key:?}; possible are resources, requests and processes")))?
-            }
+            _ => None.ok_or_else(|| {
+                invalid(&format!("has {key:?}; possible are resources, requests, processes and share"))
+            })?,
         }
         .ok_or_else(|| invalid(&format!("asks for {key} = {number}, which is out of range")))?;
     }
@@ -137,6 +148,7 @@ mod tests {
         assert_eq!(target("local:"), Target::Local(String::new()));
         assert_eq!(target("host:/tmp/x.table"), Target::Host("/tmp/x.table".into()));
         assert_eq!(target("host:/tmp/x.table?resources=64&processes=2"), target("host:/tmp/x.table"));
+        assert_eq!(target("host:/tmp/x.table?share=group&processes=2"), Target::Group("/tmp/x.table".into()));
         assert_ne!(parse("local:?requests=64").unwrap().1, Geometry::DEFAULT);
         assert_eq!(target("file:/tmp/locks"), Target::File("/tmp/locks".into()));
         let Target::Host(path) = target("host:blue") else { panic!("not a host target") };
@@ -184,6 +196,9 @@ mod tests {
             "local:?locks=3",
             "local:?processes=0",
             "file:/x?resources=3",
+            "host:x?share=group",
+            "host:/x?share=all",
+            "local:?share=group",
         ] {
             assert_eq!(parse(bad).unwrap_err().kind(), ErrorKind::InvalidInput, "{bad}");
         }

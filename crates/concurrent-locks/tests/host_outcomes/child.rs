@@ -242,7 +242,7 @@ fn plays_its_role() {
 }
 
 /// Takes locks on command: `connect`, `write NAME MS`, `read NAME MS` (0: does not wait),
-/// `release NAME`, `wall` (the wall clock), `chroot DIR`, `become UID`, `run PROGRAM ARGUMENTS`, `exit`.
+/// `release NAME`, `wall` (the wall clock), `chroot DIR`, `become UID`, `member UID GID`, `verify NAME`, `run PROGRAM ARGUMENTS`, `exit`.
 fn take_on_command(talk: &mut Talk) {
     let mut held: HashMap<String, Guard> = HashMap::new();
     while let Some(command) = talk.hear() {
@@ -260,6 +260,13 @@ fn take_on_command(talk: &mut Talk) {
             ["become", user] => {
                 nix::unistd::setuid(user.parse::<u32>().unwrap().into()).unwrap();
                 talk.say("gone");
+            }
+            ["member", user, group] => {
+                let group = group.parse::<u32>().unwrap().into();
+                nix::unistd::setgroups(&[group]).unwrap();
+                nix::unistd::setgid(group).unwrap();
+                nix::unistd::setuid(user.parse::<u32>().unwrap().into()).unwrap();
+                talk.say("is");
             }
             ["run", program, ref arguments @ ..] => {
                 let status = Command::new(program).args(arguments).status().unwrap();

@@ -21,6 +21,7 @@ mod namespaces;
 mod opening;
 mod patience;
 mod sandbox;
+mod sharing;
 mod space;
 mod stale;
 mod stopped;

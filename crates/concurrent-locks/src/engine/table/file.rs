@@ -15,7 +15,7 @@ use std::{
         fd::{AsFd, AsRawFd},
         unix::{
             ffi::OsStrExt,
-            fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+            fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
         },
     },
     path::{Path, PathBuf},
@@ -35,6 +35,7 @@ use super::{
     liveness,
     memory::Mapping,
     pages::Pages,
+    sharing::Sharing,
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -48,6 +49,7 @@ pub(super) struct TableFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    sharing: Sharing,
 }
 
 /// What became of an attempt to open.
@@ -63,16 +65,16 @@ pub(crate) fn default_path(space: &str) -> PathBuf {
 }
 
 /// Opens the table at `path`, or makes it.
-pub(super) fn open(path: &Path, geometry: Geometry) -> Result<(TableFile, Layout, Clock), Error> {
+pub(super) fn open(path: &Path, geometry: Geometry, sharing: Sharing) -> Result<(TableFile, Layout, Clock), Error> {
     make_directory(path)?;
     for _ in 0..64 {
-        if let Attempt::Opened(file, layout, clock) = open_existing(path)? {
+        if let Attempt::Opened(file, layout, clock) = open_existing(path, sharing)? {
             return Ok((file, layout, clock));
         }
         let _turn = Turn::to_make(path);
-        match open_existing(path)? {
+        match open_existing(path, sharing)? {
             Attempt::Opened(file, layout, clock) => return Ok((file, layout, clock)),
-            Attempt::Missing => create(path, geometry, kernel::monotonic())?,
+            Attempt::Missing => create(path, geometry, sharing, kernel::monotonic())?,
         }
     }
     Err(Error::new(
@@ -133,7 +135,7 @@ fn bytes(count: u64) -> String {
     }
 }
 
-fn open_existing(path: &Path) -> Result<Attempt, Error> {
+fn open_existing(path: &Path, sharing: Sharing) -> Result<Attempt, Error> {
     let failed = |error: io::Error| Error::io(format_args!("cannot open the lock table {}", path.display()), &error);
     let file = match open_file(path) {
         Ok(file) => file,
@@ -151,11 +153,9 @@ fn open_existing(path: &Path) -> Result<Attempt, Error> {
     if !found.is_file() {
         return Err(refused(path, "is not a plain file"));
     }
-    if found.uid() != kernel::user() {
-        return Err(refused(path, &format!("belongs to user {}, not to this user", found.uid())));
-    }
-    if found.mode() & 0o077 != 0 {
-        return Err(refused(path, &format!("is open to others (mode {:04o}); chmod 600 it", found.mode() & 0o7777)));
+    let folder = std::fs::metadata(folder_of(path)).map_err(failed)?;
+    if let Some(wrong) = sharing.wrong_with_folder(&folder).or_else(|| sharing.wrong_with_file(&found, &folder)) {
+        return Err(refused(path, &wrong));
     }
     file_system::check(&file, path)?;
     let damaged = |what: &str| {
@@ -202,7 +202,7 @@ fn open_existing(path: &Path) -> Result<Attempt, Error> {
     let Some(layout) = Layout::new(mapping, geometry) else {
         return Err(damaged("its size does not fit its geometry"));
     };
-    let file = TableFile { path: path.to_owned(), device: found.dev(), inode: found.ino() };
+    let file = TableFile { path: path.to_owned(), device: found.dev(), inode: found.ino(), sharing };
     Ok(Attempt::Opened(file, layout, clock))
 }
 
@@ -299,7 +299,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Makes a table and links it into place (F1). It is no error if somebody else was faster. The path
 /// was seen empty at `seen_empty`.
-fn create(path: &Path, geometry: Geometry, seen_empty: Duration) -> Result<(), Error> {
+fn create(path: &Path, geometry: Geometry, sharing: Sharing, seen_empty: Duration) -> Result<(), Error> {
     let failed = |error: io::Error| Error::io(format_args!("cannot make the lock table {}", path.display()), &error);
     let boot = this_boot(path)?;
     let directory = folder_of(path);
@@ -312,7 +312,11 @@ fn create(path: &Path, geometry: Geometry, seen_empty: Duration) -> Result<(), E
         .open(directory)
         .and_then(above_standard_streams)
         .map_err(failed)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    let folder = std::fs::metadata(directory).map_err(failed)?;
+    if let Some(wrong) = sharing.wrong_with_folder(&folder) {
+        return Err(refused(path, &wrong));
+    }
+    sharing.apply(&file, directory).map_err(failed)?;
     file_system::check(&file, path)?;
     let size = Layout::size_of(geometry);
     // Beyond that limit the kernel would end us with SIGXFSZ.
@@ -444,6 +448,14 @@ impl TableFile {
             ErrorKind::Closed,
             format!("{} was deleted or replaced while in use; end the processes that use it", self.path.display()),
         )
+    }
+
+    /// What is wrong with who may use it by now.
+    pub(super) fn wrong_permissions(&self) -> Option<String> {
+        let mode = std::fs::symlink_metadata(&self.path).ok()?.mode() & 0o7777;
+        let right = self.sharing.mode();
+        (mode != right)
+            .then(|| format!("{} is open to others (mode {mode:04o}); chmod {right:o} it", self.path.display()))
     }
 
     pub(super) fn permissions(&self) -> Option<String> {

@@ -61,9 +61,7 @@ impl Table {
                         .to_owned(),
                 );
             }
-            if file.permissions().is_some_and(|mode| mode != "0600") {
-                problems.push(format!("{} is open to others; chmod 600 it", file.path().display()));
-            }
+            problems.extend(file.wrong_permissions());
         }
         problems.extend(self.audit(me)?);
         let known = self.known()?.len() as u64;

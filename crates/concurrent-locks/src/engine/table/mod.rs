@@ -11,7 +11,7 @@
 //! | `header`, `file`, `attach`, `detach` | a table's identity, opening (F), attaching (A), leaving (D) |
 //! | `liveness`, `occupancy` | who is alive (L), who lives in which slot (O) |
 //! | `tree` | locks that outlive their process for those it started (TR) |
-//! | `file_system` | where a table cannot lie |
+//! | `file_system`, `sharing` | where a table cannot lie, whose it is |
 //! | `elsewhere` | a table that is not the others' (X) |
 //! | `in_place` | the file is deleted, replaced, or out of sight (I) |
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
@@ -64,6 +64,7 @@ mod queue;
 mod records;
 mod recover;
 mod resources;
+mod sharing;
 mod short_lock;
 mod statistics;
 #[cfg(all(test, not(loom)))]
@@ -107,7 +108,7 @@ use self::{
     memory::Mapping,
     verbs::record_of,
 };
-pub(crate) use self::{file::default_path, geometry::Geometry};
+pub(crate) use self::{file::default_path, geometry::Geometry, sharing::Sharing};
 use crate::{
     deadlock::DeadlockReport,
     engine::{self, Ask, Capabilities, Ending, Engine, Grant, Ticket},
@@ -155,8 +156,8 @@ impl Table {
     }
 
     /// The table in the file at `path`, made with `geometry` if there is none.
-    pub(crate) fn host(path: &Path, geometry: Geometry) -> Result<&'static Table, Error> {
-        let (file, layout, clock) = file::open(path, geometry)?;
+    pub(crate) fn host(path: &Path, geometry: Geometry, sharing: Sharing) -> Result<&'static Table, Error> {
+        let (file, layout, clock) = file::open(path, geometry, sharing)?;
         let fork_page = ForkPage::new().map_err(|error| Error::io("no memory for the lock table", &error))?;
         let table = Self::keep(format!("host:{}", path.display()), layout, clock, Some(file), fork_page);
         table.me()?;

@@ -104,7 +104,7 @@ fn a_grant_found_on_the_way_out_leaves_no_waker_behind() {
 fn a_request_that_finds_the_table_gone_keeps_no_record() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("table");
-    let table = Table::host(&path, Geometry::DEFAULT).unwrap();
+    let table = Table::host(&path, Geometry::DEFAULT, super::Sharing::User).unwrap();
     let me = table.me().unwrap();
     let next = table.take_record(me).unwrap();
     table.return_record(me, next);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{clock::Clock, geometry::Geometry, layout::Layout};
+use super::{clock::Clock, geometry::Geometry, layout::Layout, sharing::Sharing};
 use crate::{
     error::{Error, ErrorKind},
     status::Place,
@@ -21,7 +21,7 @@ pub(crate) fn default_path(space: &str) -> PathBuf {
 }
 
 /// Refuses.
-pub(super) fn open(path: &Path, _geometry: Geometry) -> Result<(TableFile, Layout, Clock), Error> {
+pub(super) fn open(path: &Path, _geometry: Geometry, _sharing: Sharing) -> Result<(TableFile, Layout, Clock), Error> {
     Err(Error::new(
         ErrorKind::Unsupported,
         format!(
@@ -53,6 +53,10 @@ impl TableFile {
     }
 
     pub(super) fn gone(&self) -> Error {
+        match *self {}
+    }
+
+    pub(super) fn wrong_permissions(&self) -> Option<String> {
         match *self {}
     }
 
