@@ -54,6 +54,7 @@ const LAYERS: &[Layer] = &[
         ],
         knot: true,
     },
+    Layer { what: "what the compiler checks of the API", modules: &["bounds"], knot: false },
 ];
 
 /// Arrows against the order, each with its reason. One that no longer exists is an error too.

@@ -15,6 +15,11 @@
 //! 6. **Aging.** A priority of `p` counts like having arrived `p` × [`AGING_STEP`] earlier. Of two
 //!    waiting requests the order never changes while they wait, yet a request that has waited `p`
 //!    steps is behind no newcomer of priority `p` or less: no priority starves.
+//! 7. **Tokens.** A grant that is no re-entry has a fencing token of its own: above those of all
+//!    earlier grants that could write, and below those of all later ones; reads need no order among
+//!    themselves. A re-entry has the greatest token of its owner's strongest grants, and a request
+//!    re-enters if its owner holds enough at the moment of the grant, whether it had to wait or not.
+//!    An upgrade is a grant of its own; a downgrade keeps its token.
 
 use std::time::Duration;
 
@@ -120,6 +125,8 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -148,5 +155,19 @@ mod tests {
         assert_eq!(Standing::of(Some(Mode::Read), Mode::Read), Standing::ReEnters);
         assert_eq!(Standing::of(Some(Mode::Read), Mode::Write), Standing::Upgrades);
         assert_eq!(Standing::of(None, Mode::Read), Standing::Stranger);
+    }
+
+    proptest! {
+        #[test]
+        fn what_has_waited_its_steps_is_behind_no_newcomer_of_that_priority(
+            arrival in 0..u64::MAX / 4, waited in 0..200u64, priority in any::<i8>(), more in any::<i8>(), ticket in 0..u64::MAX / 2,
+        ) {
+            let step = AGING_STEP.as_nanos() as u64;
+            let newcomer = Rank::of(arrival + waited * step, more, ticket + 1);
+            let waiter = Rank::of(arrival, priority, ticket);
+            let head_start = i64::from(more) - i64::from(priority);
+            prop_assert_eq!(waiter < newcomer, head_start <= waited as i64);
+            prop_assert!(Rank::upgrade(ticket) < waiter);
+        }
     }
 }

@@ -93,8 +93,9 @@ impl Guard {
         Ok(())
     }
 
-    /// The fencing token: strictly increasing per resource, minted at the grant, the same for a
-    /// re-entry. Pass it along with writes to storage that refuses older tokens.
+    /// The fencing token: above those of all earlier grants of this resource that could write, and below
+    /// those of all later ones; a re-entry has that of the grant it re-enters. Pass it along with writes
+    /// to storage that refuses older tokens.
     #[must_use]
     pub fn token(&self) -> u64 {
         self.grant.token

@@ -23,15 +23,16 @@
 //! [`Guard`] what is held, [`Owner`] who holds it, [`Error`] why not, [`Status`] and
 //! [`Statistics`] what can be seen.
 
+mod bounds;
 mod deadlock;
+#[cfg(all(test, not(loom)))]
+mod differential;
 mod engine;
 mod error;
 mod event;
 pub mod fencing;
 mod fork_generation;
 mod grant;
-#[cfg(test)]
-mod grant_model;
 mod guard;
 mod histogram;
 mod holdings;

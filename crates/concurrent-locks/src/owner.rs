@@ -75,6 +75,8 @@ pub(crate) struct Identity {
     process: ForkGeneration,
     /// Who takes its place in a forked child: two processes that share an owner would both enter.
     in_child: OnceLock<Arc<Identity>>,
+    /// Other processes may have it from the environment: what they hold in its name is not among the holdings.
+    handed_down: AtomicBool,
 }
 
 impl Identity {
@@ -94,6 +96,7 @@ impl Identity {
             label,
             ancestors,
             holdings: Holdings::default(),
+            handed_down: AtomicBool::new(false),
             process: ForkGeneration::current(),
             in_child: OnceLock::new(),
         }
@@ -101,7 +104,7 @@ impl Identity {
 
     /// Whether a wait of this owner could close a cycle, or a request of it re-enter.
     pub(crate) fn may_hold(&self) -> bool {
-        !self.ancestors.is_empty() || self.holdings.any()
+        !self.ancestors.is_empty() || self.holdings.any() || self.handed_down.load(Relaxed)
     }
 }
 

@@ -9,20 +9,20 @@ use std::{
     thread,
 };
 
-use concurrent_locks::{Guard, Mode};
+use concurrent_locks::{Error, Guard, Mode};
 
 use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
 
 cases! {
     threads_are_served_in_the_order_they_came [Fair, Inspect],
-    futures_are_served_in_the_order_they_came [Fair],
-    readers_enter_together_between_writers [Fair],
-    a_newcomer_waits_behind_those_who_wait [Fair],
+    futures_are_served_in_the_order_they_came [Fair, Inspect],
+    readers_enter_together_between_writers [Fair, Inspect],
+    a_newcomer_waits_behind_those_who_wait [Fair, Inspect],
     a_release_hands_over_and_nobody_barges [Fair],
     status_shows_the_queue_in_order [Fair, Inspect],
     looping_readers_do_not_overtake_a_writer [Fair, Inspect],
     looping_writers_do_not_overtake_a_reader [Fair, Inspect],
-    everybody_gets_a_turn_in_every_round [Fair],
+    everybody_gets_a_turn_in_every_round [Fair, Inspect],
 }
 
 fn threads_are_served_in_the_order_they_came(bench: &Bench) {
@@ -47,12 +47,26 @@ fn futures_are_served_in_the_order_they_came(bench: &Bench) {
     let mut guard = bench.locks().write("a").blocking().unwrap();
     let mut queue: Vec<_> = (0..8).map(|_| Polled::queued(bench.locks().write("a"))).collect();
     while !queue.is_empty() {
-        drop(guard);
-        guard = queue.remove(0).granted();
+        guard = handed_over(bench, guard, &mut queue.remove(0));
         queue.iter_mut().for_each(Polled::pending);
     }
     drop(guard);
     bench.assert_free("a");
+}
+
+/// The grant that the next in line gets by this release, and alone: what was granted too early would wait to be
+/// noticed, and pass for a grant by a later one.
+fn handed_over<F>(bench: &Bench, guard: Guard, next: &mut Polled<F>) -> Guard
+where
+    F: Future<Output = Result<Guard, Error>>,
+{
+    assert_eq!(bench.status("a").holders.len(), 1, "before the release");
+    let token = guard.token();
+    drop(guard);
+    let guard = next.granted();
+    assert_eq!(bench.status("a").holders.len(), 1, "after the release");
+    assert!(guard.token() > token);
+    guard
 }
 
 fn readers_enter_together_between_writers(bench: &Bench) {
@@ -65,6 +79,7 @@ fn readers_enter_together_between_writers(bench: &Bench) {
     for batch in [2, 1, 3, 1, 1, 1] {
         let mut entered: Vec<_> = queue.drain(..batch).collect();
         let guards: Vec<Guard> = entered.iter_mut().map(Polled::granted).collect();
+        assert_eq!(bench.status("a").holders.len(), batch, "nobody else");
         queue.iter_mut().for_each(Polled::pending);
         for guard in &guards {
             assert!(guard.token() > last_token, "tokens follow the order of grants");
@@ -80,8 +95,7 @@ fn a_newcomer_waits_behind_those_who_wait(bench: &Bench) {
     // Compatible with the holder, not with the one who waits.
     bench.assert_busy("a", Mode::Read);
     let mut late = Polled::queued(bench.locks().read("a"));
-    drop(reader);
-    let guard = writer.granted();
+    let guard = handed_over(bench, reader, &mut writer);
     late.pending();
     drop(guard);
     drop(late.granted());
@@ -156,15 +170,13 @@ fn overtaking(bench: &Bench, looping: Mode, mode: Mode) {
 
 fn everybody_gets_a_turn_in_every_round(bench: &Bench) {
     // While four keep asking, nobody is served twice before everybody who waited is served once.
-    let guard = bench.locks().write("a").blocking().unwrap();
+    let mut held = bench.locks().write("a").blocking().unwrap();
     let mut queue: Vec<_> = (0..4).map(|_| Polled::queued(bench.locks().write("a"))).collect();
-    drop(guard);
     for _ in 0..100 {
-        let mut first = queue.remove(0);
-        let guard = first.granted();
+        held = handed_over(bench, held, &mut queue.remove(0));
         queue.push(Polled::queued(bench.locks().write("a")));
-        drop(guard);
     }
+    drop(held);
     queue.into_iter().for_each(|mut waiter| drop(waiter.granted()));
     bench.assert_free("a");
 }

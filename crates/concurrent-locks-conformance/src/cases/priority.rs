@@ -5,9 +5,9 @@ use concurrent_locks::Mode;
 use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
 
 cases! {
-    the_urgent_goes_first [Priority, Fair],
-    the_unimportant_goes_last [Priority, Fair],
-    equals_keep_their_order [Priority, Fair],
+    the_urgent_goes_first [Priority, Fair, Inspect],
+    the_unimportant_goes_last [Priority, Fair, Inspect],
+    equals_keep_their_order [Priority, Fair, Inspect],
     a_priority_takes_nothing_from_a_holder [Priority],
     an_urgent_reader_passes_a_waiting_writer [Priority, Fair],
     a_second_of_waiting_is_worth_a_step [Priority, Fair, Inspect],
@@ -29,6 +29,7 @@ fn served(bench: &Bench, priorities: &[i8]) -> Vec<usize> {
         let index = queue.iter().position(woken).expect("one was woken");
         let (place, mut waiter) = queue.remove(index);
         held = Some(waiter.granted());
+        assert_eq!(bench.status("a").holders.len(), 1, "one release, one grant");
         queue.iter_mut().for_each(|(_, waiter)| waiter.pending());
         order.push(place);
     }

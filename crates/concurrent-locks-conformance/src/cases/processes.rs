@@ -23,6 +23,7 @@ cases! {
     statistics_count_other_processes [AcrossProcesses, Inspect],
     upgrades_and_downgrades_span_processes [AcrossProcesses, Upgrade, Downgrade, Inspect],
     an_owner_is_inherited [AcrossProcesses, Inspect],
+    an_owner_re_enters_what_its_child_still_holds [AcrossProcesses, Inspect],
     children_of_one_owner_exclude_each_other [AcrossProcesses, Inspect],
     an_inherited_read_is_upgraded [AcrossProcesses, Inspect, Upgrade],
     an_owner_waits_for_what_its_children_wait_for [AcrossProcesses, Inspect, Deadlocks],
@@ -286,6 +287,23 @@ fn an_owner_is_inherited(bench: &Bench) {
     guard.release().unwrap();
     // The child's death is noticed by whoever wants the lock, at the latest.
     bench.locks().write("a").blocking().unwrap().release().unwrap();
+}
+
+/// Its child took it in the owner's name, so it is the owner's still after its own guard is gone.
+fn an_owner_re_enters_what_its_child_still_holds(bench: &Bench) {
+    let owner = bench.owner("the family");
+    for mode in [Mode::Read, Mode::Write] {
+        let outer = bench.locks().request("a", mode).owner(&owner).blocking().unwrap();
+        let mut child = bench.taker_of(&owner);
+        child.ask("inherit").after("owner");
+        let token = outer.token();
+        assert_eq!(child.take(&format!("{mode} a")), token);
+        drop(outer);
+        assert_eq!(bench.locks().request("a", mode).owner(&owner).try_now().unwrap().token(), token);
+        bench.assert_busy("a", Mode::Write);
+        child.kill();
+        bench.locks().write("a").blocking().unwrap().release().unwrap();
+    }
 }
 
 /// What their parent does not hold, they take from each other like strangers.

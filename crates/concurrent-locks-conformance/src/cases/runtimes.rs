@@ -4,11 +4,12 @@ use std::{
     future::{Future, IntoFuture},
     sync::Arc,
     thread,
+    time::Instant,
 };
 
 use concurrent_locks::{LockManager, Mode};
 
-use crate::{bench::Bench, case::cases, polled::Polled, section::Section};
+use crate::{bench::Bench, case::cases, polled::Polled, section::Section, wait::DEADLINE};
 
 const WORKERS: usize = 8;
 const ROUNDS: usize = 60;
@@ -94,12 +95,16 @@ fn on_several_at_once(bench: &Bench) {
 fn one_task_holds_while_another_of_the_same_thread_waits(bench: &Bench) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let locks = bench.locks().clone();
-    runtime.block_on(async move {
+    runtime.block_on(async {
         let guard = locks.write("a").await.unwrap();
         let waiter = tokio::spawn(async move { locks.write("a").await.unwrap().token() });
-        for _ in 0..100 {
+        // It is in the queue, as far as that can be seen, and not only on its way there.
+        let start = Instant::now();
+        while bench.locks().capabilities().inspect && bench.waiters("a") == 0 {
+            assert!(start.elapsed() < DEADLINE, "it does not wait");
             tokio::task::yield_now().await;
         }
+        tokio::task::yield_now().await;
         assert!(!waiter.is_finished());
         let token = guard.token();
         drop(guard);

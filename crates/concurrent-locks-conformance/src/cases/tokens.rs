@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Mutex, thread};
 
-use concurrent_locks::Mode;
+use concurrent_locks::{Guard, Mode};
 
 use crate::{bench::Bench, case::cases, polled::Polled};
 
@@ -12,6 +12,8 @@ cases! {
     tokens_increase_over_cancelled_and_failed_requests,
     tokens_increase_across_threads,
     tokens_increase_after_an_idle_resource_is_reclaimed [Inspect, Capacity],
+    reads_of_one_owner_that_waited_share_a_token,
+    of_an_owners_reads_the_latest_grant_is_re_entered [Upgrade, Downgrade],
 }
 
 fn tokens_increase_from_grant_to_grant(bench: &Bench) {
@@ -88,4 +90,46 @@ fn tokens_increase_after_an_idle_resource_is_reclaimed(bench: &Bench) {
         }
     }
     assert!(bench.locks().health().unwrap().evicted >= capacity);
+}
+
+/// Whether they waited in a row, or other readers came between them, or they were overtaken.
+fn reads_of_one_owner_that_waited_share_a_token(bench: &Bench) {
+    let owner = bench.owner("agent");
+    let writer = bench.locks().write("a").blocking().unwrap();
+    let before = writer.token();
+    let mut first = Polled::queued(owner.read("a"));
+    let mut other = Polled::queued(bench.locks().read("a"));
+    let mut second = Polled::queued(owner.read("a"));
+    drop(writer);
+    let (first, other, second) = (first.granted(), other.granted(), second.granted());
+    assert_eq!(first.token(), second.token());
+    assert_ne!(first.token(), other.token());
+    assert!(first.token() > before && other.token() > before);
+    // As long as one of them is held.
+    drop(first);
+    assert_eq!(owner.read("a").blocking().unwrap().token(), second.token());
+    let after = first_write(bench, [second, other]);
+    assert!(after > before);
+    bench.assert_free("a");
+}
+
+/// The token of a write that these held up: it is above theirs.
+fn first_write(bench: &Bench, held: [Guard; 2]) -> u64 {
+    let mut writer = Polled::queued(bench.locks().write("a"));
+    let greatest = held.iter().map(Guard::token).max();
+    drop(held);
+    let writer = writer.granted();
+    assert!(Some(writer.token()) > greatest);
+    writer.token()
+}
+
+fn of_an_owners_reads_the_latest_grant_is_re_entered(bench: &Bench) {
+    let owner = bench.owner("agent");
+    let read = owner.read("a").blocking().unwrap();
+    let mut written = owner.write("a").blocking().unwrap();
+    assert!(written.token() > read.token());
+    written.downgrade().unwrap();
+    assert_eq!(owner.read("a").blocking().unwrap().token(), written.token());
+    drop(written);
+    assert_eq!(owner.read("a").blocking().unwrap().token(), read.token());
 }

@@ -50,8 +50,7 @@ impl Table {
         wakes: &mut Wakes,
     ) -> Checked<()> {
         let resource = queue.resource;
-        let free = resource.readers.load(Relaxed) == 0 && resource.writers.load(Relaxed) == 0;
-        if fairness == Fairness::Window && free {
+        if fairness == Fairness::Window && queue.is_free() {
             match resource.window.load(Relaxed) {
                 CLOSED => {
                     if let Some(head) = queue.waiters().next() {
@@ -80,8 +79,7 @@ impl Table {
         ask.fairness == Fairness::Window
             && resource.window.load(Relaxed) == WINDOW_OPEN
             && now.saturating_sub(resource.window_opened.load(Relaxed)) < WINDOW
-            && resource.readers.load(Relaxed) == 0
-            && resource.writers.load(Relaxed) == 0
+            && queue.is_free()
     }
 
     /// A waiter that was woken without a grant looks at the queue: it takes a lock that lies free

@@ -108,6 +108,8 @@ use self::{
     memory::Mapping,
     verbs::record_of,
 };
+#[cfg(all(test, not(loom)))]
+pub(crate) use self::clock::advance_clock;
 pub(crate) use self::{file::default_path, geometry::Geometry, sharing::Sharing};
 use crate::{
     deadlock::DeadlockReport,

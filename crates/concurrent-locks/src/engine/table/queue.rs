@@ -70,23 +70,30 @@ impl Wakes {
 /// What an owner holds of a resource itself.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Own {
+    /// By mode: how many grants, and the greatest of their tokens.
     counts: [u32; 2],
-    token: u64,
+    tokens: [u64; 2],
 }
 
 impl Own {
+    fn strongest(&self) -> Option<Mode> {
+        Mode::ALL.into_iter().rev().find(|mode| self.counts[*mode as usize] > 0)
+    }
+
     pub(super) fn standing(&self, wanted: Mode) -> Standing {
-        let strongest = Mode::ALL.into_iter().rev().find(|mode| self.counts[*mode as usize] > 0);
-        Standing::of(strongest, wanted)
+        Standing::of(self.strongest(), wanted)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.counts == [0; 2]
     }
 
-    /// The token of the strongest grant: what a re-entry gets.
-    pub(super) fn token(&self) -> u64 {
-        self.token
+    /// The token of a grant that is made now (rule 7); `fresh` is the one of a grant of its own.
+    pub(super) fn token(&self, wanted: Mode, fresh: u64) -> u64 {
+        match (self.standing(wanted), self.strongest()) {
+            (Standing::ReEnters, Some(strongest)) => self.tokens[strongest as usize],
+            _ => fresh,
+        }
     }
 }
 
@@ -173,14 +180,18 @@ impl<'t> Queue<'t> {
         for entry in self.holders() {
             let (_, record) = entry?;
             if record.owner.load(Relaxed) == owner {
-                let mode = record.word().mode();
-                if own.counts[Mode::Write as usize] == 0 || mode == Mode::Write {
-                    own.token = own.token.max(record.token.load(Relaxed));
-                }
-                own.counts[mode as usize] += 1;
+                let mode = record.word().mode() as usize;
+                own.counts[mode] += 1;
+                own.tokens[mode] = own.tokens[mode].max(record.token.load(Relaxed));
             }
         }
         Ok(own)
+    }
+
+    /// Whether nobody holds it.
+    #[inline]
+    pub(super) fn is_free(&self) -> bool {
+        self.held_besides(&Own::default()) == ModeSet::EMPTY
     }
 
     /// The modes that are held, less what `own` counts.
@@ -326,16 +337,15 @@ impl<'t> Queue<'t> {
                 wakes.more = true;
                 return Ok(());
             }
-            let mut own = Own::default();
-            if record.may_hold() && !admits(mode, self.held_besides(&own), ModeSet::EMPTY) {
-                own = self.own(record.owner.load(Relaxed))?;
-            }
+            // Also where no holder conflicts: a read beside a read of the same owner re-enters (rule 7).
+            let own = if record.may_hold() && !self.is_free() {
+                self.own(record.owner.load(Relaxed))?
+            } else {
+                Own::default()
+            };
             match walk.step(mode, self.held_besides(&own)) {
                 Step::Grant => {
-                    let token = match own.standing(mode) {
-                        Standing::ReEnters => own.token(),
-                        Standing::Stranger | Standing::Upgrades => self.table.token(locked.count()),
-                    };
+                    let token = own.token(mode, self.table.token(locked.count()));
                     self.grant_waiter(index, record, mode, token, now, wakes)?;
                 }
                 Step::Stay => {}

@@ -184,7 +184,7 @@ impl Table {
             || queue.admits_arrival(ask.mode, rank, &own)?
             || self.may_enter_window(&queue, ask, now);
         if admitted {
-            let token = if standing == Standing::ReEnters { own.token() } else { self.token(ticket) };
+            let token = own.token(ask.mode, self.token(ticket));
             record.token.store(token, Relaxed);
             record.granted.store(now, Relaxed);
             record.grant.store(wait_word::ACKNOWLEDGED, Relaxed);

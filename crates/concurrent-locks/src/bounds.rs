@@ -1,0 +1,31 @@
+//! What the compiler checks of the types that cross threads: that they may, and that they stay small, because a
+//! guard is moved several times on its way to whoever holds it.
+
+use crate::{
+    Acquire, AcquireAll, Begun, Guard, GuardAll, LockManager, Lost, Owner, Queued, Request, Resource, Upgrade,
+};
+
+const fn crosses_threads<T: Send + Sync + Unpin>() {}
+
+const _: () = {
+    crosses_threads::<LockManager>();
+    crosses_threads::<Owner>();
+    crosses_threads::<Resource>();
+    crosses_threads::<Request<'_>>();
+    crosses_threads::<Acquire<'_>>();
+    crosses_threads::<AcquireAll>();
+    crosses_threads::<Begun>();
+    crosses_threads::<Queued>();
+    crosses_threads::<Guard>();
+    crosses_threads::<GuardAll>();
+    crosses_threads::<Upgrade<'_>>();
+    crosses_threads::<Lost>();
+};
+
+/// In bytes. Raise one only with a reason, and tell `bench/README.md`.
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    assert!(size_of::<Guard>() <= 136);
+    assert!(size_of::<Queued>() <= 136);
+    assert!(size_of::<Acquire<'_>>() <= 208);
+};
