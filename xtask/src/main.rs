@@ -3,8 +3,10 @@
 mod arrows;
 mod bench;
 mod death;
+mod differential;
 mod layers;
 mod lint;
+mod mutations;
 mod python;
 mod servers;
 mod step;
@@ -32,7 +34,10 @@ cargo xtask TASK [ARGS]
   bench [ARGS]   the benchmarks; ARGS go to locks-bench (--quick, --only GROUP, --json)
   bench-python   the Python package's benchmarks [--quick]
   death [ARGS]   kill a process at every instruction of the lock paths (long); ARGS go to the stepper
-                 (--stride N, --points N, names of scenarios)";
+                 (--stride N, --points N, names of scenarios)
+  differential [N] [TEST]  replay N random histories (a million) on the table, Redis and PostgreSQL beside the
+                 specification of the grant rule (long); TEST is part of a test's name
+  mutations [TEST]  put faults into the rule, one by one, and see that the differential test notices";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -57,6 +62,8 @@ fn main() -> ExitCode {
         ("versions", []) => versions::run(),
         ("bench", rest) => bench::run(rest),
         ("death", rest) => death::run(rest),
+        ("differential", rest) => differential::run(rest),
+        ("mutations", rest) => mutations::run(rest),
         ("help" | "--help" | "-h", _) => {
             eprintln!("{HELP}");
             Ok(())

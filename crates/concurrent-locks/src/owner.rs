@@ -164,6 +164,7 @@ impl Owner {
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 2] {
         let identity = self.identity();
+        identity.handed_down.store(true, Relaxed);
         let ids = identity.ancestors.iter().chain([&identity.id]).map(|id| format!("{id:016x}"));
         [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, ids.collect::<Vec<_>>().join("."))]
     }

@@ -30,7 +30,14 @@ pub(super) enum Step {
 /// A step in a certain state: whom it concerns, and what the specification says of it.
 #[derive(Clone, Debug)]
 pub(super) enum Deed {
-    Ask { request: Request, ancestors: Vec<u64>, labelled: bool, may_hold: bool, waits: bool, outcome: Outcome },
+    Ask {
+        request: Request,
+        ancestors: Vec<u64>,
+        labelled: bool,
+        may_hold: bool,
+        waits: bool,
+        outcome: Outcome,
+    },
     Release(Request),
     Downgrade(Request),
     /// All that have this one's token.

@@ -86,7 +86,8 @@ fn the_scripts_of_redis_keep_the_rule() {
 fn the_functions_of_postgresql_keep_the_rule() {
     let server = concurrent_locks_servers::Postgres::shared().unwrap_or_else(|error| panic!("{error}"));
     // With the functions of this build, not with those that others have made there.
-    let database = concurrent_locks_servers::Postgres::fresh_database(&server).unwrap_or_else(|error| panic!("{error}"));
+    let database =
+        concurrent_locks_servers::Postgres::fresh_database(&server).unwrap_or_else(|error| panic!("{error}"));
     // A commit waits for the disk, and one flush serves all who wait for it.
     let query = if database.contains('?') { '&' } else { '?' };
     let spaces: Vec<String> = (0..THREADS).map(|space| format!("{database}{query}space={space}")).collect();

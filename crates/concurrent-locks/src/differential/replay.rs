@@ -202,7 +202,8 @@ impl Replay {
         if seen != specified {
             return Err(format!("these hold: {seen:?}\nnot these:  {specified:?}"));
         }
-        let seen: Vec<_> = waiters.iter().map(|waiter| (number(&waiter.note), waiter.mode, waiter.owner.clone())).collect();
+        let seen: Vec<_> =
+            waiters.iter().map(|waiter| (number(&waiter.note), waiter.mode, waiter.owner.clone())).collect();
         let specified: Vec<_> = waiting.iter().map(|waiter| (waiter.number, waiter.mode, id(waiter.owner))).collect();
         if seen != specified {
             return Err(format!("these wait: {seen:?}\nnot these:  {specified:?}"));
@@ -223,7 +224,8 @@ impl Replay {
                 self.grants.insert(held.number, grant.ok_or("a wait ended that nobody ended")?);
             }
             let grant = self.grant_of_held(held)?;
-            if (Some(grant.token), grant.mode, grant.owner) != (self.tokens[name].of(held.token), held.mode, held.owner) {
+            if (Some(grant.token), grant.mode, grant.owner) != (self.tokens[name].of(held.token), held.mode, held.owner)
+            {
                 return Err(format!("the holder was told {grant:?}, which is not what is shown"));
             }
         }

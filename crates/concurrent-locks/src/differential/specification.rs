@@ -173,8 +173,10 @@ impl Specification {
     /// Who was granted since, and is no re-entry, has passed nobody whom it conflicts with.
     pub(super) fn overtakes_nobody_since(&self, before: &Specification) -> Result<(), String> {
         let held_before = |number| before.holders.iter().any(|held| held.number == number);
-        for granted in self.holders.iter().filter(|held| !held_before(held.number) && before.re_entered(held).is_none()) {
-            let passed = self.waiters.iter().find(|waiter| waiter.place() < granted.place() && waiter.conflicts(granted));
+        for granted in self.holders.iter().filter(|held| !held_before(held.number) && before.re_entered(held).is_none())
+        {
+            let passed =
+                self.waiters.iter().find(|waiter| waiter.place() < granted.place() && waiter.conflicts(granted));
             if let Some(passed) = passed {
                 return Err(format!("{granted:?} passed {passed:?}"));
             }

@@ -32,7 +32,8 @@ const SOON: f64 = 3600.0;
 
 /// How long the error of a time-out says that it waited.
 fn waited(error: &str) -> f64 {
-    let text = error.strip_prefix("timed out after ").and_then(|rest| rest.split_once(" s")).map(|(seconds, _)| seconds);
+    let text =
+        error.strip_prefix("timed out after ").and_then(|rest| rest.split_once(" s")).map(|(seconds, _)| seconds);
     text.and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("no time is told: {error}"))
 }
 

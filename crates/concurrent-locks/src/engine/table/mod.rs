@@ -98,6 +98,8 @@ use std::{
 
 #[cfg(feature = "cluster")]
 pub(in crate::engine) use self::kernel::at_exit;
+#[cfg(all(test, not(loom)))]
+pub(crate) use self::clock::advance_clock;
 use self::{
     attach::ForkPage,
     clock::Clock,
@@ -108,8 +110,6 @@ use self::{
     memory::Mapping,
     verbs::record_of,
 };
-#[cfg(all(test, not(loom)))]
-pub(crate) use self::clock::advance_clock;
 pub(crate) use self::{file::default_path, geometry::Geometry, sharing::Sharing};
 use crate::{
     deadlock::DeadlockReport,
