@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     copy(&folder)?;
     let test = build(&folder)?;
     let mut survivors = 0;
-    println!("| mutation | in | outcome |\n|---|---|---|");
+    eprintln!("| mutation | in | outcome |\n|---|---|---|");
     for (number, test_name, mutation) in numbered() {
         if !arguments.is_empty() && !arguments.iter().any(|part| test_name.contains(part)) {
             continue;
@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         if outcome == "SURVIVES" {
             survivors += 1;
         }
-        println!("| {} | `{}` | {outcome} |", mutation.what, mutation.file);
+        eprintln!("| {} | `{}` | {outcome} |", mutation.what, mutation.file);
     }
     if survivors == 0 { Ok(()) } else { Err(format!("{survivors} mutations survive the differential test")) }
 }
