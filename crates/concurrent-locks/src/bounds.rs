@@ -25,7 +25,8 @@ const _: () = {
 /// In bytes. Raise one only with a reason, and tell `bench/README.md`.
 #[cfg(target_pointer_width = "64")]
 const _: () = {
-    assert!(size_of::<Guard>() <= 136);
-    assert!(size_of::<Queued>() <= 136);
-    assert!(size_of::<Acquire<'_>>() <= 208);
+    // 16 of them for when a hand-off is passed over, which an upgrade asks with.
+    assert!(size_of::<Guard>() <= 152);
+    assert!(size_of::<Queued>() <= 152);
+    assert!(size_of::<Acquire<'_>>() <= 224);
 };

@@ -175,6 +175,8 @@ impl Replay {
             wait: if waits { Wait::For(PATIENCE) } else { Wait::No },
             policy: DeadlockPolicy::Report,
             fairness: Fairness::Strict,
+            // A history takes every grant up at once.
+            pass_over_after: Duration::from_secs(3600),
             max_hold: None,
         };
         match (begin(self.engine, &ask), outcome) {

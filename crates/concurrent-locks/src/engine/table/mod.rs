@@ -96,10 +96,10 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "cluster")]
-pub(in crate::engine) use self::kernel::at_exit;
 #[cfg(all(test, not(loom)))]
 pub(crate) use self::clock::advance_clock;
+#[cfg(feature = "cluster")]
+pub(in crate::engine) use self::kernel::at_exit;
 use self::{
     attach::ForkPage,
     clock::Clock,
