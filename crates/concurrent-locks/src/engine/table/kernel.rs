@@ -195,9 +195,17 @@ pub(in crate::engine) fn at_exit(handler: extern "C" fn()) {
     unsafe { libc::atexit(handler) };
 }
 
-/// How many processors this process may run on.
+/// How many processors this process may run on; 1 where there are more than fit the question. (std's
+/// answer takes a look at control groups too, of some twenty system calls.)
 pub(super) fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    let mut set = std::mem::MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: zeros are an empty set, which the call fills up to its size.
+    unsafe {
+        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), set.as_mut_ptr()) < 0 {
+            return 1;
+        }
+        libc::CPU_COUNT(&set.assume_init()).unsigned_abs() as usize
+    }
 }
 
 /// Whether the kernel trusts the processor's time stamp counter enough to be its own clock; `None`
@@ -232,7 +240,11 @@ pub(super) fn boot() -> io::Result<[u64; 2]> {
 
 /// This machine's host name.
 pub(super) fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+    let mut name = [0_u8; 65];
+    // SAFETY: the call fills at most so many bytes.
+    let answer = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) };
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    if answer < 0 { String::new() } else { String::from_utf8_lossy(&name[..end]).into_owned() }
 }
 
 /// Gives an unnamed temporary file a name; fails with `AlreadyExists` if the name is taken.
