@@ -18,9 +18,19 @@ fn log(space: &Space) -> Vec<String> {
 
 #[test]
 fn children_of_one_outer_run_take_turns_with_what_it_holds() {
+    check_turns(&["run", "-o", "outer", "repo", "--"]);
+}
+
+#[test]
+fn grandchildren_take_turns_with_what_their_parent_re_entered() {
+    check_turns(&["run", "-o", "outer", "repo", "--", "locks", "run", "repo", "--"]);
+}
+
+/// Two children inside `outer` are inside one after the other.
+fn check_turns(outer: &[&str]) {
     let space = Space::new();
     let script = format!("mkfifo end1 end2; {} {} wait", child(1, "-o outer"), child(2, "-o outer"));
-    let mut outer = space.start(["run", "-o", "outer", "repo", "--", "sh", "-c", &script]);
+    let mut outer = space.start(outer.iter().chain(&["sh", "-c", script.as_str()]));
     let first = until("one child inside", || log(&space).first().cloned());
     let turn = until("the other child in the queue", || {
         let status = space.json(["status"]);
@@ -34,11 +44,9 @@ fn children_of_one_outer_run_take_turns_with_what_it_holds() {
     fs::write(space.path(&format!("end{first}")), "\n").unwrap();
     fs::write(space.path(&format!("end{second}")), "\n").unwrap();
     assert_eq!(outer.code(), Some(0));
-    let ["in", "out", "in", "out"] =
-        *log(&space).iter().map(|line| line.split(' ').next().unwrap()).collect::<Vec<_>>()
-    else {
-        panic!("{:?}", log(&space))
-    };
+    let log = log(&space);
+    let words: Vec<_> = log.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(words, ["in", "out", "in", "out"], "{log:?}");
 }
 
 #[test]

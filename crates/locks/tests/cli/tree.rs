@@ -75,6 +75,21 @@ fn a_killed_run_can_end_its_command_which_keeps_the_lock_until_it_has_ended() {
 }
 
 #[test]
+fn a_newcomer_does_not_take_the_place_of_a_tree() {
+    let space = Space::new();
+    // One place for a process: who comes next finds none, rather than that of the dead.
+    let url = format!("{}?processes=1", space.url());
+    let mut holder = space.start(["--url", &url, "run", "x", "--", "sh", "-c", "echo ready; read line"]);
+    holder.expect("ready");
+    holder.kill();
+    let next = space.finish(["--url", &url, "run", "-n", "x", "--", "true"]);
+    assert_eq!(next.status.code(), Some(69), "{next:?}");
+    // It ends when its input does.
+    drop(holder);
+    until("the place", || (space.code(["--url", &url, "run", "-n", "x", "--", "true"]) == Some(0)).then_some(()));
+}
+
+#[test]
 fn a_command_can_be_left_alone_without_the_lock() {
     let space = Space::new();
     let script = "echo $$; while read line; do echo $line; done";
