@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn letters_that_changed_places_are_one_mistake() {
         for (a, b, far) in
-            [("rnu", "run", 1), ("run", "run", 0), ("statsu", "status", 1), ("", "run", 3), ("--wait", "--write", 3)]
+            [("rnu", "run", 1), ("run", "run", 0), ("statsu", "status", 1), ("", "run", 3), ("--wait", "--write", 2)]
         {
             assert_eq!(distance(a, b), far, "{a} {b}");
         }
