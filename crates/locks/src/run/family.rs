@@ -58,7 +58,8 @@ impl Family {
             let is_new = |pid: &i32, parent: &i32| !self.members.contains_key(pid) && self.members.contains_key(parent);
             let found: Vec<_> = seen
                 .iter()
-                .filter(|(pid, process)| is_new(pid, &process.parent))
+                // Who has ended and is not waited for, because its parent stands still, would be new at every look.
+                .filter(|(pid, process)| !process.is_dead && is_new(pid, &process.parent))
                 .map(|(pid, process)| (*pid, process.started))
                 .collect();
             if found.is_empty() {
