@@ -11,8 +11,8 @@ from facts import until_true, waiters
 from holders import Caller, held_by_task
 from lock_taker import lock_taker
 
-HOLDER = {"owner", "label", "pid", "host", "mode", "since", "held_ms", "priority", "token", "note"}
-WAITER = {"owner", "label", "pid", "host", "mode", "since", "waited_ms", "priority", "token", "note"}
+HOLDER = {"owner", "label", "pid", "host", "mode", "since", "held_ms", "priority", "token", "note", "process"}
+WAITER = {"owner", "label", "pid", "host", "mode", "since", "waited_ms", "priority", "token", "note", "process"}
 
 
 def kinds(events: list[dict[str, Any]], name: str) -> list[str]:

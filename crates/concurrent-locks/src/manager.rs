@@ -13,8 +13,9 @@ use crate::{
     deadlock::{DeadlockPolicy, DeadlockReport},
     engine::{
         Capabilities, Engine,
-        file::FileEngine,
-        table::{Geometry, Sharing, Table},
+        file::{FileEngine, FileObserver},
+        observing::{Observer, Observing},
+        table::{Geometry, Sharing, Table, TableObserver},
     },
     error::{Error, ErrorKind},
     event::Event,
@@ -121,6 +122,18 @@ impl LockManager {
     /// `InvalidInput` if the URL is none of these; else as [`LockManager::host`].
     pub fn connect(url: &str) -> Result<LockManager, Error> {
         Ok(LockManager { engine: open(url::parse(url)?)?, settings: Settings::default() })
+    }
+
+    /// The same locks, only to look at them: status, statistics, deadlocks, events, health. Makes no folder,
+    /// file or schema, takes no room in a table, waits for nobody's lock and cleans nothing up, so it works where
+    /// a table is full, stands still or cannot be written; what it could not see, [`LockManager::unseen`] says.
+    /// Asking for a lock is `Unsupported`. Locks that nobody has used yet are no error: they are
+    /// [absent](LockManager::absence). Root may look at another user's table.
+    ///
+    /// # Errors
+    /// As [`LockManager::connect`].
+    pub fn observe(url: &str) -> Result<LockManager, Error> {
+        Ok(LockManager { engine: observe(url::parse(url)?)?, settings: Settings::default() })
     }
 
     /// The process-wide default manager: of `CONCURRENT_LOCKS_URL`, else `local:`.
@@ -313,6 +326,20 @@ impl LockManager {
         self.engine.detach()
     }
 
+    /// What the last look (status, statistics, deadlocks, events, health) could not see, or may have seen out of
+    /// date, and why. Empty when it saw everything.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<String> {
+        self.engine.unseen()
+    }
+
+    /// Of locks that are only [observed](LockManager::observe): that nobody has used them yet, and where they
+    /// would be.
+    #[must_use]
+    pub fn absence(&self) -> Option<String> {
+        self.engine.absence()
+    }
+
     /// The state of the engine itself: capacity, permissions, dead processes, problems.
     ///
     /// # Errors
@@ -328,9 +355,32 @@ impl fmt::Debug for LockManager {
     }
 }
 
+/// Engines by what they are for. They live as long as the process.
+type Engines = OnceLock<Mutex<HashMap<Target, &'static dyn Engine>>>;
+
+/// The engine that only looks at a target: one per target and process.
+fn observe((target, geometry): (Target, Geometry)) -> Result<&'static dyn Engine, Error> {
+    static OBSERVED: Engines = OnceLock::new();
+    let mut observed = OBSERVED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(engine) = observed.get(&target) {
+        return Ok(*engine);
+    }
+    let observer: Box<dyn Observer> = match &target {
+        Target::Local(_) => Box::new(open((target.clone(), geometry))?),
+        Target::Host(path) => Box::new(TableObserver::new(path.clone(), Sharing::User)?),
+        Target::Group(path) => Box::new(TableObserver::new(path.clone(), Sharing::Group)?),
+        Target::File(directory) => Box::new(FileObserver::new(directory.clone())),
+        #[cfg(feature = "cluster")]
+        Target::Cluster(address) => Cluster::observe((**address).clone())?,
+    };
+    let engine: &'static dyn Engine = Box::leak(Box::new(Observing(observer)));
+    observed.insert(target, engine);
+    Ok(engine)
+}
+
 /// The engine of a target: one per target and process, so that one name is one lock.
 fn open((target, geometry): (Target, Geometry)) -> Result<&'static dyn Engine, Error> {
-    static OPEN: OnceLock<Mutex<HashMap<Target, &'static dyn Engine>>> = OnceLock::new();
+    static OPEN: Engines = OnceLock::new();
     let mut open = OPEN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(engine) = open.get(&target) {
         return Ok(*engine);

@@ -52,6 +52,23 @@ impl Status {
     }
 }
 
+/// What is known of a process that holds or waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProcessState {
+    /// Nobody here can tell: it is on another machine, or its engine does not say.
+    #[default]
+    Unknown,
+    /// It lives.
+    Alive,
+    /// It has ended, but its command or what that started still runs and keeps what it held (`locks run` that was
+    /// killed).
+    Orphaned,
+    /// It has ended and is not cleaned up yet: whoever asks for the lock next does so, and gets it.
+    Dead,
+}
+
 /// One who holds a resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
@@ -75,6 +92,9 @@ pub struct Holder {
     pub token: u64,
     /// What the request said it is for.
     pub note: String,
+    /// What is known of the process.
+    #[serde(default)]
+    pub process: ProcessState,
 }
 
 /// One who waits for a resource.
@@ -100,6 +120,9 @@ pub struct Waiter {
     pub token: Option<u64>,
     /// What the request said it is for.
     pub note: String,
+    /// What is known of the process.
+    #[serde(default)]
+    pub process: ProcessState,
 }
 
 /// What the engine and its table look like from inside: the answer of `locks doctor`.
@@ -173,6 +196,9 @@ pub struct Process {
     pub program: String,
     /// Whether the kernel says that it lives.
     pub alive: bool,
+    /// The same, and what is left of it.
+    #[serde(default)]
+    pub state: ProcessState,
     /// Requests it holds or waits with.
     pub requests: u64,
 }

@@ -113,16 +113,19 @@ fn parse_target(url: &str) -> Result<Target, Error> {
         "local" => Ok(Target::Local(rest.to_owned())),
         "host" if rest.starts_with('/') => Ok(Target::Host(PathBuf::from(rest))),
         "host" => {
-            let space =
-                if rest.is_empty() { std::env::var(SPACE_VARIABLE).unwrap_or_default() } else { rest.to_owned() };
-            let space = if space.is_empty() { "default".to_owned() } else { space };
+            let variable =
+                if rest.is_empty() { std::env::var(SPACE_VARIABLE).unwrap_or_default() } else { String::new() };
+            let (who, space) = match (rest, &*variable) {
+                ("", "") => (String::new(), "default"),
+                ("", variable) => (format!("the environment variable {SPACE_VARIABLE}"), variable),
+                (space, _) => (format!("the lock URL {url:?}"), space),
+            };
             let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
             if space.len() > 100 || !space.chars().all(plain) || space.starts_with('.') {
-                return Err(invalid(&format!(
-                    "names the space {space:?}, which may have letters, digits, - _ and . only"
-                )));
+                let text = format!("{who} names the space {space:?}, which may have letters, digits, - _ and . only");
+                return Err(Error::new(ErrorKind::InvalidInput, text));
             }
-            Ok(Target::Host(crate::engine::table::default_path(&space)))
+            Ok(Target::Host(crate::engine::table::default_path(space)))
         }
         "file" if rest.is_empty() => Err(invalid("names no directory")),
         "file" if rest.starts_with('~') => Err(invalid(
@@ -182,9 +185,12 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_what_is_possible() {
-        for bad in
-            ["", "local", "ftp:x", "file:", "host:../x", "host:a b", "file:locks", "file:./locks", "file:~/locks"]
-        {
+        for bad in ["host:../x", "host:a b", "host:.x"] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("letters, digits"), "{error}");
+        }
+        for bad in ["", "local", "ftp:x", "file:", "file:locks", "file:./locks", "file:~/locks"] {
             let error = parse(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains("host:/path/to/table"), "{error}");

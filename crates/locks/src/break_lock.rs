@@ -6,13 +6,14 @@ use std::{
 };
 
 use anyhow::Context;
-use concurrent_locks::{Holder, LockManager};
+use concurrent_locks::Holder;
 use serde::Serialize;
 
 use crate::{
-    cli::BreakArgs,
-    exit::Exit,
+    cli::{BreakArgs, Global},
+    exit::{Exit, UsageError},
     output::Output,
+    space,
     table::{milliseconds, plain},
 };
 
@@ -23,13 +24,16 @@ struct Broken<'a> {
     broken: Holder,
 }
 
-pub(crate) fn run(args: &BreakArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
-    let status = locks.status(&args.name)?;
+pub(crate) fn run(args: &BreakArgs, global: &Global, output: &Output) -> anyhow::Result<ExitCode> {
+    // Where nobody holds anything, nothing is made either.
+    let status = space::observe(global)?.status(&args.name)?;
     let holders = status.as_ref().map_or(&[][..], |status| &status.holders);
-    let Some(holder) = holders.iter().find(|holder| holder.token == args.token) else {
-        output.warning(missing(args, holders));
+    let Some(token) = args.token else { return Err(UsageError(which(&args.name, holders)).into()) };
+    let Some(holder) = holders.iter().find(|holder| holder.token == token) else {
+        output.warning(missing(&args.name, token, holders));
         return Ok(Exit::Negative.into());
     };
+    let locks = space::open(global)?;
     let waiter = status.as_ref().and_then(|status| status.waiters.first());
     let next = waiter.map_or_else(
         || "leaves it free".to_owned(),
@@ -48,7 +52,7 @@ pub(crate) fn run(args: &BreakArgs, locks: &LockManager, output: &Output) -> any
         output.warning("nothing was broken");
         return Ok(Exit::Usage.into());
     }
-    let broken = locks.break_lock(&args.name, args.token)?;
+    let broken = locks.break_lock(&args.name, token)?;
     if output.json() {
         output.object(&Broken { resource_name: &args.name, broken })?;
     } else {
@@ -69,11 +73,26 @@ fn confirmed(output: &Output) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn missing(args: &BreakArgs, holders: &[Holder]) -> String {
-    let held: Vec<_> = holders.iter().map(who).collect();
-    let held =
-        if held.is_empty() { "nobody holds it".to_owned() } else { format!("it is held by {}", held.join(", ")) };
-    format!("nobody holds {:?} with token {}: {held}", args.name, args.token)
+/// What to say where no grant was named.
+fn which(name: &str, holders: &[Holder]) -> String {
+    match holders {
+        [] => format!("nobody holds {name:?}: there is nothing to break"),
+        [holder] => {
+            format!("which grant of {name:?} is to be broken? --token {} is that of {}", holder.token, who(holder))
+        }
+        _ => format!("which grant of {name:?} is to be broken? name it with --token: {}", list(holders)),
+    }
+}
+
+fn missing(name: &str, token: u64, holders: &[Holder]) -> String {
+    match holders {
+        [] => format!("nobody holds {name:?}, with token {token} or another; `locks status` shows who holds what"),
+        _ => format!("nobody holds {name:?} with token {token}: it is held by {}", list(holders)),
+    }
+}
+
+fn list(holders: &[Holder]) -> String {
+    holders.iter().map(who).collect::<Vec<_>>().join(", ")
 }
 
 fn who(holder: &Holder) -> String {

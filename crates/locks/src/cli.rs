@@ -52,6 +52,8 @@ pub(crate) enum Verb {
     /// and may take the same locks again, several of them in turn.
     Run(RunArgs),
     /// Show who holds and who waits
+    ///
+    /// With --quiet it prints nothing and tells by its exit code: 0 if all NAMEs are free, 1 if one is held.
     Status(StatusArgs),
     /// Show how often and how long locks were waited for and held
     Stats(StatsArgs),
@@ -68,7 +70,7 @@ pub(crate) enum Verb {
     /// fencing tokens.
     Break(BreakArgs),
     /// Check the lock table: capacity, permissions, dead processes
-    Doctor,
+    Doctor(DoctorArgs),
     /// Show it all at work: agent processes on shared memories, one of them killed in mid-write
     Demo(DemoArgs),
     /// One agent of the demo (used by `locks demo`)
@@ -181,18 +183,30 @@ pub(crate) enum Orphan {
 
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
-    /// Name of a lock [default: all]
-    pub(crate) name: Option<String>,
+    /// Names of locks [default: all]
+    pub(crate) names: Vec<String>,
 
     /// Also list locks that nobody holds or waits for
     #[arg(short, long)]
     pub(crate) all: bool,
+
+    /// Also show fencing tokens, priorities and hosts
+    #[arg(short, long)]
+    pub(crate) long: bool,
+
+    /// List everybody in a long queue
+    #[arg(long)]
+    pub(crate) all_waiters: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct StatsArgs {
     /// Name of a lock [default: all]
     pub(crate) name: Option<String>,
+
+    /// Also show percentiles, the kinds of failures, and who holds and waits now
+    #[arg(short, long)]
+    pub(crate) long: bool,
 
     /// Forget the counters after showing them
     #[arg(long)]
@@ -221,13 +235,20 @@ pub(crate) struct DeadlocksArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// List all processes, however many they are
+    #[arg(short, long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct BreakArgs {
     /// Name of the lock
     pub(crate) name: String,
 
-    /// Fencing token of the grant to break, as `locks status` shows it
+    /// Fencing token of the grant to break, as `locks status -l` shows it
     #[arg(short, long, value_name = "N")]
-    pub(crate) token: u64,
+    pub(crate) token: Option<u64>,
 
     /// Do not ask
     #[arg(short, long)]

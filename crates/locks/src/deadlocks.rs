@@ -20,6 +20,7 @@ pub(crate) fn run(args: &DeadlocksArgs, locks: &LockManager, output: &Output) ->
     } else {
         output.text(describe(&report))?;
     }
+    locks.unseen().iter().for_each(|unseen| output.warning(unseen));
     Ok(Exit::Success.into())
 }
 
@@ -33,14 +34,15 @@ fn describe(report: &DeadlockReport) -> String {
     }
     if !report.suspects.is_empty() {
         parts.push("\nwaits that last suspiciously long:".to_owned());
-        let mut table = Table::new(["LOCK", "WAITING", "MODE", "FOR", "WRITER", "READERS"]);
+        let mut table = Table::new(["LOCK", "WAITING", "MODE", "FOR", "WRITER", "READERS"])
+            .shrinks(&["READERS", "WRITER", "WAITING", "LOCK"]);
         for suspect in &report.suspects {
             table.row([
                 Cell::text(&suspect.resource),
                 Cell::text(&suspect.requester),
                 Cell::text(suspect.lock_type.as_str()),
                 Cell::milliseconds(suspect.wait_time_seconds * 1e3),
-                Cell::text(suspect.current_writer.as_deref().unwrap_or("-")),
+                Cell::text(suspect.current_writer.as_deref().unwrap_or_default()),
                 Cell::text(suspect.current_readers.join(", ")),
             ]);
         }

@@ -2,32 +2,43 @@
 
 use std::process::ExitCode;
 
-use concurrent_locks::{Health, LockManager, Usage};
+use concurrent_locks::{Health, LockManager, Process, ProcessState, Usage};
 use owo_colors::{OwoColorize, Style};
 
 use crate::{
+    cli::DoctorArgs,
     exit::Exit,
     output::Output,
     table::{Cell, Table, plain},
 };
 
-pub(crate) fn run(locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
+/// So many processes are listed, if there are more.
+const LISTED: usize = 10;
+
+pub(crate) fn run(args: &DoctorArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
     let health = locks.health()?;
     if output.json() {
         output.object(&health)?;
     } else {
-        output.text(describe(&health))?;
+        output.text(describe(args, &health, locks.absence()))?;
     }
+    // What a table does not show is among its problems; elsewhere it is none.
+    let unseen = locks.unseen().into_iter().filter(|unseen| !health.problems.contains(unseen));
+    unseen.for_each(|unseen| output.warning(unseen));
     Ok(if health.problems.is_empty() { Exit::Success } else { Exit::Negative }.into())
 }
 
-fn describe(health: &Health) -> String {
+fn describe(args: &DoctorArgs, health: &Health, absence: Option<String>) -> String {
     let optional = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), plain);
     let usage = [("locks", health.resources), ("requests", health.requests), ("processes", health.processes)];
     let mut facts = Table::new(["WHAT", "VALUE"]);
     let mut fact = |what: &str, value: String| facts.row([Cell::text(what), Cell::text(value)]);
     fact("url", health.url.clone());
     fact("path", optional(&health.path));
+    if let Some(absence) = absence {
+        return format!("{facts}\n\n{}", plain(&absence));
+    }
+    let mut fact = |what: &str, value: String| facts.row([Cell::text(what), Cell::text(value)]);
     fact("permissions", optional(&health.permissions));
     if let Some(place) = &health.place {
         let mounts = place.mount_namespace.map_or_else(|| "?".to_owned(), |number| number.to_string());
@@ -46,9 +57,17 @@ fn describe(health: &Health) -> String {
     fact("idle locks evicted", health.evicted.to_string());
     fact("deadlocks broken", health.deadlocks.to_string());
 
-    let mut processes = Table::new(["PROCESS", "PROGRAM", "STATE", "REQUESTS"]);
-    for process in &health.attached {
-        let (state, style) = if process.alive { ("alive", Style::new()) } else { ("dead", Style::new().red()) };
+    let mut processes = Table::new(["PROCESS", "PROGRAM", "STATE", "REQUESTS"]).shrinks(&["PROGRAM", "PROCESS"]);
+    // The dead first, then those with the most requests.
+    let mut attached: Vec<&Process> = health.attached.iter().collect();
+    attached.sort_by_key(|process| (process.alive, std::cmp::Reverse(process.requests)));
+    let listed = if args.all { attached.len() } else { LISTED.min(attached.len()) };
+    for process in &attached[..listed] {
+        let (state, style) = match process.state {
+            ProcessState::Orphaned => ("gone, its command runs", Style::new().yellow()),
+            _ if process.alive => ("alive", Style::new()),
+            _ => ("dead", Style::new().red()),
+        };
         processes.row([
             Cell::text(format!("{}@{}", process.pid, process.host)),
             Cell::text(&process.program),
@@ -57,7 +76,15 @@ fn describe(health: &Health) -> String {
         ]);
     }
 
-    let mut parts = vec![facts.to_string(), String::new(), processes.to_string(), String::new()];
+    let mut parts = vec![facts.to_string(), String::new()];
+    if listed > 0 {
+        parts.push(processes.to_string());
+    }
+    match attached.len() - listed {
+        0 => {}
+        more => parts.push(format!("... and {more} more (--all lists them)")),
+    }
+    parts.push(String::new());
     if health.problems.is_empty() {
         parts.push("all is well".green().to_string());
     }

@@ -31,7 +31,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   N      `locks run`: the command's own exit code
   0      Success
-  1      `doctor` found a problem, `break` found no such grant, or `demo` lost something
+  1      `doctor` found a problem, `break` no such grant, `status -q` a held lock, or `demo` a loss
   64     The command line, a name or a URL is invalid
   69     The locks are broken or out of reach: damaged, full, no permission
   70     The command succeeded, but its lock was lost meanwhile (broken by an operator)

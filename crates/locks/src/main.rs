@@ -52,12 +52,12 @@ fn dispatch(cli: &Cli, output: &Output) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
     match &cli.verb {
         Verb::Run(args) => run::run(args, &space::open_with_lease(global, args.lease)?, output),
-        Verb::Status(args) => status::run(args, &space::open(global)?, output),
-        Verb::Stats(args) => stats::run(args, &space::open(global)?, output),
-        Verb::Watch(args) => watch::run(args, &space::open(global)?, output),
-        Verb::Deadlocks(args) => deadlocks::run(args, &space::open(global)?, output),
-        Verb::Break(args) => break_lock::run(args, &space::open(global)?, output),
-        Verb::Doctor => doctor::run(&space::open(global)?, output),
+        Verb::Status(args) => status::run(args, &space::observe(global)?, output),
+        Verb::Stats(args) => stats::run(args, global, output),
+        Verb::Watch(args) => watch::run(args, &space::observe(global)?, output),
+        Verb::Deadlocks(args) => deadlocks::run(args, &space::observe(global)?, output),
+        Verb::Break(args) => break_lock::run(args, global, output),
+        Verb::Doctor(args) => doctor::run(args, &space::observe(global)?, output),
         Verb::Demo(args) => demo::run(args, global, output),
         Verb::DemoAgent(args) => demo::run_agent(args),
     }

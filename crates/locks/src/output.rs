@@ -12,7 +12,7 @@ use concurrent_locks::{Cycle, Error, Holder, Mode};
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-use crate::exit::UsageError;
+use crate::{exit::UsageError, table::visible};
 
 /// How this run of the command speaks.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ impl Output {
     /// Says something on stderr that is no error.
     pub(crate) fn notice(&self, text: impl fmt::Display) {
         if self.tells() {
-            self.say(format_args!("{}: {text}", "locks".dimmed()));
+            self.say(format_args!("{}: {}", "locks".dimmed(), visible(&text.to_string())));
         }
     }
 
@@ -73,7 +73,7 @@ impl Output {
         if self.json {
             self.say_object(&serde_json::json!({ "warning": text.to_string() }));
         } else {
-            self.say(format_args!("{}: {text}", "locks".yellow()));
+            self.say(format_args!("{}: {}", "locks".yellow(), visible(&text.to_string())));
         }
     }
 
@@ -82,7 +82,7 @@ impl Output {
         if self.json {
             self.say_object(&Failure::of(error));
         } else {
-            self.say(format_args!("{}: {error:#}", "locks".red()));
+            self.say(format_args!("{}: {}", "locks".red(), visible(&format!("{error:#}"))));
         }
     }
 

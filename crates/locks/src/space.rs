@@ -12,6 +12,16 @@ pub(crate) fn open(global: &Global) -> anyhow::Result<LockManager> {
     open_with_lease(global, None)
 }
 
+/// The same locks, only to look at them: makes nothing, and takes no part.
+pub(crate) fn observe(global: &Global) -> anyhow::Result<LockManager> {
+    let url = url(global)?;
+    if url.starts_with("local:") {
+        let text = format!("{url} reaches only one process: from here there is nothing to see of its locks");
+        return Err(UsageError(text).into());
+    }
+    Ok(LockManager::observe(&url)?)
+}
+
 /// The same with this lease instead of the URL's.
 pub(crate) fn open_with_lease(global: &Global, lease: Option<Duration>) -> anyhow::Result<LockManager> {
     let mut url = url(global)?;

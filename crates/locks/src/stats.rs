@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use concurrent_locks::{LockManager, Mode, Statistics};
+use concurrent_locks::{Mode, Statistics};
 use serde::Serialize;
 
 use crate::{
-    cli::StatsArgs,
+    cli::{Global, StatsArgs},
     exit::Exit,
     output::Output,
-    table::{Cell, Table, milliseconds, plain},
+    space,
+    table::{Cell, Table, plain},
 };
 
 /// The statistics of one lock, as JSON has them.
@@ -19,62 +20,100 @@ struct One<'a> {
     locks: &'a BTreeMap<Mode, Statistics>,
 }
 
-pub(crate) fn run(args: &StatsArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
-    match &args.name {
+pub(crate) fn run(args: &StatsArgs, global: &Global, output: &Output) -> anyhow::Result<ExitCode> {
+    let locks = space::observe(global)?;
+    let is_unused = match &args.name {
         Some(name) => {
             let modes = locks.statistics(name)?;
             match (output.json(), modes.is_empty()) {
                 (true, true) => output.object(&BTreeMap::<Mode, Statistics>::new())?,
                 (true, false) => output.object(&One { resource_name: name, locks: &modes })?,
                 (false, true) => output.text(format_args!("{}: not used yet", plain(name)))?,
-                (false, false) => output.text(describe([&modes]))?,
+                (false, false) => output.text(describe(args, [&modes]))?,
             }
+            modes.is_empty()
         }
         None => {
             let all = locks.statistics_all()?;
             match (output.json(), all.is_empty()) {
                 (true, _) => output.object(&all)?,
-                (false, true) => output.text("no locks")?,
-                (false, false) => output.text(describe(all.values()))?,
+                (false, true) => {
+                    let absence = locks.absence().map_or_else(String::new, |absence| format!(": {}", plain(&absence)));
+                    output.text(format_args!("no locks{absence}"))?;
+                }
+                (false, false) => output.text(describe(args, all.values()))?,
             }
+            all.is_empty()
         }
-    }
-    if args.reset {
-        locks.reset_statistics(args.name.as_deref())?;
+    };
+    locks.unseen().iter().for_each(|unseen| output.warning(unseen));
+    // Only who takes part can change anything; where nothing was counted, there is nothing to take part in.
+    if args.reset && !is_unused {
+        space::open(global)?.reset_statistics(args.name.as_deref())?;
     }
     Ok(Exit::Success.into())
 }
 
-fn describe<'a>(locks: impl IntoIterator<Item = &'a BTreeMap<Mode, Statistics>>) -> Table {
+/// The locks at which the most time was lost come first.
+fn describe<'a>(args: &StatsArgs, locks: impl IntoIterator<Item = &'a BTreeMap<Mode, Statistics>>) -> Table {
     let mut table = Table::new([
         "LOCK",
         "MODE",
         "ACQUIRED",
+        "FAILED",
+        "WAITED",
+        "MEAN",
+        "P99",
+        "MAX",
+        "HELD MEAN",
+        "P99",
+        "MAX",
         "TIMEOUTS",
         "ERRORS",
         "DEADLOCKS",
-        "WAIT avg / p99 / max",
-        "HOLD avg / p99 / max",
         "HOLDERS",
         "WAITERS",
-    ]);
-    for (mode, of) in locks.into_iter().flatten() {
+    ])
+    .shrinks(&["LOCK"]);
+    let mut rows: Vec<(Mode, &Statistics)> =
+        locks.into_iter().flatten().map(|(mode, statistics)| (*mode, statistics)).collect();
+    rows.sort_by(|(_, a), (_, b)| waited(b).total_cmp(&waited(a)).then_with(|| a.resource_name.cmp(&b.resource_name)));
+    for (mode, of) in rows {
+        let wait = |time: f64| time_of(of.total_acquisitions, time);
+        let hold = |time: f64| time_of(of.total_releases, time);
+        let long = |cell: Cell| if args.long { cell } else { Cell::default() };
         table.row([
             Cell::text(&of.resource_name),
             Cell::text(mode.as_str()),
             Cell::number(of.total_acquisitions),
-            Cell::number(of.total_timeouts),
-            Cell::number(of.total_errors),
-            Cell::number(of.total_deadlocks),
-            times(of.avg_wait_time_ms, of.p99_wait_time_ms, of.max_wait_time_ms),
-            times(of.avg_hold_time_ms, of.p99_hold_time_ms, of.max_hold_time_ms),
-            Cell::number(of.current_holders),
-            Cell::number(of.current_waiters),
+            // Deadlocks are counted as errors too.
+            count(of.total_timeouts + of.total_errors),
+            wait(waited(of)),
+            wait(of.avg_wait_time_ms),
+            long(wait(of.p99_wait_time_ms)),
+            wait(of.max_wait_time_ms),
+            hold(of.avg_hold_time_ms),
+            long(hold(of.p99_hold_time_ms)),
+            long(hold(of.max_hold_time_ms)),
+            long(count(of.total_timeouts)),
+            long(count(of.total_errors)),
+            long(count(of.total_deadlocks)),
+            long(count(of.current_holders)),
+            long(count(of.current_waiters)),
         ]);
     }
     table
 }
 
-fn times(average: f64, p99: f64, longest: f64) -> Cell {
-    Cell::number(format!("{} / {} / {}", milliseconds(average), milliseconds(p99), milliseconds(longest)))
+/// The time lost in waiting for it, all together.
+fn waited(of: &Statistics) -> f64 {
+    of.avg_wait_time_ms * of.total_acquisitions as f64
+}
+
+fn count(number: u64) -> Cell {
+    if number == 0 { Cell::number("-") } else { Cell::number(number) }
+}
+
+fn time_of(times: u64, milliseconds: f64) -> Cell {
+    if times == 0 || milliseconds == 0.0 { Cell::number("-") } else { Cell::milliseconds(milliseconds) }
 }

@@ -10,6 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::{
     exit::{Exit, UsageError},
     output::Output,
+    table::visible,
 };
 
 /// Prints what the parser has to say: an error, or the help or version that was asked for.
@@ -25,9 +26,15 @@ pub(crate) fn tell(mut error: clap::Error) -> ExitCode {
         let text = error.render().to_string();
         let said = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
         let said: Vec<_> = said.lines().map(str::trim).chain(advice.as_deref()).collect();
-        Output::new(true, false).failure(&UsageError(said.join(" ")).into());
+        Output::new(true, false).failure(&UsageError(visible(&said.join(" "))).into());
     } else {
-        let _ = error.print();
+        let text = error.render().to_string();
+        // What was typed may come from a script that took it from somewhere.
+        if visible(&text) == text {
+            let _ = error.print();
+        } else {
+            anstream::eprint!("{}", visible(&text));
+        }
         if let Some(advice) = advice {
             anstream::eprintln!("\n{advice}");
         }

@@ -12,6 +12,7 @@ use crate::{
     cli::WatchArgs,
     exit::Exit,
     output::Output,
+    status::owner,
     table::{milliseconds, plain},
 };
 
@@ -19,6 +20,10 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &WatchArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
+    if let Some(absence) = locks.absence() {
+        output.notice(format_args!("{absence}; waiting for the first"));
+    }
+    let mut told = Vec::new();
     let deadline = args.seconds.0.and_then(|time| Instant::now().checked_add(time));
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut cursor = None;
@@ -30,6 +35,11 @@ pub(crate) fn run(args: &WatchArgs, locks: &LockManager, output: &Output) -> any
         }
         let (events, next) = locks.events(cursor, time.min(LOOK))?;
         cursor = Some(next);
+        let unseen = locks.unseen();
+        if unseen != told {
+            unseen.iter().for_each(|unseen| output.warning(unseen));
+            told = unseen;
+        }
         for event in events {
             if expected.is_some_and(|expected| event.sequence > expected) {
                 output.warning("events came faster than they could be shown; some are missing here");
@@ -46,25 +56,27 @@ pub(crate) fn run(args: &WatchArgs, locks: &LockManager, output: &Output) -> any
 
 fn describe(event: &Event) -> String {
     let mut line = format!(
-        "{}  {:<9}  {:<5}  {}  {} (pid {})",
-        event.at.dimmed(),
+        "{}  {:<9}  {:<5}  {}  {}",
+        time_of_day(&event.at).dimmed(),
         event.kind.as_str().style(style(event.kind)),
         event.mode.as_str(),
         plain(&event.resource).bold(),
-        plain(&event.label),
-        event.pid
+        plain(&owner(&event.label, event.pid)),
     );
-    if event.token > 0 {
-        line.push_str(&format!("  token {}", event.token));
-    }
-    match event.kind {
-        EventKind::Wait => {}
-        EventKind::Release | EventKind::Recovered | EventKind::Broken => {
-            line.push_str(&format!("  held {}", milliseconds(event.elapsed_ms)));
-        }
-        _ => line.push_str(&format!("  waited {}", milliseconds(event.elapsed_ms))),
+    // Who did not wait did not wait, and who has begun to wait has not waited yet.
+    if event.kind != EventKind::Wait && event.elapsed_ms > 0.0 {
+        let held = matches!(event.kind, EventKind::Release | EventKind::Recovered | EventKind::Broken);
+        let what = if held { "held" } else { "waited" };
+        line.push_str(&format!("  {what} {}", milliseconds(event.elapsed_ms)));
     }
     line
+}
+
+/// The time of day where the reader is.
+fn time_of_day(at: &str) -> String {
+    let local = at.parse::<jiff::Timestamp>().map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::system()));
+    // What is no time is shown as it is.
+    local.map_or_else(|_| plain(at), |local| local.strftime("%H:%M:%S%.3f").to_string())
 }
 
 fn style(kind: EventKind) -> Style {

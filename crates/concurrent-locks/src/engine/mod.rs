@@ -10,6 +10,7 @@
 #[cfg(feature = "cluster")]
 pub(crate) mod cluster;
 pub(crate) mod file;
+pub(crate) mod observing;
 pub(crate) mod table;
 
 use std::{
@@ -282,6 +283,17 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// when that is, gets everything back now.
     fn detach(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// What the last look (status, statistics, deadlocks, events, health) could not see, or may have seen out
+    /// of date, and why.
+    fn unseen(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// That there is nothing to look at, because nobody has used these locks yet, and where.
+    fn absence(&self) -> Option<String> {
+        None
     }
 
     /// Has these grants outlive this process until every process has ended that inherits the

@@ -18,6 +18,7 @@ mod idle;
 mod image;
 mod killed;
 mod namespaces;
+mod observing;
 mod opening;
 mod patience;
 mod sandbox;

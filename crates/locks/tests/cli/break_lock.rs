@@ -54,10 +54,15 @@ fn a_token_that_nobody_holds_breaks_nothing() {
     let holder = space.hold("x", &["--owner", "agent-7"]);
     let token = space.status("x")["holders"][0]["token"].as_u64().unwrap() + 1;
     assert_eq!(space.code(["break", "x", "--yes", "--token", &token.to_string()]), Some(1));
+    snapshot!(space.finish(["break", "x"]), @r#"
+    exit code 64
+    --- stderr
+    locks: which grant of "x" is to be broken? --token [TOKEN] is that of agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION])
+    "#);
     snapshot!(space.finish(["break", "unheard-of", "--yes", "--token", "1"]), @r#"
     exit code 1
     --- stderr
-    locks: nobody holds "unheard-of" with token 1: nobody holds it
+    locks: nobody holds "unheard-of", with token 1 or another; `locks status` shows who holds what
     "#);
     holder.let_go();
 }

@@ -69,7 +69,7 @@ fn what_stands_what_lasts_and_what_could_happen_is_told() {
     no deadlock stands; 0 broken so far
 
     waits that last suspiciously long:
-    LOCK WAITING  MODE FOR  WRITER READERS
+    LOCK WAITING  MODE FOR  WRITER
     x  agent-8  write [DURATION]  agent-7
 
     locks taken in both orders (a deadlock that has not happened yet):

@@ -55,3 +55,31 @@ fn the_exit_codes_of_the_page_are_those_of_the_help() {
     let of_page: Vec<_> = rows.map(|row| row.trim_matches(['|', ' ']).split_once(" | ").unwrap()).collect();
     assert_eq!(of_help.iter().map(|(code, text)| (*code, text.trim())).collect::<Vec<_>>(), of_page);
 }
+
+/// The samples of README and page are what the command prints, but for names, pids and times.
+#[test]
+fn the_samples_of_status_are_what_it_prints() {
+    let space = Space::new();
+    let holder = space.hold("repo", &["--owner", "git[4242]"]);
+    let waiter = space.start(["run", "--owner", "agent-8", "--note", "nightly build", "repo", "--", "true"]);
+    space.until_waiters("repo", 1);
+    let printed = String::from_utf8(space.finish(["status"]).stdout).unwrap();
+    let words = |text: &str| {
+        let line = |line: &str| {
+            let word = |word: &str| {
+                let label = word.split('[').next().unwrap_or_default().to_owned();
+                if label.starts_with(|letter: char| letter.is_ascii_digit()) { "N".to_owned() } else { label }
+            };
+            let begins_later = if line.starts_with(' ') { ">" } else { "" };
+            format!("{begins_later}{}", line.split_whitespace().map(word).collect::<Vec<_>>().join(" "))
+        };
+        text.lines().map(line).collect::<Vec<_>>().join("\n").replace(" ms", " s")
+    };
+    for page in [PAGE, include_str!("../../../../README.md")] {
+        let (_, sample) = page.split_once("$ locks status\n").expect("a sample");
+        let sample = sample.split_once("\n```").unwrap().0;
+        assert_eq!(words(sample), words(printed.trim_end()), "{printed}");
+    }
+    drop(waiter);
+    holder.let_go();
+}

@@ -76,13 +76,18 @@ fn bad_input_is_told() {
     snapshot!(space.finish(["break", "repo"]), @r#"
     exit code 64
     --- stderr
-    error: the following required arguments were not provided:
-      --token <N>
-
-    Usage: locks break --token <N> <NAME>
-
-    For more information, try '--help'.
+    locks: nobody holds "repo": there is nothing to break
     "#);
+    let space_variable = space.locks(["status"]).env("CONCURRENT_LOCKS_URL", "").env("LOCKS_SPACE", "a/b").output();
+    for (output, words) in [
+        (space.finish(["staus"]), "`locks status`"),
+        (space.finish(["rnu", "repo", "--", "true"]), "`locks run`"),
+        (space.finish(["watch", "--seconds", "1e20"]), "too long"),
+        (space_variable.unwrap(), "the environment variable LOCKS_SPACE names the space \"a/b\""),
+    ] {
+        assert_eq!(output.status.code(), Some(64), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(words), "{words}: {output:?}");
+    }
     for bad in [
         &["run", "--read", "--write", "x", "--", "true"][..],
         &["run", "-w", "-1", "x", "--", "true"],
@@ -141,4 +146,29 @@ fn a_broken_engine_is_69_and_never_busy() {
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("t.table"), "{output:?}");
     assert_eq!(space.code(["--url", "host:/proc/no/such/folder/t.table", "run", "x", "--", "true"]), Some(69));
+}
+
+#[test]
+fn a_bad_command_line_is_json_where_json_is_wanted() {
+    let space = Space::new();
+    for (bad, words) in [
+        (&["run", "--json", "-w", "nonsense", "a", "--", "true"][..], "--timeout"),
+        (&["--json", "nonsense"], "unrecognized subcommand"),
+        (&["--json", "rnu", "a"], "locks run"),
+        (&["status", "--json", "--no-such"], "--no-such"),
+        (&["--json"], "requires a subcommand"),
+        (&["--json", "--url", "local:", "status"], "only one process"),
+        (&["--json", "break", "a"], "nothing to break"),
+    ] {
+        let output = space.finish(bad);
+        assert_eq!(output.status.code(), Some(64), "{bad:?}");
+        let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{output:?}"));
+        assert_eq!(error["error"]["kind"], "usage", "{error}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains(words) && !message.contains('\n'), "{message}");
+        assert!(output.stdout.is_empty());
+    }
+    // What belongs to the command is the command's.
+    let output = space.finish(["run", "--nonsense", "a", "--", "echo", "--json"]);
+    assert!(output.status.code() == Some(64) && output.stderr.starts_with(b"error:"), "{output:?}");
 }

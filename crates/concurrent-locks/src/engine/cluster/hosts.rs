@@ -152,7 +152,8 @@ fn dialect(
                 (Some(_), true) => postgres::Role::Listen,
             };
             let (user, password) = (address.user.as_deref().unwrap_or_default(), address.password.clone());
-            let dialect = postgres::PostgresDialect::new(&address.space, user, password, &address.database, role);
+            let mut dialect = postgres::PostgresDialect::new(&address.space, user, password, &address.database, role);
+            dialect.makes_schema = !address.observed;
             Ok(Box::new(dialect.knowing(Arc::clone(multiplexed))))
         }
         #[allow(unreachable_patterns, reason = "with all features there is no other kind")]

@@ -24,6 +24,7 @@ mod hosts;
 mod introduction;
 mod keeper;
 mod lease;
+mod observe;
 mod orders;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -48,10 +49,12 @@ use std::{
 };
 
 pub(crate) use self::address::Address;
-use self::client::Client;
+use self::{client::Client, observe::ClusterObserver};
 use crate::{
     deadlock::DeadlockReport,
-    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold, table::at_exit},
+    engine::{
+        Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold, observing::Observer, table::at_exit,
+    },
     error::Error,
     event::Event,
     fork_generation::ForkGeneration,
@@ -61,6 +64,18 @@ use crate::{
     owner,
     stats::StatisticsMap,
     status::{Health, Holder, StatusMap},
+};
+
+const CAPABILITIES: Capabilities = Capabilities {
+    across_processes: true,
+    fair: true,
+    priority: true,
+    upgrade: true,
+    downgrade: true,
+    inspect: true,
+    revoke: true,
+    deadlocks: true,
+    lease: true,
 };
 
 /// The locks of one space of one server.
@@ -114,6 +129,13 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The same locks, only to look at them.
+    pub(crate) fn observe(address: Address) -> Result<Box<dyn Observer>, Error> {
+        let observer = ClusterObserver::new(Address { observed: true, ..address });
+        observer.engine()?;
+        Ok(Box::new(observer))
+    }
+
     /// What this process has: in a forked child, something new.
     fn client(&self) -> &'static Client {
         let process = ForkGeneration::current();
@@ -151,17 +173,7 @@ impl Engine for Cluster {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            across_processes: true,
-            fair: true,
-            priority: true,
-            upgrade: true,
-            downgrade: true,
-            inspect: true,
-            revoke: true,
-            deadlocks: true,
-            lease: true,
-        }
+        CAPABILITIES
     }
 
     fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {

@@ -19,7 +19,7 @@ use crate::{
     name::Name,
     owner::label_text,
     stats::{Operation, Statistics, StatisticsMap},
-    status::{Health, Holder, Process, Status, StatusMap, Usage, Waiter},
+    status::{Health, Holder, Process, ProcessState, Status, StatusMap, Usage, Waiter},
 };
 
 /// When the server looked: microseconds since 1970 on its own clock.
@@ -64,6 +64,7 @@ fn holder(row: &Row, moment: Moment) -> Holder {
         priority: row.priority,
         token: row.token,
         note: row.note.clone(),
+        process: ProcessState::Unknown,
     }
 }
 
@@ -79,6 +80,7 @@ fn waiter(row: &Row, moment: Moment) -> Waiter {
         priority: row.priority,
         token: None,
         note: row.note.clone(),
+        process: ProcessState::Unknown,
     }
 }
 
@@ -227,6 +229,7 @@ impl Client {
                 host: session.host,
                 program: session.program,
                 alive: session.alive,
+                state: if session.alive { ProcessState::Alive } else { ProcessState::Dead },
                 requests: session.requests,
             })
             .collect();

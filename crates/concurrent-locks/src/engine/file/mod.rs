@@ -46,6 +46,7 @@ mod files;
 mod inheritable;
 mod journal;
 mod keeper;
+mod observe;
 mod process;
 mod record;
 mod resource;
@@ -58,6 +59,7 @@ mod view;
 #[cfg(unix)]
 use std::os::unix::fs::PermissionsExt;
 use std::{
+    collections::btree_map::Entry,
     fs::Metadata,
     path::{Path, PathBuf},
     sync::{
@@ -68,27 +70,40 @@ use std::{
     time::Duration,
 };
 
-use self::process::Process;
+pub(crate) use self::observe::FileObserver;
+use self::{observe::of_directory, process::Process};
 #[cfg(unix)]
 use crate::engine::Bequest;
 use crate::{
     deadlock::DeadlockReport,
     engine::{
         Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket,
+        observing::Observer,
         table::{Geometry, Table},
         unsupported,
     },
     error::Error,
     event::Event,
     fork_generation::ForkGeneration,
-    kernel_lock,
     lease::Standing,
     manager::Fairness,
     mode::Mode,
     name::Name,
     owner,
     stats::StatisticsMap,
-    status::{Health, Holder, StatusMap, Usage},
+    status::{Health, Holder, Status, StatusMap},
+};
+
+const CAPABILITIES: Capabilities = Capabilities {
+    across_processes: true,
+    fair: false,
+    priority: false,
+    upgrade: false,
+    downgrade: false,
+    inspect: false,
+    revoke: false,
+    deadlocks: false,
+    lease: false,
 };
 
 /// Layout of the directory, of names and contents of its files.
@@ -100,6 +115,7 @@ pub(crate) struct FileEngine {
     /// Counts on in a forked child, so that no handle of its parent's names a request of its own.
     handles: AtomicU64,
     first: &'static Generation,
+    observer: FileObserver,
 }
 
 /// What a process has of the engine, and what the child has that was forked while it was used.
@@ -130,7 +146,8 @@ impl FileEngine {
         file_system::check(directory)?;
         let url = format!("file:{}", directory.display());
         let first = Generation::new(directory, &url)?;
-        Ok(FileEngine { url, directory: directory.to_owned(), handles: AtomicU64::new(1), first })
+        let observer = FileObserver::new(directory.to_owned());
+        Ok(FileEngine { url, directory: directory.to_owned(), handles: AtomicU64::new(1), first, observer })
     }
 
     /// What this process has: in a forked child, something new.
@@ -165,17 +182,7 @@ impl Engine for FileEngine {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            across_processes: true,
-            fair: false,
-            priority: false,
-            upgrade: false,
-            downgrade: false,
-            inspect: false,
-            revoke: false,
-            deadlocks: false,
-            lease: false,
-        }
+        CAPABILITIES
     }
 
     fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
@@ -247,8 +254,23 @@ impl Engine for FileEngine {
         self.process()?.table.record_order(earlier, later, label)
     }
 
+    /// Of other processes, what they have recorded.
     fn status(&self, name: Option<Name<'_>>) -> Result<StatusMap, Error> {
-        self.process()?.status(name)
+        let mut all = self.process()?.status(name)?;
+        for (name, seen) in self.observer.status(name)? {
+            let own = match all.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(seen);
+                    continue;
+                }
+                Entry::Occupied(entry) => entry.into_mut(),
+            };
+            let mut holders = std::mem::take(&mut own.holders);
+            holders.extend(seen.holders.into_iter().filter(|holder| holder.pid != std::process::id()));
+            let name = std::mem::take(&mut own.resource_name);
+            *own = Status::of(name, holders, std::mem::take(&mut own.waiters));
+        }
+        Ok(all)
     }
 
     fn statistics(&self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error> {
@@ -277,25 +299,19 @@ impl Engine for FileEngine {
         self.process()?.inheritable(grants).map(|lock_files| Some(Box::new(lock_files) as Box<dyn Bequest>))
     }
 
+    fn unseen(&self) -> Vec<String> {
+        self.observer.unseen()
+    }
+
     fn health(&self) -> Result<Health, Error> {
-        let failed = |error: std::io::Error| kernel_lock::failed("read the directory", &self.directory, &error);
-        let metadata = std::fs::metadata(&self.directory).map_err(failed)?;
-        let lock_files = std::fs::read_dir(&self.directory)
-            .map_err(failed)?
-            .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|it| it == "lock")))
-            .count() as u64;
-        let permissions = permissions(&metadata);
-        let shared = permissions.as_ref().filter(|_| is_writable_by_others(&metadata));
-        let problem = |bits| format!("{} can be changed by others (mode {bits}): chmod 700", self.directory.display());
-        let problems = shared.map(problem).into_iter().chain(file_system::doubt(&self.directory)).collect();
+        let Health { path, layout, permissions, resources, problems, .. } = of_directory(&self.url, &self.directory)?;
         Ok(Health {
             url: self.url.clone(),
-            path: Some(self.directory.display().to_string()),
-            layout: LAYOUT,
-            // The file of `token::MAKER` is no resource's.
-            resources: Usage { used: lock_files.saturating_sub(1), capacity: u64::MAX },
-            problems,
+            path,
+            layout,
             permissions,
+            resources,
+            problems,
             ..self.process()?.table.health()?
         })
     }

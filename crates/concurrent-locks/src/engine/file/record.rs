@@ -9,13 +9,14 @@ use crate::{
     error::Error,
     kernel_lock::{failed, keep_from_cleaners, open},
     mode::Mode,
-    status::Holder,
+    status::{Holder, ProcessState},
 };
 
-/// Records the holder in place of whoever was there.
-pub(super) fn write(path: &Path, holder: &Holder) -> Result<(), Error> {
+/// Records the holder of the lock `name` in place of whoever was there.
+pub(super) fn write(path: &Path, name: &str, holder: &Holder) -> Result<(), Error> {
     let Holder { owner, label, pid, host, mode, since, token, note, .. } = holder;
     let lines = [
+        ("name", escaped(name)),
         ("owner", owner.clone()),
         ("label", one_line(label)),
         ("pid", pid.to_string()),
@@ -46,7 +47,17 @@ pub(super) fn clear(path: &Path, pid: u32, token: u64) -> Result<(), Error> {
 
 /// The recorded holder, if the record is whole.
 pub(super) fn read(path: &Path) -> Option<Holder> {
+    holder_in(&std::fs::read_to_string(path).ok()?)
+}
+
+/// The same with the name of the lock, which the name of the file does not tell.
+pub(super) fn read_with_name(path: &Path) -> Option<(String, Holder)> {
     let text = std::fs::read_to_string(path).ok()?;
+    let name = text.lines().find_map(|line| line.strip_prefix("name "))?;
+    Some((unescaped(name), holder_in(&text)?))
+}
+
+fn holder_in(text: &str) -> Option<Holder> {
     let value = |key| text.lines().find_map(|line| line.split_once(' ').filter(|(own, _)| *own == key)).map(|(_, v)| v);
     let since = value("since")?;
     let held = SystemTime::now().duration_since(humantime::parse_rfc3339(since).ok()?).unwrap_or_default();
@@ -61,7 +72,27 @@ pub(super) fn read(path: &Path) -> Option<Holder> {
         priority: 0,
         token: value("token")?.parse().ok()?,
         note: value("note")?.to_owned(),
+        process: ProcessState::Unknown,
     })
+}
+
+/// A name on one line, so that it can be read back.
+fn escaped(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
+}
+
+fn unescaped(line: &str) -> String {
+    let mut name = String::with_capacity(line.len());
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match (letter == '\\').then(|| letters.next()).flatten() {
+            None => name.push(letter),
+            Some('n') => name.push('\n'),
+            Some('r') => name.push('\r'),
+            Some(other) => name.push(other),
+        }
+    }
+    name
 }
 
 fn one_line(text: &str) -> String {
@@ -87,18 +118,20 @@ mod tests {
             priority: 0,
             token: 12,
             note: String::new(),
+            process: ProcessState::Unknown,
         };
         assert_eq!(read(&path), None);
-        write(&path, &holder).unwrap();
+        write(&path, "a\\n\nb", &holder).unwrap();
         let found = read(&path).unwrap();
         assert_eq!((found.label.as_str(), found.token), ("agent 7 not a line", 12));
         assert!(found.held_ms > 0.0);
+        assert_eq!(read_with_name(&path).unwrap().0, "a\\n\nb");
         clear(&path, 7, 11).unwrap();
         assert!(read(&path).is_some());
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert_eq!(read(&path), None);
-        write(&path, &holder).unwrap();
+        write(&path, "a\\n\nb", &holder).unwrap();
         clear(&path, 7, 12).unwrap();
         assert_eq!(read(&path), None);
     }

@@ -255,7 +255,8 @@ impl Resource {
         let status = table.status(Some(Name::known(&self.name, self.hash)))?.remove(&self.name);
         match status.into_iter().flat_map(|status| status.holders).find(|holder| holder.token == pass) {
             Some(holder) => {
-                record::write(&self.files.holder, &Holder { token, since: timestamp(SystemTime::now()), ..holder })
+                let holder = Holder { token, since: timestamp(SystemTime::now()), ..holder };
+                record::write(&self.files.holder, &self.name, &holder)
             }
             None => Ok(()),
         }
@@ -385,9 +386,9 @@ fn ago(instant: Instant) -> (String, f64) {
 
 /// One whom the table takes for a holder, as the waiter that it is.
 fn waiter(seen: Holder, begun: Option<Instant>) -> Waiter {
-    let Holder { owner, label, pid, host, mode, priority, note, .. } = seen;
+    let Holder { owner, label, pid, host, mode, priority, note, process, .. } = seen;
     let (since, waited_ms) = begun.map_or_else(|| (seen.since, seen.held_ms), ago);
-    Waiter { owner, label, pid, host, mode, since, waited_ms, priority, token: None, note }
+    Waiter { owner, label, pid, host, mode, since, waited_ms, priority, token: None, note, process }
 }
 
 /// What is left of a wait; `None` when it is over.

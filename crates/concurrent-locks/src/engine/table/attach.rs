@@ -25,7 +25,7 @@ use super::{
     records::Pool,
     short_lock,
 };
-use crate::error::Error;
+use crate::{engine::unsupported, error::Error};
 
 /// What this process has in the table.
 pub(super) struct Attachment {
@@ -114,6 +114,9 @@ impl Table {
 
     #[cold]
     fn attach(&self) -> Result<&Attachment, Error> {
+        if self.observer.is_some() {
+            return Err(unsupported(&self.url, "be used here, where it is only observed", "use LockManager::connect"));
+        }
         self.fork_page.get_or_attach(|| {
             let liveness = match &self.file {
                 Some(file) => Some(Liveness::claim(file, &self.layout)?),

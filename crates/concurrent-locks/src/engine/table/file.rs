@@ -6,6 +6,8 @@
 //!   magic, layout, geometry, clock.
 //! - F3. A table of another boot or layout is replaced only by whoever holds the liveness bytes of
 //!   all slots, so only when nobody is alive in it; it is marked retired for those who raced.
+//! - F4. Who only looks opens a table to read, makes none, replaces none and locks nothing in it. So root may
+//!   look at a table that it must not take part in.
 
 use std::{
     ffi::CString,
@@ -15,7 +17,7 @@ use std::{
         fd::{AsFd, AsRawFd},
         unix::{
             ffi::OsStrExt,
-            fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+            fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
         },
     },
     path::{Path, PathBuf},
@@ -50,6 +52,7 @@ pub(super) struct TableFile {
     device: u64,
     inode: u64,
     sharing: Sharing,
+    owner: u32,
 }
 
 /// What became of an attempt to open.
@@ -108,14 +111,28 @@ fn refused(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::Permission, format!("{} {why}", path.display()))
 }
 
-fn open_file(path: &Path) -> io::Result<File> {
+/// What a table is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Use,
+    /// Only to read it (F4).
+    Look,
+}
+
+fn open_file(path: &Path, purpose: Purpose) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NOCTTY;
-    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).and_then(above_standard_streams)
+    OpenOptions::new()
+        .read(true)
+        .write(purpose == Purpose::Use)
+        .custom_flags(flags)
+        .open(path)
+        .and_then(above_standard_streams)
 }
 
 /// Maps the whole file.
-fn map(file: &File, size: usize, path: &Path) -> Result<Mapping, Error> {
-    Pages::shared(file.as_fd(), size).map(Mapping::over).map_err(|error| {
+fn map(file: &File, size: usize, path: &Path, purpose: Purpose) -> Result<Mapping, Error> {
+    let pages = if purpose == Purpose::Use { Pages::shared } else { Pages::read_only };
+    pages(file.as_fd(), size).map(Mapping::over).map_err(|error| {
         let limit = kernel::limit(Limit::Addresses).map_or(String::new(), |limit| {
             format!(" (this process may have {} of addresses: ulimit -v)", bytes(limit))
         });
@@ -135,11 +152,12 @@ fn bytes(count: u64) -> String {
     }
 }
 
-fn open_existing(path: &Path, sharing: Sharing) -> Result<Attempt, Error> {
+/// Opens the file, if it is there and may be a table of ours (F2).
+fn find(path: &Path, sharing: Sharing, purpose: Purpose) -> Result<Option<(File, Metadata)>, Error> {
     let failed = |error: io::Error| Error::io(format_args!("cannot open the lock table {}", path.display()), &error);
-    let file = match open_file(path) {
+    let file = match open_file(path, purpose) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Attempt::Missing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
             return Err(refused(path, "is a symbolic link; a lock table must be a plain file"));
         }
@@ -153,39 +171,91 @@ fn open_existing(path: &Path, sharing: Sharing) -> Result<Attempt, Error> {
     if !found.is_file() {
         return Err(refused(path, "is not a plain file"));
     }
-    let folder = std::fs::metadata(folder_of(path)).map_err(failed)?;
-    if let Some(wrong) = sharing.wrong_with_folder(&folder).or_else(|| sharing.wrong_with_file(&found, &folder)) {
-        return Err(refused(path, &wrong));
+    // Before whose it is and who may open it: what is no table needs no other permissions.
+    let mut magic = [0; 8];
+    match file.read_exact_at(&mut magic, 0) {
+        Ok(()) if u64::from_le_bytes(magic) == MAGIC => {}
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(failed(error)),
+        read => {
+            let why = if read.is_ok() { "it does not begin like one" } else { "it is too short" };
+            let text = format!("{} is not a lock table: {why}; name another file, or another space", path.display());
+            return Err(Error::new(ErrorKind::Corrupt, text));
+        }
+    }
+    // Root may look at what it must not take part in (F4).
+    if !(purpose == Purpose::Look && kernel::user() == 0) {
+        let folder = std::fs::metadata(folder_of(path)).map_err(failed)?;
+        if let Some(wrong) = sharing.wrong_with_folder(&folder).or_else(|| sharing.wrong_with_file(&found, &folder)) {
+            return Err(refused(path, &wrong));
+        }
     }
     file_system::check(&file, path)?;
-    let damaged = |what: &str| {
-        Error::new(
-            ErrorKind::Corrupt,
-            format!("{} is not a usable lock table: {what}; if no process uses it, remove it", path.display()),
-        )
-    };
-    let size = usize::try_from(found.len()).map_err(|_| damaged("it is too large"))?;
-    if size < 4096 {
-        return Err(damaged("it is too short"));
+    Ok(Some((file, found)))
+}
+
+fn damaged(path: &Path, what: &str) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("{} is not a usable lock table: {what}; if no process uses it, remove it", path.display()),
+    )
+}
+
+fn size_of(found: &Metadata, path: &Path) -> Result<usize, Error> {
+    match usize::try_from(found.len()) {
+        Ok(size @ 4096..) => Ok(size),
+        Ok(_) => Err(damaged(path, "it is too short")),
+        Err(_) => Err(damaged(path, "it is too large")),
     }
-    let mapping = map(&file, size, path)?;
-    let Some(header) = mapping.at::<Header>(0) else { return Err(damaged("it is too short")) };
-    if header.magic.load(Acquire) != MAGIC {
-        return Err(damaged("it does not begin like one"));
+}
+
+fn open_existing(path: &Path, sharing: Sharing) -> Result<Attempt, Error> {
+    let Some((file, found)) = find(path, sharing, Purpose::Use)? else { return Ok(Attempt::Missing) };
+    let mapping = map(&file, size_of(&found, path)?, path, Purpose::Use)?;
+    let Some(header) = mapping.at::<Header>(0) else { return Err(damaged(path, "it is too short")) };
+    let is_current = is_current(header, path)?;
+    if header.state.load(Acquire) == RETIRED || !is_current {
+        return retire(path, &file, header, geometry_of(header)).map(|()| Attempt::Missing);
     }
-    let geometry = Geometry::from_words(std::array::from_fn(|i| header.geometry[i].load(Relaxed)));
+    let (layout, clock) = checked(path, mapping)?;
+    Ok(Attempt::Opened(TableFile::new(path, sharing, &found), layout, clock))
+}
+
+/// Opens the table at `path` only to look at it (F4), with a file to ask the kernel about its processes.
+/// There is none where nobody can be in it: none was made, or it is of an earlier boot.
+pub(super) fn observe(path: &Path, sharing: Sharing) -> Result<Option<(TableFile, File, Layout, Clock)>, Error> {
+    let Some((file, found)) = find(path, sharing, Purpose::Look)? else { return Ok(None) };
+    let mapping = map(&file, size_of(&found, path)?, path, Purpose::Look)?;
+    let Some(header) = mapping.at::<Header>(0) else { return Err(damaged(path, "it is too short")) };
+    let is_current = is_current(header, path)?;
+    if header.state.load(Acquire) == RETIRED || !is_current {
+        let failed = |error: io::Error| Error::io(format_args!("cannot look at {}", path.display()), &error);
+        let slots = geometry_of(header).slots.clamp(1, 32_767);
+        let in_use = liveness::is_anybody_alive(&file, slots).map_err(failed)?;
+        return if in_use { Err(in_use_and_not_ours(path, header)) } else { Ok(None) };
+    }
+    let (layout, clock) = checked(path, mapping)?;
+    Ok(Some((TableFile::new(path, sharing, &found), file, layout, clock)))
+}
+
+fn geometry_of(header: &Header) -> Geometry {
+    Geometry::from_words(std::array::from_fn(|i| header.geometry[i].load(Relaxed)))
+}
+
+/// Whether a table is of this boot and of the layout that this library speaks.
+fn is_current(header: &Header, path: &Path) -> Result<bool, Error> {
     let boot = this_boot(path)?;
-    let current =
-        header.layout.load(Relaxed) == LAYOUT && header.boot.iter().zip(boot).all(|(a, b)| a.load(Relaxed) == b);
-    if header.state.load(Acquire) == RETIRED || !current {
-        return retire(path, &file, header, geometry).map(|()| Attempt::Missing);
-    }
+    Ok(header.layout.load(Relaxed) == LAYOUT && header.boot.iter().zip(boot).all(|(a, b)| a.load(Relaxed) == b))
+}
+
+/// The layout and clock of a table of this boot and layout, if they can be.
+fn checked(path: &Path, mapping: Mapping) -> Result<(Layout, Clock), Error> {
+    let Some(header) = mapping.at::<Header>(0) else { return Err(damaged(path, "it is too short")) };
     if header.state.load(Acquire) != OPEN {
-        return Err(damaged("its state is unknown"));
+        return Err(damaged(path, "its state is unknown"));
     }
     let clock = match Clock::stored(header.clock_scale.load(Relaxed)) {
         Ok(clock) => clock,
-        Err(Unusable::Nonsense) => return Err(damaged("its clock runs like no machine's")),
+        Err(Unusable::Nonsense) => return Err(damaged(path, "its clock runs like no machine's")),
         Err(Unusable::Hidden) => {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -196,14 +266,30 @@ fn open_existing(path: &Path, sharing: Sharing) -> Result<Attempt, Error> {
             ));
         }
     };
+    let geometry = geometry_of(header);
     if !geometry.is_sound() {
-        return Err(damaged("its geometry is impossible"));
+        return Err(damaged(path, "its geometry is impossible"));
     }
-    let Some(layout) = Layout::new(mapping, geometry) else {
-        return Err(damaged("its size does not fit its geometry"));
+    match Layout::new(mapping, geometry) {
+        Some(layout) => Ok((layout, clock)),
+        None => Err(damaged(path, "its size does not fit its geometry")),
+    }
+}
+
+/// Of a table that is retired, or not of this boot and layout, and in use all the same.
+fn in_use_and_not_ours(path: &Path, header: &Header) -> Error {
+    let layout = header.layout.load(Relaxed);
+    let why = if header.state.load(Acquire) == RETIRED {
+        "was retired".to_owned()
+    } else if layout == LAYOUT {
+        "was made on another boot of the machine".to_owned()
+    } else {
+        format!("was made by another version (layout {layout}, this one is {LAYOUT})")
     };
-    let file = TableFile { path: path.to_owned(), device: found.dev(), inode: found.ino(), sharing };
-    Ok(Attempt::Opened(file, layout, clock))
+    Error::new(
+        ErrorKind::Closed,
+        format!("{} {why} and processes still use it; end them, or name another space", path.display()),
+    )
 }
 
 /// This boot of the machine. Who cannot tell must not judge a table by it.
@@ -236,18 +322,7 @@ fn retire(path: &Path, file: &File, header: &Header, geometry: Geometry) -> Resu
             std::thread::sleep(RIVAL / 100);
             continue;
         }
-        let layout = header.layout.load(Relaxed);
-        let why = if header.state.load(Acquire) == RETIRED {
-            "was retired".to_owned()
-        } else if layout == LAYOUT {
-            "was made on another boot of the machine".to_owned()
-        } else {
-            format!("was made by another version (layout {layout}, this one is {LAYOUT})")
-        };
-        return Err(Error::new(
-            ErrorKind::Closed,
-            format!("{} {why} and processes still use it; end them, or name another space", path.display()),
-        ));
+        return Err(in_use_and_not_ours(path, header));
     }
     header.state.store(RETIRED, Release);
     // We hold all bytes of this inode, so nobody else removes the name while it means this inode.
@@ -333,7 +408,7 @@ fn create(path: &Path, geometry: Geometry, sharing: Sharing, seen_empty: Duratio
         ));
     }
     file.set_len(size as u64).map_err(failed)?;
-    let mapping = map(&file, size, path)?;
+    let mapping = map(&file, size, path, Purpose::Use)?;
     let Some(layout) = Layout::new(mapping, geometry) else {
         return Err(Error::new(ErrorKind::InvalidInput, "the geometry of the lock table is impossible"));
     };
@@ -361,6 +436,21 @@ fn create(path: &Path, geometry: Geometry, sharing: Sharing, seen_empty: Duratio
 }
 
 impl TableFile {
+    fn new(path: &Path, sharing: Sharing, found: &Metadata) -> TableFile {
+        TableFile { path: path.to_owned(), device: found.dev(), inode: found.ino(), sharing, owner: found.uid() }
+    }
+
+    /// Its first page once more, to be written; `None` where that cannot be, or the file is another user's: root
+    /// may look at the tables of others, and takes no part in them.
+    pub(super) fn first_page(&self) -> Option<Mapping> {
+        let is_of_our_group = self.sharing == Sharing::Group && kernel::user() != 0;
+        if self.owner != kernel::user() && !is_of_our_group {
+            return None;
+        }
+        let file = self.reopen().ok()?;
+        Pages::shared(file.as_fd(), std::mem::size_of::<Header>()).ok().map(Mapping::over)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -392,7 +482,7 @@ impl TableFile {
     /// Another open file description of the very same file.
     pub(super) fn reopen(&self) -> Result<File, Error> {
         let failed = |error: io::Error| Error::io(format_args!("cannot open {}", self.path.display()), &error);
-        let file = open_file(&self.path).map_err(failed)?;
+        let file = open_file(&self.path, Purpose::Use).map_err(failed)?;
         if self.is(&file) { Ok(file) } else { Err(self.gone()) }
     }
 

@@ -1,26 +1,42 @@
 //! Health: capacity, processes, and an audit of what is derived against the records.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::{
+    collections::HashMap,
+    sync::atomic::Ordering::{Acquire, Relaxed},
+    time::Duration,
+};
 
 use super::{
     Table,
+    atomic_word::AtomicWord,
     layout::{Checked, Resource},
     liveness::Liveness,
+    look::Look,
     occupancy::Occupancy,
     queue::Queue,
     word::State,
 };
 use crate::{
     error::Error,
-    status::{Health, Process, Usage},
+    status::{Health, Process, ProcessState, Usage},
 };
+
+/// How often a queue that looks wrong is looked at from outside, how often in a row it must look wrong in the
+/// same way with nobody at it, and how far apart the looks are.
+const AUDITS: u32 = 20;
+const SAME_AUDITS: u32 = 3;
+const BETWEEN_AUDITS: Duration = Duration::from_millis(1);
 
 impl Table {
     pub(super) fn health_now(&self) -> Result<Health, Error> {
-        let me = self.me()?;
+        let mut look = Look::at(self)?;
         let header = self.layout.header();
         let geometry = self.layout.geometry();
         let requests = self.requests(|_| true)?;
+        let mut counts: HashMap<u32, u64> = HashMap::new();
+        for seen in &requests {
+            *counts.entry(seen.word.slot()).or_default() += 1;
+        }
         let mut attached = Vec::new();
         let mut problems = Vec::new();
         for index in 0..self.slots_used() {
@@ -30,24 +46,40 @@ impl Table {
                 continue;
             }
             let (pid, host) = self.process_of(index);
-            let alive = self.is_alive(me, index)?;
-            if occupancy == Occupancy::Left && !alive {
+            let state = look.state_of(index)?;
+            if occupancy == Occupancy::Left && state == ProcessState::Dead {
                 continue;
             }
             let program_len = (slot.text_lens.load(Relaxed) & 0xff).min(64) as usize;
-            let count = requests.iter().filter(|seen| seen.word.slot() == index).count() as u64;
-            if !alive && count > 0 {
+            let count = counts.get(&index).copied().unwrap_or(0);
+            if state == ProcessState::Dead && count > 0 {
                 problems.push(format!("process {pid} is dead and {count} of its requests are not cleaned up yet"));
             }
-            attached.push(Process { pid, host, program: slot.program.load(program_len), alive, requests: count });
+            attached.push(Process {
+                pid,
+                host,
+                program: slot.program.load(program_len),
+                alive: state == ProcessState::Alive,
+                state,
+                requests: count,
+            });
         }
-        let announced_in = me.liveness.as_ref().map_or(Vec::new(), Liveness::announced_in);
+        let liveness = look.attached().and_then(|me| me.liveness.as_ref());
+        let announced_in = liveness.map_or(Vec::new(), Liveness::announced_in);
         let place = self.file.as_ref().map(|file| file.place(announced_in));
         if let Some(file) = &self.file {
-            if let Err(error) = self.check_in_place(me) {
+            let in_place = match look.attached() {
+                Some(me) => self.check_in_place(me),
+                None => self.observer.as_ref().map_or(Ok(()), |observer| observer.check_in_place(file)),
+            };
+            if let Err(error) = in_place {
                 problems.push(error.to_string());
             }
-            if file.is_named_by_space() && place.as_ref().is_some_and(|place| place.announced_in.is_empty()) {
+            // Who only looks announces nothing.
+            if look.attached().is_some()
+                && file.is_named_by_space()
+                && place.as_ref().is_some_and(|place| place.announced_in.is_empty())
+            {
                 problems.push(
                     "a process that sees another /dev/shm (sandbox, container) would not be noticed: there is no private \
                      folder to announce the table in ($XDG_RUNTIME_DIR, ~/.cache/concurrent-locks, /tmp/concurrent-locks-UID)"
@@ -63,7 +95,8 @@ impl Table {
             }
             problems.extend(file.wrong_permissions());
         }
-        problems.extend(self.audit(me)?);
+        problems.extend(self.audit(&mut look)?);
+        problems.extend(look.gaps().iter().cloned());
         let known = self.known()?.len() as u64;
         Ok(Health {
             url: self.url.clone(),
@@ -86,20 +119,42 @@ impl Table {
 }
 
 impl Table {
-    /// Checks the derived state of every bucket against the records, under its lock; what is wrong, in words.
-    fn audit(&self, me: &super::attach::Attachment) -> Result<Vec<String>, Error> {
+    /// Checks the derived state of every bucket against the records; what is wrong, in words.
+    fn audit(&self, look: &mut Look<'_>) -> Result<Vec<String>, Error> {
         let mut problems = Vec::new();
-        for (index, name) in self.known()? {
+        let known = self.known()?;
+        look.note_stuck(&known)?;
+        for (index, name) in known {
             let resource = self.layout.resource(index)?;
             let bucket = self.layout.bucket_of(resource.hash.load(Relaxed));
-            let mut wrong = None;
-            self.with_bucket(me, bucket, |_| {
-                wrong = self.audit_queue(index, resource)?;
-                Ok(())
-            })?;
+            let wrong = match look.with_bucket(bucket, || self.audit_queue(index, resource))? {
+                Some(wrong) => wrong,
+                None => self.audit_from_outside(bucket, index, resource)?,
+            };
             problems.extend(wrong.map(|wrong| format!("{name:?}: {wrong}")));
         }
         Ok(problems)
+    }
+
+    /// The same without the bucket's lock: only what stands while nobody has the lock is wrong.
+    fn audit_from_outside(&self, bucket: u32, index: u32, resource: &Resource) -> Checked<Option<&'static str>> {
+        let lock = &self.layout.bucket(bucket)?.lock;
+        let look = || self.audit_queue(index, resource).unwrap_or(Some("its links lead nowhere"));
+        let (mut found, mut times) = (None, 0);
+        for _ in 0..AUDITS {
+            let was_free = lock.get() == 0;
+            let wrong = look();
+            if wrong.is_none() {
+                return Ok(None);
+            }
+            times = if was_free && lock.get() == 0 && wrong == found { times + 1 } else { 0 };
+            found = wrong;
+            if times == SAME_AUDITS {
+                return Ok(found);
+            }
+            std::thread::sleep(BETWEEN_AUDITS);
+        }
+        Ok(None)
     }
 
     /// Invariants Q1 and Q2, and exclusion itself.

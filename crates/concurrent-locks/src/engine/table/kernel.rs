@@ -138,7 +138,12 @@ fn duration(time: &libc::timespec) -> Duration {
 
 /// Whether a byte of a file is locked by another open file description.
 pub(super) fn byte_is_locked(file: BorrowedFd<'_>, offset: i64) -> io::Result<bool> {
-    let mut lock = byte_range(libc::F_WRLCK, offset, 1);
+    any_byte_is_locked(file, offset, 1)
+}
+
+/// Whether any of `len` bytes is. The file may be open only to read.
+pub(super) fn any_byte_is_locked(file: BorrowedFd<'_>, offset: i64, len: i64) -> io::Result<bool> {
+    let mut lock = byte_range(libc::F_WRLCK, offset, len);
     control(file, libc::F_OFD_GETLK, &mut lock)?;
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }

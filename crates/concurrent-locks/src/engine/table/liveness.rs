@@ -45,7 +45,10 @@ use super::{
     pages::Pages,
     short_lock,
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    status::ProcessState,
+};
 
 /// The first life byte, far behind any table's end.
 const FIRST_BYTE: i64 = 1 << 40;
@@ -70,6 +73,11 @@ const EXITING: u64 = 4;
 /// Takes the bytes of all slots: succeeds if nobody is alive in the table.
 pub(super) fn try_lock_all(file: &File, slots: u32) -> io::Result<bool> {
     kernel::try_lock_bytes(file.as_fd(), FIRST_BYTE, 2 * i64::from(slots))
+}
+
+/// Whether anybody is alive in the table, as one who only looks can ask.
+pub(super) fn is_anybody_alive(file: &File, slots: u32) -> io::Result<bool> {
+    kernel::any_byte_is_locked(file.as_fd(), FIRST_BYTE, 2 * i64::from(slots))
 }
 
 /// This process's proof of life, and its means of asking for that of others.
@@ -280,12 +288,22 @@ impl Table {
         Error::io(format_args!("the lock table {} is out of reach", self.url), error)
     }
 
-    /// Whether the kernel says that the occupant of a slot lives; for display.
-    pub(super) fn is_alive(&self, me: &Attachment, index: u32) -> Result<bool, Error> {
-        match &me.liveness {
-            Some(liveness) if index != me.slot => liveness.is_alive(self, index),
+    /// What the kernel says of the occupant of a slot; for display. `me` is nobody for an observer.
+    pub(super) fn process_state(&self, me: Option<&Attachment>, index: u32) -> Result<ProcessState, Error> {
+        let is_locked = |byte| match (me, &self.observer) {
+            (Some(me), _) if me.slot != index => me.liveness.as_ref().map_or(Ok(true), |it| it.is_locked(self, byte)),
+            (None, Some(observer)) => {
+                kernel::byte_is_locked(observer.probe.as_fd(), byte).map_err(|error| self.broken(&error))
+            }
             _ => Ok(true),
-        }
+        };
+        Ok(if is_locked(life_byte(index))? {
+            ProcessState::Alive
+        } else if is_locked(tree_byte(index))? {
+            ProcessState::Orphaned
+        } else {
+            ProcessState::Dead
+        })
     }
 }
 

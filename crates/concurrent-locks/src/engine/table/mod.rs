@@ -23,7 +23,8 @@
 //! | `recover` | rebuilding and cleaning up after the dead (R) |
 //! | `graph` | deadlocks (G) |
 //! | `history`, `events` | what is kept (E) |
-//! | `view`, `statistics`, `health` | what can be seen |
+//! | `look`, `view`, `statistics`, `health` | what can be seen, by whom (V) |
+//! | `observe` | seeing it without taking part |
 //!
 //! `file`, `kernel`, `liveness`, `pages` and `tree` are Linux's. On other systems, and under
 //! `--cfg concurrent_locks_portable` for trying that on Linux, those in `portable/` stand in for
@@ -54,9 +55,11 @@ mod hub;
 mod in_place;
 mod layout;
 mod locked;
+mod look;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod memory;
+mod observe;
 mod occupancy;
 mod park;
 mod pass_over;
@@ -91,7 +94,7 @@ mod tree;
 
 use std::{
     path::Path,
-    sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering::Acquire},
+    sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering::Acquire},
     task::{Context, Poll},
     time::Duration,
 };
@@ -108,9 +111,10 @@ use self::{
     in_place::Whereabouts,
     layout::{Layout, Violation},
     memory::Mapping,
+    observe::Sight,
     verbs::record_of,
 };
-pub(crate) use self::{file::default_path, geometry::Geometry, sharing::Sharing};
+pub(crate) use self::{file::default_path, geometry::Geometry, observe::TableObserver, sharing::Sharing};
 use crate::{
     deadlock::DeadlockReport,
     engine::{self, Ask, Capabilities, Ending, Engine, Grant, Ticket},
@@ -136,6 +140,10 @@ pub(crate) struct Table {
     forever: OnceLock<&'static Table>,
     /// Its place in the list of this process's tables.
     number: usize,
+    /// What a process has that only looks: then it never attaches, and the memory cannot be written.
+    observer: Option<Sight>,
+    /// What the last look could not see.
+    unseen: Mutex<Vec<String>>,
 }
 
 static TABLES: RwLock<Vec<&'static Table>> = RwLock::new(Vec::new());
@@ -154,23 +162,39 @@ impl Table {
         let layout = Layout::new(mapping, geometry).ok_or(Violation("geometry"))?;
         let clock = Clock::measure();
         header::initialise(layout.header(), geometry, clock, [0; 2]);
-        Ok(Self::keep(url, layout, clock, None, fork_page))
+        Ok(Self::keep(url, layout, clock, None, fork_page, None))
     }
 
     /// The table in the file at `path`, made with `geometry` if there is none.
     pub(crate) fn host(path: &Path, geometry: Geometry, sharing: Sharing) -> Result<&'static Table, Error> {
         let (file, layout, clock) = file::open(path, geometry, sharing)?;
         let fork_page = ForkPage::new().map_err(|error| Error::io("no memory for the lock table", &error))?;
-        let table = Self::keep(format!("host:{}", path.display()), layout, clock, Some(file), fork_page);
+        let table = Self::keep(format!("host:{}", path.display()), layout, clock, Some(file), fork_page, None);
         table.me()?;
         Ok(table)
     }
 
-    fn keep(url: String, layout: Layout, clock: Clock, file: Option<TableFile>, fork_page: ForkPage) -> &'static Table {
+    /// The table in the file at `path`, only to look at it; `None` if there is none that anybody could be in.
+    fn observe(path: &Path, sharing: Sharing) -> Result<Option<&'static Table>, Error> {
+        let Some((file, probe, layout, clock)) = file::observe(path, sharing)? else { return Ok(None) };
+        let fork_page = ForkPage::new().map_err(|error| Error::io("no memory for the lock table", &error))?;
+        let url = format!("host:{}", path.display());
+        Ok(Some(Self::keep(url, layout, clock, Some(file), fork_page, Some(Sight::new(probe)))))
+    }
+
+    fn keep(
+        url: String,
+        layout: Layout,
+        clock: Clock,
+        file: Option<TableFile>,
+        fork_page: ForkPage,
+        observer: Option<Sight>,
+    ) -> &'static Table {
         let token_base = layout.header().token_base.load(Acquire);
         let mut tables = TABLES.write().unwrap_or_else(PoisonError::into_inner);
         let number = tables.len();
-        let table = Table { url, layout, clock, token_base, file, fork_page, forever: OnceLock::new(), number };
+        let (forever, unseen) = (OnceLock::new(), Mutex::default());
+        let table = Table { url, layout, clock, token_base, file, fork_page, forever, number, observer, unseen };
         let table: &'static Table = Box::leak(Box::new(table));
         table.forever.get_or_init(|| table);
         tables.push(table);
@@ -200,6 +224,20 @@ impl Table {
     }
 }
 
+fn capabilities(across_processes: bool) -> Capabilities {
+    Capabilities {
+        across_processes,
+        fair: true,
+        priority: true,
+        upgrade: true,
+        downgrade: true,
+        inspect: true,
+        revoke: true,
+        deadlocks: true,
+        lease: false,
+    }
+}
+
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Error {
         Error::new(
@@ -223,17 +261,7 @@ impl Engine for Table {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            across_processes: self.file.is_some(),
-            fair: true,
-            priority: true,
-            upgrade: true,
-            downgrade: true,
-            inspect: true,
-            revoke: true,
-            deadlocks: true,
-            lease: false,
-        }
+        capabilities(self.file.is_some())
     }
 
     fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
@@ -341,5 +369,9 @@ impl Engine for Table {
     fn detach(&self) -> Result<(), Error> {
         self.leave_slot();
         Ok(())
+    }
+
+    fn unseen(&self) -> Vec<String> {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -33,6 +33,11 @@ impl Pages {
         Self::map(len, libc::MAP_SHARED, Some(file))
     }
 
+    /// The same, only to read.
+    pub(super) fn read_only(file: BorrowedFd<'_>, len: usize) -> io::Result<Pages> {
+        Self::map_for(libc::PROT_READ, len, libc::MAP_SHARED, Some(file))
+    }
+
     /// One page through `file` that a forked child does not get. While it is mapped, the open file
     /// description (and the locks on it) lives, although the descriptor may be closed; it dies
     /// with this address space and with nothing else.
@@ -43,11 +48,14 @@ impl Pages {
     }
 
     fn map(len: usize, flags: i32, file: Option<BorrowedFd<'_>>) -> io::Result<Pages> {
+        Self::map_for(libc::PROT_READ | libc::PROT_WRITE, len, flags, file)
+    }
+
+    fn map_for(access: i32, len: usize, flags: i32, file: Option<BorrowedFd<'_>>) -> io::Result<Pages> {
         let descriptor = file.map_or(-1, |file| file.as_raw_fd());
         // SAFETY: no address is asked for, so no existing mapping is touched; the kernel checks
         // length and descriptor.
-        let base =
-            unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, descriptor, 0) };
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), len, access, flags, descriptor, 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

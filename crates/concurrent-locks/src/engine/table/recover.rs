@@ -472,7 +472,7 @@ mod tests {
             let mut grant = Grant::NONE;
             assert!(table.begin(&ask, &mut grant).unwrap().is_none());
         }
-        let (place, _) = table.selected(Some(name)).unwrap().remove(0);
+        let place = table.index_of(table.me().unwrap(), name).unwrap().unwrap();
         let head = table.layout.resource(place).unwrap().head.load(Relaxed);
         let first = table.layout.record(linked(head).unwrap()).unwrap();
         let second = table.layout.record(linked(first.next.load(Relaxed)).unwrap()).unwrap();

@@ -8,7 +8,8 @@ use std::{
 use super::{
     Table,
     history::Outcome,
-    layout::{Detail, Mishaps, OPERATIONS_KEPT, Tally, linked},
+    layout::{Detail, Mishaps, OPERATIONS_KEPT, Resource, Tally, linked},
+    look::Look,
     view::{Seen, Times, millis, seconds},
     word::State,
 };
@@ -23,23 +24,22 @@ use crate::{
 
 impl Table {
     pub(super) fn statistics_of(&self, name: Option<Name<'_>>) -> Result<StatisticsMap, Error> {
-        let me = self.me()?;
+        let mut look = Look::at(self)?;
         let times = self.times();
         let mut map = StatisticsMap::new();
-        for (index, name) in self.selected(name)? {
+        let selected = look.selected(name)?;
+        let mut queues = look.queues(&selected)?;
+        for (index, name) in selected {
             let resource = self.layout.resource(index)?;
             let bucket = self.layout.bucket_of(resource.hash.load(Relaxed));
             // Copied under the lock, so that the numbers of one resource fit together; no
             // allocation there: the histograms are copied as they are.
-            let mut tallies = [Numbers::default(), Numbers::default()];
-            self.with_bucket(me, bucket, |_| {
-                for (numbers, mode) in tallies.iter_mut().zip(Mode::ALL) {
-                    *numbers = Numbers::of(&resource.tallies[mode as usize], &resource.mishaps[mode as usize]);
-                }
-                Ok(())
-            })?;
+            let tallies = match look.with_bucket(bucket, || Ok(Numbers::of_all(resource)))? {
+                Some(tallies) => tallies,
+                None => Numbers::settled(resource),
+            };
             let detail = linked(resource.detail.load(Relaxed)).map(|index| self.layout.detail(index)).transpose()?;
-            let requests = self.queue_at(index)?;
+            let requests = queues.remove(&index).unwrap_or_default();
             let mut modes = BTreeMap::new();
             for mode in Mode::ALL {
                 let numbers = &tallies[mode as usize];
@@ -98,7 +98,7 @@ impl Table {
 
     pub(super) fn forget_statistics(&self, name: Option<Name<'_>>) -> Result<(), Error> {
         let me = self.me()?;
-        for (index, _) in self.selected(name)? {
+        for (index, _) in Look::at(self)?.selected(name)? {
             let resource = self.layout.resource(index)?;
             let bucket = self.layout.bucket_of(resource.hash.load(Relaxed));
             self.with_bucket(me, bucket, |_| {
@@ -111,7 +111,7 @@ impl Table {
 }
 
 /// A tally copied out of the table.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq)]
 struct Numbers {
     acquisitions: u64,
     releases: u64,
@@ -123,6 +123,23 @@ struct Numbers {
 }
 
 impl Numbers {
+    fn of_all(resource: &Resource) -> [Numbers; 2] {
+        Mode::ALL.map(|mode| Numbers::of(&resource.tallies[mode as usize], &resource.mishaps[mode as usize]))
+    }
+
+    /// Without the lock: read until two readings agree, or the numbers may be one operation apart.
+    fn settled(resource: &Resource) -> [Numbers; 2] {
+        let mut numbers = Numbers::of_all(resource);
+        for _ in 0..16 {
+            let again = Numbers::of_all(resource);
+            if numbers == again {
+                break;
+            }
+            numbers = again;
+        }
+        numbers
+    }
+
     fn of(tally: &Tally, mishaps: &Mishaps) -> Numbers {
         let get = |word: &std::sync::atomic::AtomicU64| word.load(Relaxed);
         Numbers {

@@ -1,8 +1,7 @@
-//! Seeing: status, statistics and health, read by any process without the help of those it sees.
+//! Seeing: requests as they stand in the table, read by any process without the help of those it sees.
 //!
-//! A resource's queue is copied under its bucket's lock, so a status is true of one moment. Scans over
-//! all records (deadlocks, health) take no lock: they read the word, the fields, the word again, and
-//! leave out what changed in between.
+//! Scans over all records take no lock: they read the word, the fields, the word again, and leave out what
+//! changed in between. Who looks how is in `look.rs`.
 
 use std::{
     sync::atomic::Ordering::{Acquire, Relaxed},
@@ -11,7 +10,9 @@ use std::{
 
 use super::{
     Table,
+    attach::Attachment,
     layout::{Checked, LABEL_WORDS, NOTE_WORDS, Record, Violation, linked},
+    look::Look,
     queue::Queue,
     word::{State, Word},
 };
@@ -20,7 +21,7 @@ use crate::{
     grant::Rank,
     name::Name,
     owner::label_text,
-    status::{Holder, Status, StatusMap, Waiter},
+    status::{Holder, ProcessState, StatusMap, Waiter},
 };
 
 /// One request as it was seen: plain words, so that it can be copied under a bucket's lock.
@@ -43,6 +44,7 @@ pub(super) struct Seen {
 }
 
 /// A moment of the table's clock as wall-clock text and distance.
+#[derive(Clone, Copy)]
 pub(super) struct Times {
     now: u64,
     wall: SystemTime,
@@ -113,8 +115,7 @@ impl Table {
     }
 
     /// The index of a name, if it is known.
-    fn index_of(&self, name: Name<'_>) -> Result<Option<u32>, Error> {
-        let me = self.me()?;
+    pub(super) fn index_of(&self, me: &Attachment, name: Name<'_>) -> Result<Option<u32>, Error> {
         self.with_bucket(me, self.layout.bucket_of(name.hash()), |locked| self.find(locked, name))
     }
 
@@ -130,29 +131,13 @@ impl Table {
         Ok(known)
     }
 
-    /// The indices and names that a look at one or all resources is about.
-    pub(super) fn selected(&self, name: Option<Name<'_>>) -> Result<Vec<(u32, String)>, Error> {
-        // A forked child attaches before it looks: it must not see its parent's private table.
-        self.me()?;
-        match name {
-            Some(name) => Ok(self.index_of(name)?.map(|index| (index, name.text().to_owned())).into_iter().collect()),
-            None => Ok(self.known()?),
-        }
-    }
-
     pub(super) fn status_of(&self, name: Option<Name<'_>>) -> Result<StatusMap, Error> {
-        let mut map = StatusMap::new();
-        for (index, name) in self.selected(name)? {
-            let seen = self.queue_at(index)?;
-            map.insert(name.clone(), self.status_from(name, seen, &self.times()));
-        }
-        Ok(map)
+        Look::at(self)?.status(name)
     }
 
     /// The queue of one resource at one moment: copied under its bucket's lock, into room that was
     /// made before.
-    pub(super) fn queue_at(&self, index: u32) -> Result<Vec<Seen>, Error> {
-        let me = self.me()?;
+    pub(super) fn queue_at(&self, me: &Attachment, index: u32) -> Result<Vec<Seen>, Error> {
         let resource = self.layout.resource(index)?;
         let bucket = self.layout.bucket_of(resource.hash.load(Relaxed));
         let mut seen = Vec::new();
@@ -177,16 +162,7 @@ impl Table {
         }
     }
 
-    fn status_from(&self, name: String, seen: Vec<Seen>, times: &Times) -> Status {
-        let (waiting, held): (Vec<_>, Vec<_>) = seen.into_iter().partition(|seen| seen.word.state() == State::Waiting);
-        let mut held = held;
-        held.sort_by_key(|seen| seen.token);
-        let holders: Vec<Holder> = held.into_iter().map(|seen| self.holder(seen, times)).collect();
-        let waiters: Vec<Waiter> = waiting.into_iter().map(|seen| self.waiter(seen, times)).collect();
-        Status::of(name, holders, waiters)
-    }
-
-    fn holder(&self, seen: Seen, times: &Times) -> Holder {
+    pub(super) fn holder(&self, seen: Seen, times: &Times, process: ProcessState) -> Holder {
         let (pid, host) = self.process_of(seen.word.slot());
         Holder {
             owner: owner_text(seen.owner),
@@ -199,10 +175,11 @@ impl Table {
             priority: seen.priority,
             token: seen.token,
             note: seen.note(),
+            process,
         }
     }
 
-    fn waiter(&self, seen: Seen, times: &Times) -> Waiter {
+    pub(super) fn waiter(&self, seen: Seen, times: &Times, process: ProcessState) -> Waiter {
         let (pid, host) = self.process_of(seen.word.slot());
         Waiter {
             owner: owner_text(seen.owner),
@@ -215,6 +192,7 @@ impl Table {
             priority: seen.priority,
             token: None,
             note: seen.note(),
+            process,
         }
     }
 
@@ -228,14 +206,15 @@ impl Table {
 
     /// Who holds a resource and the tickets of who waits, in order: for the error of a busy lock.
     pub(super) fn holders_and_tickets(&self, name: &str) -> Result<(Vec<Holder>, Vec<u64>), Error> {
-        let Some(index) = self.index_of(Name::new(name).map_err(|_| Violation("a resource's name"))?)? else {
-            return Ok(Default::default());
-        };
-        let seen = self.queue_at(index)?;
+        let me = self.me()?;
+        let name = Name::new(name).map_err(|_| Violation("a resource's name"))?;
+        let Some(index) = self.index_of(me, name)? else { return Ok(Default::default()) };
+        let seen = self.queue_at(me, index)?;
         let tickets = seen.iter().filter(|seen| seen.word.state() == State::Waiting).map(|seen| seen.ticket).collect();
         let times = self.times();
         let held = seen.into_iter().filter(|seen| seen.word.state() == State::Held);
-        Ok((held.map(|seen| self.holder(seen, &times)).collect(), tickets))
+        // Whether they live is not asked: that is a system call each, and this is the price of every busy lock.
+        Ok((held.map(|seen| self.holder(seen, &times, ProcessState::Unknown)).collect(), tickets))
     }
 }
 

@@ -116,6 +116,8 @@ pub(crate) struct Address {
     /// Whether the server takes the end of our connection for our death (`life=connection`), and not only
     /// the end of the lease.
     pub(crate) guarded: bool,
+    /// Whether we only look: then nothing is made that is not there.
+    pub(crate) observed: bool,
 }
 
 impl Address {

@@ -161,6 +161,7 @@ impl<'a> Parts<'a> {
             lease,
             listen: listen.map(|listen| host(kind, &listen)).transpose()?,
             guarded,
+            observed: false,
         })
     }
 

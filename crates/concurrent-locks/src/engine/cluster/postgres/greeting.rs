@@ -270,6 +270,10 @@ impl<'a> Conversation<'a> {
                     "its schema concurrent_locks has layout {newer}, this library speaks {LAYOUT}: use a newer one"
                 )));
             }
+            _ if !self.dialect.makes_schema => {
+                let text = "there is no schema concurrent_locks in this database: nobody has used these locks yet";
+                return Err(Error::new(ErrorKind::Closed, text));
+            }
             _ => {}
         }
         // Many may start at once: one makes the schema, the others find it made.

@@ -66,6 +66,8 @@ pub(crate) struct PostgresDialect {
     password: Option<String>,
     database: String,
     role: Role,
+    /// Whether a schema that is missing is made, or else told as such (`Closed`).
+    pub(crate) makes_schema: bool,
     /// What the call at hand has brought so far: it is answered when the server is ready for the next.
     brought: Mutex<Option<Result<String, Failure>>>,
     /// The server process that is ours alone, by its number; 0 if a pool shares them out.
@@ -90,6 +92,7 @@ impl PostgresDialect {
             password,
             database: database.to_owned(),
             role,
+            makes_schema: true,
             brought: Mutex::new(None),
             process: AtomicU32::new(0),
             multiplexed: Arc::default(),

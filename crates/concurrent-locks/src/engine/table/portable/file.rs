@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{clock::Clock, geometry::Geometry, layout::Layout, sharing::Sharing};
+use super::{clock::Clock, geometry::Geometry, layout::Layout, memory::Mapping, sharing::Sharing};
 use crate::{
     error::{Error, ErrorKind},
     status::Place,
@@ -22,17 +22,34 @@ pub(crate) fn default_path(space: &str) -> PathBuf {
 
 /// Refuses.
 pub(super) fn open(path: &Path, _geometry: Geometry, _sharing: Sharing) -> Result<(TableFile, Layout, Clock), Error> {
-    Err(Error::new(
+    Err(refused(path))
+}
+
+/// Refuses.
+pub(super) fn observe(path: &Path, _sharing: Sharing) -> Result<Option<(TableFile, File, Layout, Clock)>, Error> {
+    Err(refused(path))
+}
+
+fn refused(path: &Path) -> Error {
+    Error::new(
         ErrorKind::Unsupported,
         format!(
             "host:{} needs Linux; on this system use file:DIR between processes, local: within one",
             path.display()
         ),
-    ))
+    )
 }
 
 impl TableFile {
     pub(super) fn path(&self) -> &Path {
+        match *self {}
+    }
+
+    pub(super) fn whereabouts(&self, _own: &File) -> super::in_place::Whereabouts {
+        match *self {}
+    }
+
+    pub(super) fn first_page(&self) -> Option<Mapping> {
         match *self {}
     }
 
