@@ -47,6 +47,7 @@ mod name;
 mod number_file;
 mod own_file;
 mod owner;
+mod process_end;
 mod queued;
 mod request;
 mod request_all;

@@ -90,7 +90,7 @@ fn a_thread_is_told_that_the_server_is_silent<S: Server>() {
     stage.until_nothing_is_left();
 }
 
-/// Nothing is damaged: the statement is said again.
+/// Nothing is damaged: the statement is sent again.
 #[test]
 fn a_cancelled_statement_is_said_again() {
     let server = Postgres::fresh();

@@ -18,7 +18,7 @@ use crate::{
     error::{Busy, Error},
 };
 
-/// How often in turn a request is said again that the server refuses for a passing reason.
+/// How often in turn a request is sent again that the server refuses for a passing reason.
 pub(super) const MOST_REFUSALS: u32 = 3;
 
 /// How many requests are asked at once on a connection.
@@ -102,7 +102,7 @@ impl Client {
     /// The answer to a verb about a request, or word that there will be none.
     fn answered(&'static self, number: u64, verb: Verb, sent: u64, result: Result<String, Failure>) {
         let reply = match result {
-            // It is said again on the next connection (R1).
+            // It is sent again on the next connection (R1).
             Err(Failure::Broken(_)) => return,
             Err(Failure::Refused(why)) => Err((self.refused(&why), refusal::passes(&why))),
             Ok(text) => self.read::<Reply>(&text).map_err(|error| (error, false)),

@@ -52,16 +52,14 @@ pub(crate) use self::address::Address;
 use self::{client::Client, observe::ClusterObserver};
 use crate::{
     deadlock::DeadlockReport,
-    engine::{
-        Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold, observing::Observer, table::at_exit,
-    },
+    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold, observing::Observer},
     error::Error,
     event::Event,
     fork_generation::ForkGeneration,
     lease::{Lease, Standing},
     manager::Fairness,
     name::Name,
-    owner,
+    owner, process_end,
     stats::StatisticsMap,
     status::{Health, Holder, StatusMap},
 };
@@ -123,7 +121,7 @@ impl Cluster {
             Box::leak(Box::new(Cluster { address, url, handles: AtomicU64::new(1), first }));
         let mut opened = OPENED.write().unwrap_or_else(PoisonError::into_inner);
         if opened.is_empty() {
-            at_exit(detach_all);
+            process_end::at_exit(detach_all);
         }
         opened.push(cluster);
         Ok(cluster)

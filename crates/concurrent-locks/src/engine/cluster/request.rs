@@ -9,7 +9,7 @@
 //! ```
 //!
 //! - R1. What the server is told about a request is decided by its stage alone, and every verb is
-//!   idempotent by the request's id. So after a lost connection each request is simply said again.
+//!   idempotent by the request's id. So after a lost connection each request is simply sent again.
 //! - R2. Answers and pushes may come in any order and twice; each is applied only where the stage
 //!   expects it, and ignored elsewhere.
 //! - R3. A request whose caller has gone (`Forsaken`, `Releasing`) is remembered until the server has
@@ -27,7 +27,7 @@ use crate::{
     mode::Mode,
 };
 
-/// What was asked for; with it the request can be said again.
+/// What was asked for; with it the request can be sent again.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) name: String,

@@ -176,7 +176,7 @@ impl State {
         }
     }
 
-    /// Whether what was refused for a passing reason is said again.
+    /// Whether what was refused for a passing reason is sent again.
     pub(super) fn may_say_again(&mut self, number: u64) -> bool {
         let Some(record) = self.records.get_mut(&number) else { return false };
         record.refusals += 1;

@@ -16,18 +16,18 @@ use std::sync::atomic::{
 use super::{
     TABLES, Table,
     attach::Attachment,
-    kernel,
     layout::{Checked, RECORDS_PER_CHUNK},
     occupancy,
     word::State,
 };
+use crate::process_end;
 
 /// Has this process, and those it forks, detach when it ends by `exit`.
 pub(super) fn at_exit() {
     // No lock: one that is held at a fork is held in the child for ever.
     static ASKED: AtomicBool = AtomicBool::new(false);
     if !ASKED.swap(true, AcqRel) {
-        kernel::at_exit(detach_all);
+        process_end::at_exit(detach_all);
     }
 }
 

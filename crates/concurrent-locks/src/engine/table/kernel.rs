@@ -193,13 +193,6 @@ fn control(file: BorrowedFd<'_>, command: i32, lock: &mut libc::flock) -> io::Re
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Has `handler` called when this process ends by `exit`, or by returning from `main`. Where the system
-/// has no room for one more handler, it is not called: the end is noticed all the same.
-pub(in crate::engine) fn at_exit(handler: extern "C" fn()) {
-    // SAFETY: `handler` is a plain function; the library it is in is not unloaded before the process ends.
-    unsafe { libc::atexit(handler) };
-}
-
 /// How many processors this process may run on; 1 where there are more than fit the question. (std's
 /// answer takes a look at control groups too, of some twenty system calls.)
 pub(super) fn processors() -> usize {

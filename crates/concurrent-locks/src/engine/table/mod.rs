@@ -101,8 +101,6 @@ use std::{
 
 #[cfg(all(test, not(loom)))]
 pub(crate) use self::clock::advance_clock;
-#[cfg(feature = "cluster")]
-pub(in crate::engine) use self::kernel::at_exit;
 use self::{
     attach::ForkPage,
     clock::Clock,

@@ -110,9 +110,6 @@ pub(super) fn monotonic() -> Duration {
     START.get_or_init(Instant::now).elapsed()
 }
 
-/// Nothing to do at this process's end: there is nobody to tell.
-pub(in crate::engine) fn at_exit(_handler: extern "C" fn()) {}
-
 /// How many processors this process may run on.
 pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
