@@ -182,12 +182,13 @@ fn find(path: &Path, sharing: Sharing, purpose: Purpose) -> Result<Option<(File,
             return Err(Error::new(ErrorKind::Corrupt, text));
         }
     }
-    // Root may look at what it must not take part in (F4).
-    if !(purpose == Purpose::Look && kernel::user() == 0) {
-        let folder = std::fs::metadata(folder_of(path)).map_err(failed)?;
-        if let Some(wrong) = sharing.wrong_with_folder(&folder).or_else(|| sharing.wrong_with_file(&found, &folder)) {
-            return Err(refused(path, &wrong));
-        }
+    // Root may look at what it must not take part in (F4): as its owner may.
+    let is_only_root_looking = purpose == Purpose::Look && kernel::user() == 0;
+    let user = if is_only_root_looking { found.uid() } else { kernel::user() };
+    let folder = std::fs::metadata(folder_of(path)).map_err(failed)?;
+    let wrong = sharing.wrong_with_folder(&folder).or_else(|| sharing.wrong_with_file(&found, &folder, user));
+    if let Some(wrong) = wrong {
+        return Err(refused(path, &wrong));
     }
     file_system::check(&file, path)?;
     Ok(Some((file, found)))

@@ -18,7 +18,7 @@ mod checks {
         path::Path,
     };
 
-    use super::{super::kernel, Sharing};
+    use super::Sharing;
 
     const STICKY: u32 = 0o1000;
 
@@ -46,11 +46,11 @@ mod checks {
             }
         }
 
-        /// What is wrong with a table's file in that folder.
-        pub(in super::super) fn wrong_with_file(self, file: &Metadata, folder: &Metadata) -> Option<String> {
+        /// What is wrong with a table's file in that folder, for `user`.
+        pub(in super::super) fn wrong_with_file(self, file: &Metadata, folder: &Metadata, user: u32) -> Option<String> {
             let mode = file.mode() & 0o7777;
             match self {
-                Sharing::User if file.uid() != kernel::user() => {
+                Sharing::User if file.uid() != user => {
                     Some(format!("belongs to user {}, not to this user", file.uid()))
                 }
                 Sharing::User if mode == Sharing::Group.mode() => Some(format!(
