@@ -11,6 +11,7 @@ use concurrent_locks::{LockManager, Mode, Status};
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::IntoPyDict};
 
 use crate::{
+    context::Context,
     home::{self, Kind},
     made::{made, string},
     owner,
@@ -20,10 +21,18 @@ use crate::{
 pub(crate) enum Stops {
     /// What its event loop runs, and what the thread was about before the loop ran.
     EventLoop,
-    /// All its greenlets, because no hub runs them.
-    Greenlets,
+    /// All its greenlets, because no hub runs them. For one of them that includes what the thread was about
+    /// before it switched to it; the thread itself, outside of them, may wait for its own time-out.
+    Greenlets { asks_one: bool },
     /// Whoever awaits this future: that of the call which an executor runs on this thread.
     Caller(Py<PyAny>),
+}
+
+impl Stops {
+    /// What a wait stops where greenlets are in use, and no hub runs them.
+    pub(crate) fn greenlets(context: &Context<'_>) -> Stops {
+        Stops::Greenlets { asks_one: matches!(context, Context::Greenlet { .. }) }
+    }
 }
 
 /// How often a server is asked.
@@ -108,7 +117,8 @@ impl Look {
         };
         Ok(match &self.stops {
             Stops::EventLoop => here(&[Kind::Task, Kind::TrioTask, Kind::Callback, Kind::Greenlet, Kind::Thread]),
-            Stops::Greenlets => here(&[Kind::Greenlet, Kind::Thread]),
+            Stops::Greenlets { asks_one: true } => here(&[Kind::Greenlet, Kind::Thread]),
+            Stops::Greenlets { asks_one: false } => here(&[Kind::Greenlet]),
             Stops::Caller(future) => {
                 let Some(task) = owner::task_of(py, id) else { return Ok(None) };
                 let awaited = py.import("concurrent_locks._awaited")?;
@@ -131,7 +141,7 @@ impl Look {
                 "waiting for {guard} here would block the running event loop for ever: {label}, {kind} of this thread, \
                  {does} and could not go on; use `async with`, or another thread (`asyncio.to_thread`)"
             ))),
-            Stops::Greenlets => error(
+            Stops::Greenlets { .. } => error(
                 "UnsupportedError",
                 format!(
                     "waiting for {guard} here would block this thread for ever: {label}, {kind} of it, {does} and could \

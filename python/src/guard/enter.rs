@@ -37,7 +37,7 @@ impl Guard {
             return self.enter_here(py, timeout, &context, None);
         }
         if !context::greenlets_cooperate(py)? {
-            return self.enter_here(py, timeout, &context, Some(Stops::Greenlets));
+            return self.enter_here(py, timeout, &context, Some(Stops::greenlets(&context)));
         }
         match self.begin(py, timeout, &context)? {
             None => Ok(()),
@@ -97,7 +97,10 @@ impl Guard {
         stops: Option<Stops>,
     ) -> PyResult<Option<Look>> {
         let stops = match stops {
-            None if !timeout.is_over_at_once() => in_the_way::executors_call(py)?.map(Stops::Caller),
+            // A plain thread, perhaps one that works for somebody who awaits it.
+            None | Some(Stops::Greenlets { asks_one: false }) if !timeout.is_over_at_once() => {
+                in_the_way::executors_call(py)?.map(Stops::Caller).or(stops)
+            }
             stops => stops,
         };
         let (Some(stops), Some(owner)) = (stops, owner) else { return Ok(None) };

@@ -20,14 +20,14 @@ impl Guard {
         let py = object.py();
         let context = Context::current(py)?;
         let Some(waiter) = self.begin_upgrade(py, timeout)? else { return Ok(()) };
-        let stops = match context {
+        let stops = match &context {
             _ if timeout.is_over_at_once() => None,
             _ if context.is_in_event_loop() => Some(Stops::EventLoop),
             _ if !context::greenlets_are_imported(py) => None,
             _ if context::greenlets_cooperate(py).inspect_err(|_| self.left(&waiter.pending))? => {
                 return wait_in_greenlet(object, waiter);
             }
-            _ => Some(Stops::Greenlets),
+            _ => Some(Stops::greenlets(&context)),
         };
         let (Pending::Upgrade(queued), Phase::Upgrading(Some(mut held))) =
             (waiter.pending, self.phase.replace(Phase::Upgrading(None)))
