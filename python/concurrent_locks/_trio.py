@@ -27,8 +27,13 @@ async def enter(guard: _core.Guard, timeout: float | None) -> _core.Guard:  # no
 async def wait(readiness: _core.Readiness, guard: _core.Guard) -> _core.Guard:
     """Sleep until the guard holds. Leaving early, however, leaves the queue."""
     try:
-        while not readiness.poll():
+        if readiness.poll():
+            # A server's answer may come before anybody sleeps: it is a checkpoint all the same.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
             await trio.lowlevel.wait_readable(readiness.fileno())
+            while not readiness.poll():
+                await trio.lowlevel.wait_readable(readiness.fileno())
     finally:
         readiness.leave()
     return guard
