@@ -116,7 +116,7 @@ fn sandboxes_share_a_table_in_a_folder_that_all_see() {
     drop(locks.write("a").timeout(LONG).blocking().unwrap());
 }
 
-/// The table of a space is removed by hand, or by a cleaner, and made anew: no reason to refuse.
+/// The table of a space is removed by hand, or by a cleaner, and made again: no reason to refuse.
 #[test]
 fn a_deleted_table_of_a_space_is_followed_by_a_new_one() {
     let space = Named::new("deleted");

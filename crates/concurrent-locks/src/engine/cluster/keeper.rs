@@ -247,7 +247,7 @@ impl Client {
             let Some(number) = self.number(id) else { continue };
             let Some(record) = state.records.get_mut(&number) else { continue };
             match record.stage {
-                // It was not heard of for too long, and has lost its place: it asks again.
+                // It was silent for too long, and has lost its place: it asks again.
                 Stage::Waiting => {
                     let at = state.ask_again(number);
                     state.set_timer(number, at);
