@@ -11,10 +11,8 @@ from facts import is_free, until_true, waiters
 from holders import held_by_task
 
 
-async def enter(lock: Any, then: Any = None) -> str:
+async def enter(lock: Any) -> str:
     async with lock:
-        if then is not None:
-            await then
         return "entered"
 
 
@@ -72,10 +70,10 @@ async def test_a_cancelled_writer_lets_the_readers_behind_it_in(manager: LockMan
 
 
 async def test_while_it_holds(manager: LockManager, name: str) -> None:
-    inside = asyncio.create_task(enter(manager.write_lock(name), asyncio.Event().wait()))
-    await until_true(lambda: not is_free(manager, name))
-    assert await cancelled(inside)
-    assert is_free(manager, name)
+    async with held_by_task(manager.write_lock(name)) as inside:
+        assert not is_free(manager, name)
+        assert await cancelled(inside)
+        assert is_free(manager, name)
 
 
 async def test_in_the_release(manager: LockManager, name: str) -> None:
