@@ -23,65 +23,43 @@
 //! [`Guard`] what is held, [`Owner`] who holds it, [`Error`] why not, [`Status`] and
 //! [`Statistics`] what can be seen.
 
-mod bounds;
-mod deadlock;
+mod api;
 #[cfg(all(test, not(loom)))]
 mod differential;
 mod engine;
-mod error;
-mod event;
 pub mod fencing;
-mod fork_generation;
-mod grant;
-mod guard;
-mod histogram;
-mod holdings;
-mod kernel_lock;
-mod lease;
-#[cfg(test)]
-mod leased_engine;
-mod lost;
-mod manager;
-mod mode;
-mod name;
-mod number_file;
-mod own_file;
-mod owner;
-mod process_end;
-mod queued;
-mod request;
-mod request_all;
-mod resource;
-mod stats;
-mod status;
-#[cfg(unix)]
-mod tree;
-mod upgrade;
-mod url;
-mod verify;
-mod wait_for;
-mod waiting;
+mod open;
+mod os;
+mod rule;
+mod words;
 
-pub use concurrent_locks_macros::{distributed_lock, read_lock, write_lock};
-pub use deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect};
-pub use engine::Capabilities;
-pub use error::{Busy, Error, ErrorKind};
-pub use event::{Event, EventKind};
-pub use guard::{Guard, GuardAll};
-pub use histogram::Histogram;
-pub use lease::{Lease, Standing};
-pub use lost::Lost;
-pub use manager::{Fairness, LockManager, SPACE_VARIABLE, Settings, URL_VARIABLE};
-pub use mode::Mode;
-pub use name::MAX_NAME_BYTES;
-pub use owner::{MAX_LABEL_BYTES, OWNER_ID_VARIABLE, OWNER_VARIABLE, Owner};
-pub use queued::{Begun, Queued};
-pub use request::{Acquire, MAX_NOTE_BYTES, Request};
-pub use request_all::{AcquireAll, RequestAll};
-pub use resource::Resource;
-pub use stats::{Operation, Statistics, StatisticsMap};
-pub use status::{Health, Holder, Place, Process, ProcessState, Status, StatusMap, Usage, Waiter};
 #[cfg(unix)]
-pub use tree::TreeHold;
-pub use upgrade::{QueuedUpgrade, Upgrade, Upgrading};
-pub use verify::{Verify, Verifying};
+pub use api::tree::TreeHold;
+pub use api::{
+    guard::{Guard, GuardAll},
+    lost::Lost,
+    manager::LockManager,
+    owner::Owner,
+    queued::{Begun, Queued},
+    request::{Acquire, Request},
+    request_all::{AcquireAll, RequestAll},
+    resource::Resource,
+    upgrade::{QueuedUpgrade, Upgrade, Upgrading},
+    verify::{Verify, Verifying},
+};
+pub use concurrent_locks_macros::{distributed_lock, read_lock, write_lock};
+pub use engine::Capabilities;
+pub use words::{
+    deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect},
+    error::{Busy, Error, ErrorKind},
+    event::{Event, EventKind},
+    histogram::Histogram,
+    lease::{Lease, Standing},
+    limits::{MAX_LABEL_BYTES, MAX_NOTE_BYTES},
+    mode::Mode,
+    name::MAX_NAME_BYTES,
+    settings::{Fairness, Settings},
+    stats::{Operation, Statistics, StatisticsMap},
+    status::{Health, Holder, Place, Process, ProcessState, Status, StatusMap, Usage, Waiter},
+    variables::{OWNER_ID_VARIABLE, OWNER_VARIABLE, SPACE_VARIABLE, URL_VARIABLE},
+};

@@ -4,9 +4,11 @@ use proptest::prelude::*;
 
 use super::specification::{Outcome, Request, Specification};
 use crate::{
-    grant::Rank,
-    mode::Mode,
-    wait_for::{Graph, Hold, Wait},
+    rule::{
+        grant::Rank,
+        wait_for::{Graph, Hold, Wait},
+    },
+    words::mode::Mode,
 };
 
 pub(super) const NAMES: usize = 2;

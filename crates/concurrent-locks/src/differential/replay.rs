@@ -11,11 +11,13 @@ use super::{
     tokens::Tokens,
 };
 use crate::{
-    deadlock::DeadlockPolicy,
     engine::{Ask, Ending, Engine, Grant, Progress, Ticket, Wait, begin, table::advance_clock},
-    error::{Error, ErrorKind},
-    manager::Fairness,
-    name::Name,
+    words::{
+        deadlock::DeadlockPolicy,
+        error::{Error, ErrorKind},
+        name::Name,
+        settings::Fairness,
+    },
 };
 
 /// How an engine is told the virtual time (D4).

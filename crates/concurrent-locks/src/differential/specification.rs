@@ -1,7 +1,7 @@
 //! The grant rule once more, as plainly as it can be said: lists, sorted and searched from scratch at each step.
 //! It knows nothing of ranks, walks and counts. The numbers are those of `grant.rs`.
 
-use crate::mode::Mode;
+use crate::words::mode::Mode;
 
 /// Which of a resource's grants, in the order in which they were made, a token is for; its place in
 /// [`Specification::grants`].

@@ -1,7 +1,7 @@
 //! Rule 7: which tokens an engine may give for the grants of the specification.
 
 use super::specification::Token;
-use crate::mode::Mode;
+use crate::words::mode::Mode;
 
 /// The engine's tokens of one resource, by the specification's.
 #[derive(Debug, Default)]

@@ -20,14 +20,14 @@ use std::{
     time::Duration,
 };
 
-use crate::{
+use crate::words::{
     deadlock::{DeadlockPolicy, DeadlockReport},
     error::{Error, ErrorKind},
     event::Event,
     lease::{Lease, Standing},
-    manager::Fairness,
     mode::Mode,
     name::Name,
+    settings::Fairness,
     stats::StatisticsMap,
     status::{Health, Holder, StatusMap},
 };

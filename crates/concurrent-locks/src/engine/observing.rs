@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{Ask, Capabilities, Ending, Engine, Grant, Ticket, unsupported};
-use crate::{
+use crate::words::{
     deadlock::DeadlockReport,
     error::Error,
     event::Event,
-    manager::Fairness,
     name::Name,
+    settings::Fairness,
     stats::StatisticsMap,
     status::{Health, Holder, StatusMap},
 };

@@ -14,11 +14,15 @@ use std::{
 };
 
 use crate::{
-    error::{Error, ErrorKind},
-    fork_generation::ForkGeneration,
-    kernel_lock::{KernelLock, failed},
-    mode::Mode,
-    number_file::{self, Unreadable},
+    os::{
+        fork_generation::ForkGeneration,
+        kernel_lock::{KernelLock, failed},
+        number_file::{self, Unreadable},
+    },
+    words::{
+        error::{Error, ErrorKind},
+        mode::Mode,
+    },
 };
 
 /// Passes the fence beside `path` with a token, or is refused. What is written to `path` while the

@@ -18,7 +18,10 @@ use std::{
 };
 
 use super::beside::{Passage, beside, pass, sync_folder};
-use crate::{error::Error, kernel_lock::failed, own_file::above_standard_streams};
+use crate::{
+    os::{kernel_lock::failed, own_file::above_standard_streams},
+    words::error::Error,
+};
 
 /// Replaces a file's content, unless a greater token has written it: a late write is refused.
 ///

@@ -9,7 +9,10 @@ use std::{
 use tempfile::TempDir;
 
 use super::{pass, write_file};
-use crate::{error::ErrorKind, kernel_lock::KernelLock, mode::Mode};
+use crate::{
+    os::kernel_lock::KernelLock,
+    words::{error::ErrorKind, mode::Mode},
+};
 
 fn file() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();

@@ -29,9 +29,9 @@ use super::{
     wire::{Failure, Link, Pace},
 };
 use crate::{
-    error::{Error, ErrorKind},
-    fork_generation::ForkGeneration,
-    owner,
+    os::fork_generation::ForkGeneration,
+    os::owner_id,
+    words::error::{Error, ErrorKind},
 };
 
 /// How long a server may take to answer before it counts as out of reach.
@@ -61,7 +61,7 @@ pub(super) struct Client {
 impl Client {
     /// A client without a connection.
     pub(super) fn new(address: &Address, url: &str) -> &'static Client {
-        let session = owner::random() | 1;
+        let session = owner_id::random() | 1;
         // Postgres takes it for a signed number: the sign is left out.
         let session = format!("{:016x}", session & !(1 << 63));
         Box::leak(Box::new(Client {

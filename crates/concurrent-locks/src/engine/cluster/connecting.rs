@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{client::Client, clock, hosts, reply::Push, state::BROKEN, wire::Listener};
-use crate::error::{Error, ErrorKind};
+use crate::words::error::{Error, ErrorKind};
 
 /// Between two attempts to connect, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! Deadlocks among the requests of all processes of a space: the snapshot for `crate::wait_for`, and
+//! Deadlocks among the requests of all processes of a space: the snapshot for `crate::rule::wait_for`, and
 //! acting on its answer.
 //!
 //! - D1. A snapshot is the answer to one `status` of the whole space, which the server gives of one
@@ -21,11 +21,15 @@ use super::{
     wire::{self, Failure, Pace},
 };
 use crate::{
-    deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect},
-    error::Error,
-    grant::Rank,
-    owner::label_text,
-    wait_for::{Graph, Hold, Link, Reorder, Wait, victim},
+    os::owner_id::label_text,
+    rule::{
+        grant::Rank,
+        wait_for::{Graph, Hold, Link, Reorder, Wait, victim},
+    },
+    words::{
+        deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect},
+        error::Error,
+    },
 };
 
 /// A graph and the rows it was made of; a wait's id is its row's index.

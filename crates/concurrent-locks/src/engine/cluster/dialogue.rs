@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     engine::Ending,
-    error::{Busy, Error},
+    words::error::{Busy, Error},
 };
 
 /// How often in turn a request is sent again that the server refuses for a passing reason.

@@ -24,7 +24,7 @@ use super::{
     state::State,
     wire::{Channel, Dialect, Link, Listener, Past},
 };
-use crate::error::{Error, ErrorKind};
+use crate::words::error::{Error, ErrorKind};
 
 /// How long the others are waited for when one has answered.
 const ELSE: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use super::{
     state::{After, State},
     wire::{Attention, Failure, Pace},
 };
-use crate::error::Error;
+use crate::words::error::Error;
 
 /// How often a wait is looked at again for a deadlock, at first; each time twice as long, up to a minute.
 const FIRST_LOOK: u64 = HEARTBEAT;

@@ -163,7 +163,7 @@ mod tests {
         lease.answered(100 * SECOND);
         let learned = 100 * SECOND + lease.interval(true);
         let left = Duration::from_nanos(lease.deadline(learned) - learned);
-        assert!(!crate::lease::Lease::new(lease.length(learned), left).in_danger);
+        assert!(!crate::words::lease::Lease::new(lease.length(learned), left).in_danger);
     }
 
     #[test]

@@ -51,17 +51,19 @@ use std::{
 pub(crate) use self::address::Address;
 use self::{client::Client, observe::ClusterObserver};
 use crate::{
-    deadlock::DeadlockReport,
     engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold, observing::Observer},
-    error::Error,
-    event::Event,
-    fork_generation::ForkGeneration,
-    lease::{Lease, Standing},
-    manager::Fairness,
-    name::Name,
-    owner, process_end,
-    stats::StatisticsMap,
-    status::{Health, Holder, StatusMap},
+    os::owner_id,
+    os::{fork_generation::ForkGeneration, process_end},
+    words::{
+        deadlock::DeadlockReport,
+        error::Error,
+        event::Event,
+        lease::{Lease, Standing},
+        name::Name,
+        settings::Fairness,
+        stats::StatisticsMap,
+        status::{Health, Holder, StatusMap},
+    },
 };
 
 const CAPABILITIES: Capabilities = Capabilities {
@@ -155,7 +157,7 @@ impl Cluster {
             check_max_hold(self, max_hold)?;
         }
         let client = self.client();
-        let owner = if ask.owner == 0 { owner::anonymous() } else { ask.owner };
+        let owner = if ask.owner == 0 { owner_id::anonymous() } else { ask.owner };
         Ok((client, self.handles.fetch_add(1, Ordering::Relaxed), Ask { owner, ..*ask }))
     }
 }

@@ -7,13 +7,15 @@ use std::{
 
 use super::{Address, CAPABILITIES, Cluster};
 use crate::{
-    deadlock::DeadlockReport,
     engine::{Capabilities, Engine, observing::Observer},
-    error::{Error, ErrorKind},
-    event::Event,
-    name::Name,
-    stats::StatisticsMap,
-    status::{Health, StatusMap},
+    words::{
+        deadlock::DeadlockReport,
+        error::{Error, ErrorKind},
+        event::Event,
+        name::Name,
+        stats::StatisticsMap,
+        status::{Health, StatusMap},
+    },
 };
 
 /// How often it is looked whether the schema has come into being.

@@ -2,7 +2,7 @@
 //!
 //! What is said of the connection, not of the call, ends it and comes not here (`Frame::End`).
 
-use crate::error::ErrorKind;
+use crate::words::error::ErrorKind;
 
 /// What kind of error a refusal is.
 pub(super) fn kind(why: &str) -> ErrorKind {

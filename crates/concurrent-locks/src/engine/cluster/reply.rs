@@ -51,7 +51,7 @@ pub(super) struct Row {
     #[serde(default)]
     pub(super) name: String,
     pub(super) state: State,
-    pub(super) mode: crate::mode::Mode,
+    pub(super) mode: crate::words::mode::Mode,
     pub(super) owner: String,
     pub(super) family: String,
     pub(super) label: String,
@@ -142,7 +142,7 @@ pub(super) struct StatisticsReply {
 #[derive(Debug, Deserialize)]
 pub(super) struct Tally {
     pub(super) name: String,
-    pub(super) mode: crate::mode::Mode,
+    pub(super) mode: crate::words::mode::Mode,
     pub(super) acquisitions: u64,
     pub(super) releases: u64,
     pub(super) timeouts: u64,
@@ -196,10 +196,10 @@ pub(super) struct Events {
 #[derive(Debug, Deserialize)]
 pub(super) struct Event {
     pub(super) sequence: u64,
-    pub(super) kind: crate::event::EventKind,
+    pub(super) kind: crate::words::event::EventKind,
     pub(super) at: u64,
     pub(super) resource: String,
-    pub(super) mode: crate::mode::Mode,
+    pub(super) mode: crate::words::mode::Mode,
     pub(super) owner: String,
     pub(super) label: String,
     pub(super) pid: u32,

@@ -21,10 +21,12 @@ use std::{collections::BTreeMap, task::Waker, thread::Thread};
 
 use super::wire::Attention;
 use crate::{
-    deadlock::{Cycle, DeadlockPolicy},
     engine::{Ending, Grant},
-    error::Error,
-    mode::Mode,
+    words::{
+        deadlock::{Cycle, DeadlockPolicy},
+        error::Error,
+        mode::Mode,
+    },
 };
 
 /// What was asked for; with it the request can be sent again.

@@ -16,7 +16,7 @@ use super::{
     request::{Hold, Leaving, Record, Stage, Tell, Wake},
     wire::{Attention, Link},
 };
-use crate::error::{Error, ErrorKind};
+use crate::words::error::{Error, ErrorKind};
 
 pub(super) struct State {
     pub(super) link: Option<Arc<Link>>,

@@ -22,10 +22,12 @@ use super::{
 };
 use crate::{
     engine::{Ask, Ending, Grant, Progress, Ticket, Wait, nanos},
-    error::{Error, ErrorKind},
-    lease::{Lease, Standing},
-    mode::Mode,
-    request::MAX_NOTE_BYTES,
+    words::{
+        error::{Error, ErrorKind},
+        lease::{Lease, Standing},
+        limits::MAX_NOTE_BYTES,
+        mode::Mode,
+    },
 };
 
 /// The longest sleep of a thread that may be called back.

@@ -13,13 +13,15 @@ use super::{
     state::BROKEN,
 };
 use crate::{
-    error::{Busy, Error},
-    event::Event,
-    histogram::{BUCKETS, Histogram},
-    name::Name,
-    owner::label_text,
-    stats::{Operation, Statistics, StatisticsMap},
-    status::{Health, Holder, Process, ProcessState, Status, StatusMap, Usage, Waiter},
+    os::owner_id::label_text,
+    words::{
+        error::{Busy, Error},
+        event::Event,
+        histogram::{BUCKETS, Histogram},
+        name::Name,
+        stats::{Operation, Statistics, StatisticsMap},
+        status::{Health, Holder, Process, ProcessState, Status, StatusMap, Usage, Waiter},
+    },
 };
 
 /// When the server looked: microseconds since 1970 on its own clock.

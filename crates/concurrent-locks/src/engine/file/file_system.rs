@@ -9,9 +9,11 @@ use std::path::Path;
 
 use super::token;
 use crate::{
-    error::{Error, ErrorKind},
-    kernel_lock::KernelLock,
-    mode::Mode,
+    os::kernel_lock::KernelLock,
+    words::{
+        error::{Error, ErrorKind},
+        mode::Mode,
+    },
 };
 
 /// Refuses a folder in which locks cannot be taken, or keep nobody out.

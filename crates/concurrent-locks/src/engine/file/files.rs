@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{error::Error, kernel_lock::failed, name::Name};
+use crate::{
+    os::kernel_lock::failed,
+    words::{error::Error, name::Name},
+};
 
 /// How much of a name can be read in its file names.
 const READABLE_BYTES: usize = 80;

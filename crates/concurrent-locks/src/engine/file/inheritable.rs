@@ -4,7 +4,7 @@
 //! ends with the last of them, or when it is given back ([`KernelLock::give_back`] unlocks the description,
 //! so that a child which is left behind keeps nothing).
 //!
-//! [`KernelLock::give_back`]: crate::kernel_lock::KernelLock::give_back
+//! [`KernelLock::give_back`]: crate::os::kernel_lock::KernelLock::give_back
 
 use std::{
     fs::File,
@@ -15,7 +15,7 @@ use std::{
 use super::process::Process;
 use crate::{
     engine::{Bequest, Grant},
-    error::Error,
+    words::error::Error,
 };
 
 /// Further descriptors of the lock files of some grants.

@@ -11,11 +11,13 @@ use std::{
 
 use crate::{
     engine::Ending,
-    error::{Error, ErrorKind},
-    event::{Event, EventKind},
-    histogram::Histogram,
-    mode::Mode,
-    stats::{Operation, Statistics},
+    words::{
+        error::{Error, ErrorKind},
+        event::{Event, EventKind},
+        histogram::Histogram,
+        mode::Mode,
+        stats::{Operation, Statistics},
+    },
 };
 
 /// Of so many names, the latest to be used for the first time, statistics are kept.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::process::Process;
-use crate::{engine::Grant, error::Error};
+use crate::{engine::Grant, words::error::Error};
 
 /// How long a loss may go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@
 //! 2. The lock file is given back before the table hands its grant on, and never while one of its
 //!    users is left.
 //! 3. Lock files are never removed. If somebody else does, it is noticed after locking
-//!    ([`crate::kernel_lock`]), and who holds one is told ([`resource`], H1).
+//!    ([`crate::os::kernel_lock`]), and who holds one is told ([`resource`], H1).
 //! 4. Every grant has a new [`token`], also those that share one lock of the file.
 //!
 //! # Files
@@ -75,23 +75,25 @@ use self::{observe::of_directory, process::Process};
 #[cfg(unix)]
 use crate::engine::Bequest;
 use crate::{
-    deadlock::DeadlockReport,
     engine::{
         Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket,
         observing::Observer,
         table::{Geometry, Table},
         unsupported,
     },
-    error::Error,
-    event::Event,
-    fork_generation::ForkGeneration,
-    lease::Standing,
-    manager::Fairness,
-    mode::Mode,
-    name::Name,
-    owner,
-    stats::StatisticsMap,
-    status::{Health, Holder, Status, StatusMap},
+    os::fork_generation::ForkGeneration,
+    os::owner_id,
+    words::{
+        deadlock::DeadlockReport,
+        error::Error,
+        event::Event,
+        lease::Standing,
+        mode::Mode,
+        name::Name,
+        settings::Fairness,
+        stats::StatisticsMap,
+        status::{Health, Holder, Status, StatusMap},
+    },
 };
 
 const CAPABILITIES: Capabilities = Capabilities {
@@ -190,7 +192,7 @@ impl Engine for FileEngine {
             return self.unsupported("honour priorities", "ask without one, or use host:");
         }
         let process = self.process()?;
-        let owner = if ask.owner == 0 { owner::anonymous() } else { ask.owner };
+        let owner = if ask.owner == 0 { owner_id::anonymous() } else { ask.owner };
         let ask = Ask { owner, ..*ask };
         match process.begin(self.handles.fetch_add(1, Ordering::Relaxed), &ask)? {
             Progress::Granted(granted) => {

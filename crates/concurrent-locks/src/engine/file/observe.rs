@@ -14,15 +14,17 @@ use std::{
 
 use super::{LAYOUT, file_system, files::Files, is_writable_by_others, permissions, record, token::MAKER};
 use crate::{
-    deadlock::DeadlockReport,
     engine::{Capabilities, observing::Observer, unsupported},
-    error::Error,
-    event::Event,
-    kernel_lock,
-    mode::Mode,
-    name::Name,
-    stats::StatisticsMap,
-    status::{Health, Holder, ProcessState, Status, StatusMap, Usage, Waiter},
+    os::kernel_lock,
+    words::{
+        deadlock::DeadlockReport,
+        error::Error,
+        event::Event,
+        mode::Mode,
+        name::Name,
+        stats::StatisticsMap,
+        status::{Health, Holder, ProcessState, Status, StatusMap, Usage, Waiter},
+    },
 };
 
 #[derive(Debug)]

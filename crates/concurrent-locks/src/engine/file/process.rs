@@ -18,12 +18,14 @@ use super::{
 };
 use crate::{
     engine::{self, Ask, Ending, Engine, Grant, Progress, Ticket, Wait, nanos, unsupported},
-    error::{Error, ErrorKind},
-    fork_generation::ForkGeneration,
-    lease::Standing,
-    manager::Fairness,
-    mode::Mode,
-    name::Name,
+    os::fork_generation::ForkGeneration,
+    words::{
+        error::{Error, ErrorKind},
+        lease::Standing,
+        mode::Mode,
+        name::Name,
+        settings::Fairness,
+    },
 };
 
 pub(super) struct Process {

@@ -6,10 +6,12 @@
 use std::{io::Write, path::Path, time::SystemTime};
 
 use crate::{
-    error::Error,
-    kernel_lock::{failed, keep_from_cleaners, open},
-    mode::Mode,
-    status::{Holder, ProcessState},
+    os::kernel_lock::{failed, keep_from_cleaners, open},
+    words::{
+        error::Error,
+        mode::Mode,
+        status::{Holder, ProcessState},
+    },
 };
 
 /// Records the holder of the lock `name` in place of whoever was there.

@@ -22,11 +22,13 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    error::{Error, ErrorKind},
-    kernel_lock::KernelLock,
-    mode::Mode,
-    name::Name,
-    status::{Holder, Waiter},
+    os::kernel_lock::KernelLock,
+    words::{
+        error::{Error, ErrorKind},
+        mode::Mode,
+        name::Name,
+        status::{Holder, Waiter},
+    },
 };
 
 #[derive(Debug)]
@@ -300,7 +302,7 @@ impl Resource {
     pub(super) fn duplicate(&self) -> Result<std::fs::File, Error> {
         let state = self.state();
         let file = state.held.as_ref().ok_or_else(|| self.lost())?.kernel.file()?;
-        file.try_clone().map_err(|error| crate::kernel_lock::failed("open a second time", &self.files.lock, &error))
+        file.try_clone().map_err(|error| crate::os::kernel_lock::failed("open a second time", &self.files.lock, &error))
     }
 
     /// In a forked child: closes the parent's lock file, without giving the lock back.

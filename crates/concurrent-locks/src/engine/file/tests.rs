@@ -18,11 +18,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    api::{guard::Guard, manager::LockManager},
     engine::{DeadlockPolicy, Wait},
-    error::ErrorKind,
-    event::EventKind,
-    guard::Guard,
-    manager::LockManager,
+    words::{error::ErrorKind, event::EventKind},
 };
 
 const DIRECTORY_VARIABLE: &str = "FILE_ENGINE_TEST_DIRECTORY";

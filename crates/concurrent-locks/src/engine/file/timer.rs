@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use crate::error::Error;
+use crate::words::error::Error;
 
 #[derive(Debug, Default)]
 pub(super) struct Timer {

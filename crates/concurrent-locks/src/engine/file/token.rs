@@ -14,11 +14,15 @@ use std::{
 };
 
 use crate::{
-    error::{Error, ErrorKind},
-    kernel_lock::{KernelLock, failed, is_at, open, open_existing},
-    mode::Mode,
-    number_file::{self, Unreadable},
-    own_file::{Identity, above_standard_streams},
+    os::{
+        kernel_lock::{KernelLock, failed, is_at, open, open_existing},
+        number_file::{self, Unreadable},
+        own_file::{Identity, above_standard_streams},
+    },
+    words::{
+        error::{Error, ErrorKind},
+        mode::Mode,
+    },
 };
 
 /// Who makes a token file holds this file's lock, so that no other process sees it half made.

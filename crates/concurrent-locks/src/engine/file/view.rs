@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{process::Process, resource::Resource};
-use crate::{
+use crate::words::{
     deadlock::{DeadlockReport, Suspect},
     error::{Busy, Error, ErrorKind},
     mode::Mode,

@@ -22,7 +22,7 @@ use super::{
     wait_word,
     word::State,
 };
-use crate::error::Error;
+use crate::words::error::Error;
 
 /// The first sleep without a look, and the longest one of who cannot be woken by a death.
 pub(super) const SLICE: Duration = Duration::from_millis(50);

@@ -25,7 +25,7 @@ use super::{
     records::Pool,
     short_lock,
 };
-use crate::{engine::unsupported, error::Error};
+use crate::{engine::unsupported, words::error::Error};
 
 /// What this process has in the table.
 pub(super) struct Attachment {

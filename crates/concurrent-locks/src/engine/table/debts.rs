@@ -6,8 +6,10 @@
 use super::{Table, verbs::Leaving};
 use crate::{
     engine::{Ending, Grant, Ticket},
-    error::{Error, ErrorKind},
-    manager::Fairness,
+    words::{
+        error::{Error, ErrorKind},
+        settings::Fairness,
+    },
 };
 
 /// What is owed.

@@ -20,7 +20,7 @@ use super::{
     occupancy,
     word::State,
 };
-use crate::process_end;
+use crate::os::process_end;
 
 /// Has this process, and those it forks, detach when it ends by `exit`.
 pub(super) fn at_exit() {

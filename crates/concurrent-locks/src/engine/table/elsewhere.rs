@@ -27,8 +27,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{file_system, kernel};
 use crate::{
-    error::{Error, ErrorKind},
-    own_file::above_standard_streams,
+    os::own_file::above_standard_streams,
+    words::error::{Error, ErrorKind},
 };
 
 const VIEW_BITS: u32 = 18;

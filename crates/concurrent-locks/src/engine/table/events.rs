@@ -18,11 +18,14 @@ use super::{
     view::owner_text,
 };
 use crate::{
-    error::Error,
-    event::{Event, EventKind},
-    mode::Mode,
-    name::MAX_NAME_BYTES,
-    owner::{MAX_LABEL_BYTES, label_text},
+    os::owner_id::label_text,
+    words::{
+        error::Error,
+        event::{Event, EventKind},
+        limits::MAX_LABEL_BYTES,
+        mode::Mode,
+        name::MAX_NAME_BYTES,
+    },
 };
 
 /// How long a watcher's announcement holds.

@@ -40,9 +40,11 @@ use super::{
     sharing::Sharing,
 };
 use crate::{
-    error::{Error, ErrorKind},
-    own_file::above_standard_streams,
-    status::Place,
+    os::own_file::above_standard_streams,
+    words::{
+        error::{Error, ErrorKind},
+        status::Place,
+    },
 };
 
 /// An open table file: its path, and the inode behind it when it was opened.

@@ -3,7 +3,7 @@
 use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 use super::kernel;
-use crate::error::{Error, ErrorKind};
+use crate::words::error::{Error, ErrorKind};
 
 /// Memory mapped on one machine is not that of another, nor are its locks.
 const REMOTE: [(u32, &str); 17] = [

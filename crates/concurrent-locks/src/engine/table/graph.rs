@@ -1,4 +1,4 @@
-//! Deadlocks in the table: the snapshot for `crate::wait_for`, and acting on its answer.
+//! Deadlocks in the table: the snapshot for `crate::rule::wait_for`, and acting on its answer.
 //!
 //! - G1. The graph is built from requests whose record did not change between two scans. Each of
 //!   them stood from the end of the first scan to the start of the second, so all edges of a cycle
@@ -32,12 +32,16 @@ use super::{
     word::State,
 };
 use crate::{
-    deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect},
     engine::{Grant, Ticket},
-    error::Error,
-    grant::Rank,
-    name::Name,
-    wait_for::{Graph, Hold, Link, Reorder, Wait, victim},
+    rule::{
+        grant::Rank,
+        wait_for::{Graph, Hold, Link, Reorder, Wait, victim},
+    },
+    words::{
+        deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect},
+        error::Error,
+        name::Name,
+    },
 };
 
 /// How many tables of one process are joined (G3); an id has six bits for the table.

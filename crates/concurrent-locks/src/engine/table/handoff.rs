@@ -11,7 +11,10 @@ use super::{
     wait_word,
     word::State,
 };
-use crate::{engine::Ask, error::Error, event::EventKind, manager::Fairness};
+use crate::{
+    engine::Ask,
+    words::{error::Error, event::EventKind, settings::Fairness},
+};
 
 /// How long a wake window stays open, in nanoseconds: about one wake-up of a sleeping thread.
 const WINDOW: u64 = 50_000;

@@ -16,7 +16,7 @@ use super::{
     queue::Queue,
     word::State,
 };
-use crate::{
+use crate::words::{
     error::Error,
     status::{Health, Process, ProcessState, Usage},
 };

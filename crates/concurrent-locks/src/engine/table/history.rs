@@ -10,7 +10,10 @@ use super::{
     Table,
     layout::{Checked, Detail, Mishaps, OPERATIONS_KEPT, Record, Resource, Tally, linked},
 };
-use crate::{engine::Ending, histogram, mode::Mode};
+use crate::{
+    engine::Ending,
+    words::{histogram, mode::Mode},
+};
 
 /// How a request or hold ended, as the history keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,11 +228,11 @@ impl Detail {
 impl Record {
     #[inline]
     pub(super) fn label_len(&self) -> usize {
-        ((self.attributes.load(Relaxed) >> 8 & 0xff) as usize).min(crate::owner::MAX_LABEL_BYTES)
+        ((self.attributes.load(Relaxed) >> 8 & 0xff) as usize).min(crate::words::limits::MAX_LABEL_BYTES)
     }
 
     pub(super) fn note_len(&self) -> usize {
-        ((self.attributes.load(Relaxed) >> 16 & 0xff) as usize).min(crate::request::MAX_NOTE_BYTES)
+        ((self.attributes.load(Relaxed) >> 16 & 0xff) as usize).min(crate::words::limits::MAX_NOTE_BYTES)
     }
 
     pub(super) fn priority(&self) -> i8 {

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     engine::{Grant, Ticket},
-    error::{Error, ErrorKind},
+    words::error::{Error, ErrorKind},
 };
 
 /// How long the hub sleeps when no future waits; the doorbell ends it.

@@ -15,7 +15,7 @@ use std::{
 use super::{Table, attach::Attachment, layout};
 use crate::{
     engine::Grant,
-    error::{Error, ErrorKind},
+    words::error::{Error, ErrorKind},
 };
 
 /// How long nobody looks again (I2): a look costs a microsecond.

@@ -19,7 +19,7 @@ use super::{
     geometry::Geometry,
     memory::{Mapping, Shared},
 };
-use crate::histogram;
+use crate::words::histogram;
 
 /// First bytes of a table.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"locktabl");
@@ -191,7 +191,7 @@ pub(super) struct Bucket {
     pub(super) first_resource: AtomicU32,
     /// Tickets and tokens of all resources of this bucket: only ever rises.
     pub(super) counter: AtomicU64,
-    /// The latest arrival: arrivals never decrease within a bucket, see [`crate::grant::Rank::of`].
+    /// The latest arrival: arrivals never decrease within a bucket, see [`crate::rule::grant::Rank::of`].
     pub(super) last_arrival: AtomicU64,
     /// Where names of this bucket were found lately: high half of the name's hash, resource. Only hints.
     pub(super) known: [AtomicU64; PLACES_KNOWN],

@@ -45,7 +45,7 @@ use super::{
     pages::Pages,
     short_lock,
 };
-use crate::{
+use crate::words::{
     error::{Error, ErrorKind},
     status::ProcessState,
 };

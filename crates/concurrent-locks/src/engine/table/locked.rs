@@ -13,7 +13,7 @@ use super::{
     layout::{Bucket, Checked},
     short_lock,
 };
-use crate::error::{Error, ErrorKind};
+use crate::words::error::{Error, ErrorKind};
 
 /// How often to look before sleeping: a bucket is held for tens of nanoseconds.
 const SPINS: u32 = 60;

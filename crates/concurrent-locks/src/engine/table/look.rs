@@ -26,7 +26,7 @@ use super::{
     view::{Seen, Times},
     word::State,
 };
-use crate::{
+use crate::words::{
     error::{Error, ErrorKind},
     name::Name,
     status::{ProcessState, Status, StatusMap},

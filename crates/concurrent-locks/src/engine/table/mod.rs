@@ -114,15 +114,17 @@ use self::{
 };
 pub(crate) use self::{file::default_path, geometry::Geometry, observe::TableObserver, sharing::Sharing};
 use crate::{
-    deadlock::DeadlockReport,
     engine::{self, Ask, Capabilities, Ending, Engine, Grant, Ticket},
-    error::{Error, ErrorKind},
-    event::Event,
-    lease::Standing,
-    manager::Fairness,
-    name::Name,
-    stats::StatisticsMap,
-    status::{Health, Holder, StatusMap},
+    words::{
+        deadlock::DeadlockReport,
+        error::{Error, ErrorKind},
+        event::Event,
+        lease::Standing,
+        name::Name,
+        settings::Fairness,
+        stats::StatisticsMap,
+        status::{Health, Holder, StatusMap},
+    },
 };
 
 /// A lock table. Lives as long as the process, so that guards need no reference count.

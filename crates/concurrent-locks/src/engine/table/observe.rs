@@ -22,13 +22,15 @@ use super::{
     sharing::Sharing,
 };
 use crate::{
-    deadlock::DeadlockReport,
     engine::{Capabilities, Engine, observing::Observer},
-    error::Error,
-    event::Event,
-    name::Name,
-    stats::StatisticsMap,
-    status::{Health, StatusMap},
+    words::{
+        deadlock::DeadlockReport,
+        error::Error,
+        event::Event,
+        name::Name,
+        stats::StatisticsMap,
+        status::{Health, StatusMap},
+    },
 };
 
 /// How often it is looked whether a table has come into being.

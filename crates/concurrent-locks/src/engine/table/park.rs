@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     engine::{Engine, Grant, Ticket},
-    error::{Error, ErrorKind},
+    words::error::{Error, ErrorKind},
 };
 
 /// How soon a waiting owner that holds something looks for a deadlock again, in nanoseconds.

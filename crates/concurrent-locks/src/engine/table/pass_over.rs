@@ -21,7 +21,7 @@ use super::{
     wait_word::{self, Wake},
     word::State,
 };
-use crate::{error::Error, event::EventKind, mode::Mode};
+use crate::words::{error::Error, event::EventKind, mode::Mode};
 
 /// A request whose grant was taken back.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! The queue of one resource: holders first, then waiters in rank order, in one doubly linked list.
 //!
 //! All of it is derived from the records (T1) and changed only under the bucket's lock. The rule
-//! itself is `crate::grant`; here it is applied to the list.
+//! itself is `crate::rule::grant`; here it is applied to the list.
 //!
 //! - Q1. Holders are a prefix of the list; `first_waiter` is the first that is none.
 //! - Q2. `readers`, `writers` and `waiters` count the records of the list by word.
@@ -22,8 +22,8 @@ use super::{
     word::State,
 };
 use crate::{
-    grant::{Rank, Standing, Step, Walk, admits},
-    mode::{Mode, ModeSet},
+    rule::grant::{Rank, Standing, Step, Walk, admits},
+    words::mode::{Mode, ModeSet},
 };
 
 /// How many grants are made in one tenure of the bucket's lock; the rest follow in the next.

@@ -20,9 +20,11 @@ use super::{
     word::{State, Word},
 };
 use crate::{
-    error::{Error, ErrorKind},
-    fork_generation::ForkGeneration,
-    mode::Mode,
+    os::fork_generation::ForkGeneration,
+    words::{
+        error::{Error, ErrorKind},
+        mode::Mode,
+    },
 };
 
 /// How many free records a thread keeps for itself.

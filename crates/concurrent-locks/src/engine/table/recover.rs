@@ -30,7 +30,7 @@ use super::{
     wait_word::{self, ACKNOWLEDGED, Wake},
     word::State,
 };
-use crate::{
+use crate::words::{
     error::{Error, ErrorKind},
     event::EventKind,
     mode::Mode,
@@ -443,9 +443,7 @@ mod tests {
     use super::super::{Geometry, Table, layout::linked};
     use crate::{
         engine::{Ask, Engine, Grant, Wait},
-        manager::Fairness,
-        mode::Mode,
-        name::Name,
+        words::{mode::Mode, name::Name, settings::Fairness},
     };
 
     #[test]

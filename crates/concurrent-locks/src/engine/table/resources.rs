@@ -16,7 +16,7 @@ use super::{
     queue::Steps,
     short_lock,
 };
-use crate::name::Name;
+use crate::words::name::Name;
 
 /// How a resource was or was not found.
 pub(super) enum Place {

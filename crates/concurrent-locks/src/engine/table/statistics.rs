@@ -14,12 +14,14 @@ use super::{
     word::State,
 };
 use crate::{
-    error::Error,
-    histogram::Histogram,
-    mode::Mode,
-    name::Name,
-    owner::label_text,
-    stats::{Operation, Statistics, StatisticsMap},
+    os::owner_id::label_text,
+    words::{
+        error::Error,
+        histogram::Histogram,
+        mode::Mode,
+        name::Name,
+        stats::{Operation, Statistics, StatisticsMap},
+    },
 };
 
 impl Table {
@@ -190,7 +192,7 @@ impl Detail {
             if Mode::from_bits(tag >> 8) != mode {
                 continue;
             }
-            let label_len = ((tag >> 16 & 0xff) as usize).min(crate::owner::MAX_LABEL_BYTES);
+            let label_len = ((tag >> 16 & 0xff) as usize).min(crate::words::limits::MAX_LABEL_BYTES);
             let (at, wait, hold) = (kept.at.load(Relaxed), kept.wait.load(Relaxed), kept.hold.load(Relaxed));
             let outcome = Outcome::from_bits(tag);
             let operation = |kind: &str, at, wait_time, hold_time| Operation {

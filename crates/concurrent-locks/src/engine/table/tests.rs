@@ -10,10 +10,9 @@ use std::{
 
 use super::*;
 use crate::{
-    deadlock::DeadlockPolicy,
     engine::{Progress, Wait, begin},
-    mode::Mode,
-    owner,
+    os::owner_id,
+    words::{deadlock::DeadlockPolicy, mode::Mode},
 };
 
 /// For what must happen.
@@ -25,7 +24,7 @@ fn ask(name: &str, wait: Wait) -> Ask<'_> {
         hint: None,
         ancestors: &[],
         mode: Mode::Write,
-        owner: owner::anonymous(),
+        owner: owner_id::anonymous(),
         label: "",
         may_hold: false,
         priority: 0,

@@ -19,7 +19,7 @@ use std::{
 use super::{Table, kernel, liveness};
 use crate::{
     engine::Bequest,
-    error::{Error, ErrorKind},
+    words::error::{Error, ErrorKind},
 };
 
 /// The tree byte of this process's slot, locked.

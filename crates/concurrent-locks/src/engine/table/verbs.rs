@@ -27,13 +27,15 @@ use super::{
 };
 use crate::{
     engine::{Ask, Ending, Grant, Ticket, Wait, nanos},
-    error::{Busy, Error, ErrorKind},
-    event::EventKind,
-    grant::{Rank, Standing},
-    manager::Fairness,
-    mode::Mode,
-    owner,
-    status::Holder,
+    os::owner_id,
+    rule::grant::{Rank, Standing},
+    words::{
+        error::{Busy, Error, ErrorKind},
+        event::EventKind,
+        mode::Mode,
+        settings::Fairness,
+        status::Holder,
+    },
 };
 
 /// Attribute bit: the owner may hold the resource itself.
@@ -132,7 +134,7 @@ impl Table {
         let may_hold = if ask.may_hold || !ask.label.is_empty() { MAY_HOLD } else { 0 };
         let attributes = u64::from(ask.priority as u8) | (label as u64) << 8 | (note as u64) << 16 | may_hold;
         record.attributes.store(attributes, Relaxed);
-        let owner = if ask.owner == 0 { owner::anonymous() } else { ask.owner };
+        let owner = if ask.owner == 0 { owner_id::anonymous() } else { ask.owner };
         record.owner.store(owner, Relaxed);
         record.family.store(ask.ancestors.first().copied().unwrap_or(0), Relaxed);
         record.requested.store(now, Relaxed);
@@ -387,7 +389,7 @@ impl Table {
     }
 
     /// Takes the lock from the holder with this token, for an operator.
-    pub(super) fn take_from(&self, name: crate::name::Name<'_>, token: u64) -> Result<Holder, Error> {
+    pub(super) fn take_from(&self, name: crate::words::name::Name<'_>, token: u64) -> Result<Holder, Error> {
         let me = self.me()?;
         let nobody = || Error::nobody_holds(name.text(), token);
         let seen = self.status_of(Some(name))?.remove(name.text());

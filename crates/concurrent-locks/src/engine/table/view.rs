@@ -17,11 +17,13 @@ use super::{
     word::{State, Word},
 };
 use crate::{
-    error::Error,
-    grant::Rank,
-    name::Name,
-    owner::label_text,
-    status::{Holder, ProcessState, StatusMap, Waiter},
+    os::owner_id::label_text,
+    rule::grant::Rank,
+    words::{
+        error::Error,
+        name::Name,
+        status::{Holder, ProcessState, StatusMap, Waiter},
+    },
 };
 
 /// One request as it was seen: plain words, so that it can be copied under a bucket's lock.

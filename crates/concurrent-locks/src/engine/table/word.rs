@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use super::layout::Record;
-use crate::mode::Mode;
+use crate::words::mode::Mode;
 
 /// A record's word: state (2 bits), mode (2), spare (12), slot (16), sequence (32).
 ///

@@ -5,9 +5,9 @@ use std::{borrow::Cow, net::Ipv6Addr, path::PathBuf, time::Duration};
 use percent_encoding::percent_decode_str;
 
 use super::{Address, Host, Kind, Tls};
-use crate::{
+use crate::words::{
     error::{Error, ErrorKind},
-    manager::SPACE_VARIABLE,
+    variables::SPACE_VARIABLE,
 };
 
 pub(super) const SCHEMES: [&str; 4] = ["redis", "rediss", "postgres", "postgresql"];

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::{Error, ErrorKind};
+use crate::words::error::{Error, ErrorKind};
 
 fn nothing_set(_: &str) -> Option<String> {
     None

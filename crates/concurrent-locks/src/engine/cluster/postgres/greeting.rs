@@ -20,7 +20,7 @@ use crate::{
         protocol::Verb,
         wire::{Greeting, Past},
     },
-    error::{Error, ErrorKind},
+    words::error::{Error, ErrorKind},
 };
 
 /// The oldest server that will do, as it tells its version.

@@ -40,7 +40,7 @@ use super::{
     protocol::{Call, Verb},
     wire::{Dialect, Failure, Frame, Greeting, Past},
 };
-use crate::error::Error;
+use crate::words::error::Error;
 
 /// What a call answers that was not carried out, because it came to another server process than the one we greeted.
 const ELSEWHERE: &str = r#"{"elsewhere":{}}"#;

@@ -5,7 +5,7 @@ use std::fmt;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::ErrorResponseBody;
 
-use crate::error::{Error, ErrorKind};
+use crate::words::error::{Error, ErrorKind};
 
 /// An error of the server: its five-letter code (SQLSTATE) and its words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

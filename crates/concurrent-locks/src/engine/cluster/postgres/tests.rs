@@ -10,7 +10,7 @@ use crate::{
         protocol::{Call, Verb},
         wire::{Dialect, Failure, Frame, Greeting},
     },
-    error::{Error, ErrorKind},
+    words::error::{Error, ErrorKind},
 };
 
 fn dialect(role: Role) -> PostgresDialect {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     engine::cluster::wire::{Greeting, Past},
-    error::{Error, ErrorKind},
+    words::error::{Error, ErrorKind},
 };
 
 /// The oldest server that will do.

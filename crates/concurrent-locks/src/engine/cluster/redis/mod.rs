@@ -11,7 +11,7 @@ use super::{
     protocol::{Call, Verb},
     wire::{Dialect, Failure, Frame, Greeting, Past},
 };
-use crate::error::Error;
+use crate::words::error::Error;
 
 /// The keys of a space, in the order in which every script has them.
 const KEYS: [&str; 8] = ["requests", "holders", "queue", "seen", "sessions", "counters", "events", "orders"];

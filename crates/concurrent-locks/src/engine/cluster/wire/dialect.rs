@@ -1,6 +1,6 @@
 //! [`Dialect`]: how one kind of server speaks. Pure but for the greeting: bytes in, frames out.
 
-use crate::{engine::cluster::protocol::Call, error::Error};
+use crate::{engine::cluster::protocol::Call, words::error::Error};
 
 /// Why a call has no answer.
 #[derive(Clone, Debug)]

@@ -71,8 +71,8 @@ pub(crate) use self::{
 };
 use crate::{
     engine::cluster::{address::Endpoint, protocol::Call},
-    error::{Error, ErrorKind},
-    fork_generation::ForkGeneration,
+    os::fork_generation::ForkGeneration,
+    words::error::{Error, ErrorKind},
 };
 
 /// What is done with the answer to a call.

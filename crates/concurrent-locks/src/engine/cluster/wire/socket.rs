@@ -14,7 +14,7 @@ use rustix::{
     net::{SendFlags, Shutdown, sockopt},
 };
 
-use crate::{engine::cluster::address::Host, own_file::OwnFile};
+use crate::{engine::cluster::address::Host, os::own_file::OwnFile};
 
 /// A silent connection is probed after this time: a server that vanished without a word ends the
 /// connection within half a minute, and routers on the way do not forget it.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::cluster::address::{Endpoint, Host, Kind, Tls},
-    error::{Error, ErrorKind},
+    words::error::{Error, ErrorKind},
 };
 
 /// PostgreSQL's question whether it speaks TLS: a length and a magic number.

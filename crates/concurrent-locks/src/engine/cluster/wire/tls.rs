@@ -19,7 +19,7 @@ use rustls::{
 };
 
 use super::socket::{self, Socket};
-use crate::error::{Error, ErrorKind};
+use crate::words::error::{Error, ErrorKind};
 
 /// A finished handshake. One lock for both directions: a record read can make one to be written.
 pub(super) struct Session(Mutex<ClientConnection>);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{clock::Clock, geometry::Geometry, layout::Layout, memory::Mapping, sharing::Sharing};
-use crate::{
+use crate::words::{
     error::{Error, ErrorKind},
     status::Place,
 };

@@ -9,7 +9,7 @@ use super::{
     layout::{Layout, Slot},
     short_lock,
 };
-use crate::{error::Error, status::ProcessState};
+use crate::words::{error::Error, status::ProcessState};
 
 /// Proof of life to other processes, of which there are none.
 pub(super) enum Liveness {}

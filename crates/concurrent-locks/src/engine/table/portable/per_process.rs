@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use crate::fork_generation::ForkGeneration;
+use crate::os::fork_generation::ForkGeneration;
 
 /// What one process made.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The end of a link: everybody is told, once.
 
 use super::*;
-use crate::{engine::cluster::wire::desk::Phase, error::ErrorKind};
+use crate::{engine::cluster::wire::desk::Phase, words::error::ErrorKind};
 
 /// Three blocked threads and two futures wait; then `last` is what the server does.
 fn ends(last: impl FnOnce(Peer) + Send + 'static, why: &str) {

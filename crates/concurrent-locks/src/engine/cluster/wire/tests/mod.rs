@@ -23,7 +23,7 @@ use crate::{
         address::{Endpoint, Host, Kind, Tls},
         protocol::{Call, Verb},
     },
-    error::Error,
+    words::error::Error,
 };
 
 /// Longer than anything takes that works.

@@ -1,0 +1,455 @@
+//! Guards: what the caller holds.
+
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    api::{
+        holdings::Held,
+        identity::Identity,
+        lost::{Lost, Watch},
+        upgrade::Upgrade,
+        verify::Verify,
+    },
+    engine::{self, Ask, Begin, Ending, Engine, Grant, Progress, Wait},
+    words::{
+        deadlock::DeadlockPolicy,
+        error::{Error, ErrorKind},
+        lease::{Lease, Standing},
+        mode::Mode,
+        name::Name,
+        settings::Fairness,
+    },
+};
+
+/// What a guard keeps of the request it comes from: who gave it, and how an upgrade of it asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) engine: &'static dyn Engine,
+    pub(crate) upgrade_timeout: Option<Duration>,
+    pub(crate) priority: i8,
+    pub(crate) policy: DeadlockPolicy,
+    pub(crate) fairness: Fairness,
+    pub(crate) pass_over_after: Duration,
+    pub(crate) max_hold: Option<Duration>,
+}
+
+/// A lock that is held. Dropping it gives the lock back and hands it to the next waiters.
+///
+/// `Send`: it may be dropped on another thread or task than it was taken on. After a `fork`, the
+/// child's copy of a guard holds and releases nothing; the parent's is untouched.
+#[must_use = "the lock is given back as soon as the guard is dropped"]
+pub struct Guard {
+    terms: Terms,
+    grant: Grant,
+    state: State,
+    /// `Some` for a labelled owner, whose count of requests this guard is part of.
+    identity: Option<Arc<Identity>>,
+    /// Who is to be told of the lock's loss, once anybody is.
+    watch: OnceLock<Arc<Watch>>,
+}
+
+/// What there is to give back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Held,
+    /// The engine has said so, and has spent the grant: it is not asked for it again.
+    Lost,
+    Over,
+}
+
+impl Guard {
+    /// The guard of a grant that was made; from here on its owner knows of it.
+    #[inline]
+    pub(crate) fn new(terms: Terms, grant: Grant, identity: Option<&Arc<Identity>>) -> Result<Guard, Error> {
+        let mut guard = Guard { terms, grant, state: State::Held, identity: None, watch: OnceLock::new() };
+        if let Some(identity) = identity {
+            guard.belong_to(identity)?;
+        }
+        Ok(guard)
+    }
+
+    fn belong_to(&mut self, identity: &Arc<Identity>) -> Result<(), Error> {
+        self.identity = Some(Arc::clone(identity));
+        let earlier = identity.holdings.took(self.as_held());
+        if earlier.is_empty() { Ok(()) } else { self.record_order(&earlier, &identity.label) }
+    }
+
+    fn as_held(&self) -> Held {
+        Held { engine: self.terms.engine, handle: self.grant.handle }
+    }
+
+    /// Notes that the owner took this resource while it held the earlier ones.
+    #[cold]
+    fn record_order(&self, earlier: &[Held], label: &str) -> Result<(), Error> {
+        let name = self.name()?;
+        for held in earlier {
+            // What was broken by an operator meanwhile has no name and no order.
+            let Some(other) = held.name() else { continue };
+            if other != name {
+                self.terms.engine.record_order(Name::new(&other)?, Name::new(&name)?, label)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The fencing token: above those of all earlier grants of this resource that could write, and below
+    /// those of all later ones; a re-entry has that of the grant it re-enters. Pass it along with writes
+    /// to storage that refuses older tokens.
+    #[must_use]
+    pub fn token(&self) -> u64 {
+        self.grant.token
+    }
+
+    /// How long the request waited; zero if the lock was free.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        Duration::from_nanos(self.grant.waited)
+    }
+
+    /// How long the lock has been held.
+    #[must_use]
+    pub fn held_for(&self) -> Duration {
+        self.terms.engine.held_for(&self.grant)
+    }
+
+    /// How the lock is held.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.grant.mode
+    }
+
+    /// The resource's name.
+    ///
+    /// # Errors
+    /// `Lost` if the grant is gone (see [`Guard::release`]).
+    pub fn name(&self) -> Result<String, Error> {
+        self.terms.engine.name_of(&self.grant)
+    }
+
+    /// Asks whether the lock is still ours. Await it, or finish it with `.blocking()`. For when doubt
+    /// is cheap to settle: before the one step that cannot be undone. A lock with a lease can be lost
+    /// right after the answer; only a storage that refuses old [tokens](Guard::token) is safe then.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Standing};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
+    /// # let locks = LockManager::connect("local:doc-verify")?;
+    /// let guard = locks.write("skills").await?;
+    /// assert_eq!(guard.verify().await, Standing::Held); // with a lease: Renewed
+    ///
+    /// locks.break_lock("skills", guard.token())?; // an operator takes it away
+    /// assert_eq!(guard.verify().blocking(), Standing::Lost);
+    /// # Ok(()) }
+    /// ```
+    pub fn verify(&self) -> Verify<'_> {
+        Verify::new(std::slice::from_ref(self))
+    }
+
+    /// A future that is ready with the error, of kind `Lost`, when the lock is lost: its lease is
+    /// over, [`max_hold`](crate::Request::max_hold) is, or an operator broke it. It borrows nothing, so
+    /// it can be awaited beside the work:
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # async fn rewrite(_: &concurrent_locks::Guard) {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
+    /// # let locks = LockManager::connect("local:doc-lost")?;
+    /// let guard = locks.write("skills").await?;
+    /// tokio::select! {
+    ///     () = rewrite(&guard) => {}
+    ///     error = guard.lost() => return Err(error), // drops the work where it is
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// On `file:` it is ready within about a second after the lock file was deleted or replaced. Without a
+    /// lease (`local:`, `host:`) only an operator can take a lock away; nobody tells of that, and the future
+    /// is pending for ever. [`Guard::verify`] sees it.
+    ///
+    /// # Cancel safety
+    /// Dropping it forgets nothing: the next one is ready at once if the lock was lost in between.
+    pub fn lost(&self) -> Lost {
+        Lost::of([self.watch()])
+    }
+
+    /// Has `tell` called with that error when the lock is lost; at once, in this thread, if it is lost
+    /// already. Otherwise a thread of the library calls it, on which all renewals and hand-offs of the
+    /// process depend: it must not block, and not take locks. See [`Guard::lost`] for when it is.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-on-lost")?;
+    /// let guard = locks.write("skills").blocking()?;
+    /// let stop = Arc::new(AtomicBool::new(false));
+    /// let stopped = Arc::clone(&stop);
+    /// guard.on_lost(move |_| stopped.store(true, Ordering::Relaxed));
+    /// while !stop.load(Ordering::Relaxed) {
+    ///     # stop.store(true, Ordering::Relaxed);
+    ///     // one step of the work
+    /// }
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    pub fn on_lost(&self, tell: impl FnOnce(Error) + Send + 'static) {
+        self.watch().on_lost(Box::new(tell));
+    }
+
+    /// How long the lock stays ours if its server is not heard of any more; `None` where there is no
+    /// lease, so that it is held until it is given back. Asks nobody.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-lease")?;
+    /// let guard = locks.write("skills").blocking()?;
+    /// assert!(guard.lease().is_none()); // redis://, postgres://: how much is left
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.terms.engine.lease(&self.grant)
+    }
+
+    /// Whether it is still ours, as far as is known without asking a server.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let name = self.name()?;
+        match self.lease() {
+            Some(lease) if lease.remaining.is_zero() => {
+                Err(Error::new(ErrorKind::Lost, format!("the lease of {name:?} is over")).on(&name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.terms.engine.verify(&self.grant)
+    }
+
+    pub(crate) fn standing_later(&self, tell: Box<dyn FnOnce(Standing) + Send>) {
+        self.terms.engine.verify_later(&self.grant, tell);
+    }
+
+    /// One for all who want to know, so that asking often leaves nothing behind in the engine.
+    fn watch(&self) -> Arc<Watch> {
+        let watch = self.watch.get_or_init(|| {
+            let watch = Arc::new(Watch::default());
+            self.keep_watch(&watch);
+            watch
+        });
+        Arc::clone(watch)
+    }
+
+    fn keep_watch(&self, watch: &Arc<Watch>) {
+        let watch = Arc::clone(watch);
+        self.terms.engine.on_lost(&self.grant, Box::new(move |loss| watch.tell(&loss)));
+    }
+
+    /// Gives the lock back and says whether it was still ours. Dropping the guard does the same
+    /// and cannot say.
+    ///
+    /// # Errors
+    /// `Lost` if the grant was gone already: its lease was over, it was broken by an operator, or
+    /// this is a forked child's copy. Whoever gets this error was not alone in its section.
+    pub fn release(mut self) -> Result<(), Error> {
+        self.give_back(Ending::Normal)
+    }
+
+    /// Turns a write guard into a read guard. Nobody can write in between; waiting readers at the
+    /// head of the queue join at once. Does nothing to a read guard. Does not wait.
+    ///
+    /// # Errors
+    /// `Unsupported` if the engine cannot, `Lost` as [`Guard::release`]; the guard is unchanged.
+    pub fn downgrade(&mut self) -> Result<(), Error> {
+        self.grant = self.terms.engine.downgrade(&self.grant)?;
+        Ok(())
+    }
+
+    /// Turns a read guard into a write guard, once every other reader is gone. Goes ahead of all
+    /// other waiters; of two owners that upgrade one resource, one is refused with `Deadlock` at
+    /// once, since each would wait for the other's read guard. The guard stays a read guard until
+    /// it succeeds, also if it fails or is cancelled. The write grant has a token of its own.
+    /// If the read guard was lost while it waited, the upgrade fails with `Lost`: what was read may
+    /// have changed.
+    ///
+    /// Await it, or finish it with `.blocking()` or `.try_now()`; `.timeout()` as for a request.
+    pub fn upgrade(&mut self) -> Upgrade<'_> {
+        Upgrade::new(self)
+    }
+
+    /// Begins the upgrade: a request by the same owner, which the grant rule puts first.
+    pub(crate) fn begin_upgrade(&self, wait: Wait, begin: Begin) -> Result<Progress, Error> {
+        let name = self.name()?;
+        let label = self.identity.as_ref().map_or("", |identity| identity.label.as_str());
+        let ask = Ask {
+            name: Name::new(&name)?,
+            hint: None,
+            ancestors: self.identity.as_ref().map_or(&[], |identity| identity.ancestors.as_slice()),
+            mode: Mode::Write,
+            owner: self.grant.owner,
+            label,
+            may_hold: true,
+            priority: self.terms.priority,
+            note: "",
+            wait,
+            policy: self.terms.policy,
+            fairness: self.terms.fairness,
+            pass_over_after: self.terms.pass_over_after,
+            max_hold: self.terms.max_hold,
+        };
+        engine::progress(self.terms.engine, begin, &ask)
+    }
+
+    /// Puts the new write grant in the place of the read grant, which is given back. If that was lost
+    /// meanwhile, others may have written since it was read: then the new grant is given back, too.
+    pub(crate) fn upgraded(&mut self, grant: Grant) -> Result<(), Error> {
+        let terms = &self.terms;
+        if let Err(error) = terms.engine.release(&self.grant, Ending::Normal, terms.fairness)
+            && error.kind() == ErrorKind::Lost
+        {
+            // If that was lost as well, there is no more to say.
+            let _ = terms.engine.release(&grant, Ending::Normal, terms.fairness);
+            self.state = State::Lost;
+            if let Some(watch) = self.watch.get() {
+                watch.tell(&error);
+            }
+            return Err(error);
+        }
+        let read = std::mem::replace(&mut self.grant, grant);
+        if let Some(identity) = &self.identity {
+            let read = Held { engine: self.terms.engine, handle: read.handle };
+            identity.holdings.replaced(&read, &self.as_held());
+        }
+        if let Some(watch) = self.watch.get() {
+            self.keep_watch(watch);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn engine(&self) -> &'static dyn Engine {
+        self.terms.engine
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn grant(&self) -> Grant {
+        self.grant
+    }
+
+    pub(crate) fn upgrade_timeout(&self) -> Option<Duration> {
+        self.terms.upgrade_timeout
+    }
+
+    #[inline]
+    fn give_back(&mut self, ending: Ending) -> Result<(), Error> {
+        let state = std::mem::replace(&mut self.state, State::Over);
+        if state == State::Over {
+            return Ok(());
+        }
+        if let Some(identity) = &self.identity {
+            identity.holdings.gave(&self.as_held());
+        }
+        match state {
+            State::Lost => self.name().map(drop),
+            _ => self.terms.engine.release(&self.grant, ending, self.terms.fairness),
+        }
+    }
+}
+
+impl Drop for Guard {
+    #[inline]
+    fn drop(&mut self) {
+        let ending = if std::thread::panicking() { Ending::Panicked } else { Ending::Normal };
+        // A drop has nobody to tell that the grant was lost; `release` does.
+        let _ = self.give_back(ending);
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("name", &self.name().ok())
+            .field("mode", &self.mode())
+            .field("token", &self.token())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Several locks held together: what [`lock_all`](crate::LockManager::lock_all) gives. Dereferences
+/// to the single guards, in the order of their names. Dropping it gives all of them back.
+#[must_use = "the locks are given back as soon as the guard is dropped"]
+#[derive(Debug)]
+pub struct GuardAll {
+    guards: Vec<Guard>,
+}
+
+impl GuardAll {
+    pub(crate) fn new(guards: Vec<Guard>) -> GuardAll {
+        GuardAll { guards }
+    }
+
+    /// The guard of one of the names.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Guard> {
+        self.guards.iter().find(|guard| guard.name().is_ok_and(|own| own == name))
+    }
+
+    /// Asks whether all of them are still ours: the answer is the worst of the single ones. See
+    /// [`Guard::verify`].
+    pub fn verify(&self) -> Verify<'_> {
+        Verify::new(&self.guards)
+    }
+
+    /// A future that is ready with the error when the first of them is lost. See [`Guard::lost`].
+    pub fn lost(&self) -> Lost {
+        Lost::of(self.guards.iter().map(Guard::watch))
+    }
+
+    /// Has `tell` called with the error when the first of them is lost. See [`Guard::on_lost`].
+    pub fn on_lost(&self, tell: impl FnOnce(Error) + Send + 'static) {
+        let tell = Arc::new(Mutex::new(Some(tell)));
+        for guard in &self.guards {
+            let tell = Arc::clone(&tell);
+            guard.on_lost(move |loss| {
+                let first = tell.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(tell) = first {
+                    tell(loss);
+                }
+            });
+        }
+    }
+
+    /// The lease that ends first. See [`Guard::lease`].
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.guards.iter().filter_map(Guard::lease).min_by_key(|lease| lease.remaining)
+    }
+
+    /// Gives all of them back; the first loss is the error.
+    ///
+    /// # Errors
+    /// As [`Guard::release`]; all locks are given back all the same.
+    pub fn release(self) -> Result<(), Error> {
+        self.guards.into_iter().map(Guard::release).fold(Ok(()), Result::and)
+    }
+}
+
+/// The single guards, in the order of their names.
+impl IntoIterator for GuardAll {
+    type Item = Guard;
+    type IntoIter = std::vec::IntoIter<Guard>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.guards.into_iter()
+    }
+}
+
+impl Deref for GuardAll {
+    type Target = [Guard];
+
+    fn deref(&self) -> &[Guard] {
+        &self.guards
+    }
+}

@@ -1,0 +1,82 @@
+//! [`Identity`]: a labelled owner as its handles and guards share it.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use crate::{
+    api::holdings::Holdings,
+    os::{fork_generation::ForkGeneration, owner_id::anonymous},
+    words::{
+        error::{Error, ErrorKind},
+        limits::MAX_LABEL_BYTES,
+    },
+};
+
+/// A labelled owner as all of its handles and guards share it.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: u64,
+    pub(crate) label: String,
+    /// The owners this one inherits from, the outermost first. They wait for this process to end, so
+    /// what they hold is re-entered; what their other children hold is not.
+    pub(crate) ancestors: Vec<u64>,
+    pub(crate) holdings: Holdings,
+    /// The process whose owner it is.
+    process: ForkGeneration,
+    /// Who takes its place in a forked child: two processes that share an owner would both enter.
+    in_child: OnceLock<Arc<Identity>>,
+    /// Other processes may have it from the environment: what they hold in its name is not among the holdings.
+    handed_down: AtomicBool,
+}
+
+impl Identity {
+    pub(crate) fn new(label: &str, ancestors: Vec<u64>) -> Result<Identity, Error> {
+        if label.is_empty() || label.len() > MAX_LABEL_BYTES || label.contains('\0') {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the owner label {label:?} must have 1 to {MAX_LABEL_BYTES} bytes and no NUL"),
+            ));
+        }
+        Ok(Self::drawn(label.to_owned(), ancestors))
+    }
+
+    fn drawn(label: String, ancestors: Vec<u64>) -> Identity {
+        Identity {
+            id: anonymous() & !(1 << 63),
+            label,
+            ancestors,
+            holdings: Holdings::default(),
+            handed_down: AtomicBool::new(false),
+            process: ForkGeneration::current(),
+            in_child: OnceLock::new(),
+        }
+    }
+
+    /// Who asks in this process: in a forked child another one of the same label.
+    pub(crate) fn in_this_process(self: &Arc<Identity>) -> &Arc<Identity> {
+        let process = ForkGeneration::current();
+        let mut identity = self;
+        while identity.process != process {
+            identity = match identity.in_child.get() {
+                Some(own) => own,
+                None => {
+                    let own = Arc::new(Identity::drawn(identity.label.clone(), identity.ancestors.clone()));
+                    identity.in_child.get_or_init(|| own)
+                }
+            };
+        }
+        identity
+    }
+
+    /// Other processes may hold in its name from now on.
+    pub(crate) fn hand_down(&self) {
+        self.handed_down.store(true, Relaxed);
+    }
+
+    /// Whether a wait of this owner could close a cycle, or a request of it re-enter.
+    pub(crate) fn may_hold(&self) -> bool {
+        !self.ancestors.is_empty() || self.holdings.any() || self.handed_down.load(Relaxed)
+    }
+}

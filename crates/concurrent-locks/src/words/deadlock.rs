@@ -1,0 +1,160 @@
+//! Deadlocks: the wait-for graph and what is told of a cycle in it.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::words::{
+    mode::Mode,
+    status::{Status, Waiter},
+};
+
+/// What to do about a hard cycle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadlockPolicy {
+    /// One request of the cycle (lowest priority, then the youngest) fails with `Deadlock`.
+    #[default]
+    Abort,
+    /// Count it and say it (events, `locks deadlocks`), and let time-outs end it.
+    Report,
+}
+
+/// Owners that wait for each other, in order: each link's owner waits for a resource that the next
+/// link's owner holds, or stands before it in the queue of; the last waits for the first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cycle {
+    /// The links, the refused request's first where one was refused.
+    pub links: Vec<CycleLink>,
+}
+
+/// One owner of a [`Cycle`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CycleLink {
+    /// The owner's id, 16 hexadecimal digits.
+    pub owner: String,
+    /// Its label, or `pid N`.
+    pub label: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its host.
+    pub host: String,
+    /// The resource it waits for.
+    pub waits_for: String,
+    /// The mode it wants.
+    pub mode: Mode,
+    /// Since when it waits, RFC 3339 in UTC.
+    pub since: String,
+    /// For how long, in milliseconds.
+    pub waited_ms: f64,
+    /// `true`: the next owner holds the resource. `false`: it only stands earlier in its queue.
+    pub held: bool,
+}
+
+impl fmt::Display for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, link) in self.links.iter().enumerate() {
+            let next = &self.links[(index + 1) % self.links.len()];
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            let how = if link.held { "is held by" } else { "is wanted earlier by" };
+            write!(
+                f,
+                "{} (pid {} on {}) waits since {} to {} {:?}, which {how} {}",
+                link.label, link.pid, link.host, link.since, link.mode, link.waits_for, next.label
+            )?;
+        }
+        let resource = self.links.first().map(|link| &link.waits_for);
+        f.write_str(if self.links.iter().all(|link| Some(&link.waits_for) == resource) {
+            "; each reads what it wants to write: whoever may come to write asks for that at first"
+        } else {
+            "; take locks in one order everywhere, or several at once"
+        })
+    }
+}
+
+/// A request that has waited longer than the suspicion threshold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// What it waits for.
+    pub resource: String,
+    /// The owner's id, 16 hexadecimal digits.
+    pub request_id: String,
+    /// The owner's label.
+    pub requester: String,
+    /// `read` or `write`.
+    pub lock_type: Mode,
+    /// How long it waits, in seconds.
+    pub wait_time_seconds: f64,
+    /// Who writes now.
+    pub current_writer: Option<String>,
+    /// Who reads now.
+    pub current_readers: Vec<String>,
+    /// Writes waiting on the resource.
+    pub pending_writes: usize,
+}
+
+impl Suspect {
+    /// The waiters of one resource that have waited at least so long.
+    pub(crate) fn among(status: &Status, suspect_after: Duration) -> Vec<Suspect> {
+        let long = status.waiters.iter().filter(|waiter| waiter.waited_ms >= suspect_after.as_secs_f64() * 1e3);
+        let suspect = |waiter: &Waiter| Suspect {
+            resource: status.resource_name.clone(),
+            request_id: waiter.owner.clone(),
+            requester: waiter.label.clone(),
+            lock_type: waiter.mode,
+            wait_time_seconds: waiter.waited_ms / 1e3,
+            current_writer: status.current_writer.clone(),
+            current_readers: status.current_readers.clone(),
+            pending_writes: status.pending_writes,
+        };
+        long.map(suspect).collect()
+    }
+}
+
+/// Two resources that were taken in both orders: a deadlock that has not happened yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inversion {
+    /// One resource.
+    pub first: String,
+    /// The other.
+    pub second: String,
+    /// Who took `first`, then `second`.
+    pub first_then_second: String,
+    /// Who took `second`, then `first`.
+    pub second_then_first: String,
+}
+
+impl Inversion {
+    /// The contradictions among `orders`: who took the first name, then the second, by both.
+    pub(crate) fn among(orders: &HashMap<(String, String), String>) -> Vec<Inversion> {
+        let mut inversions: Vec<Inversion> = orders
+            .iter()
+            .filter(|((first, second), _)| first < second)
+            .filter_map(|((first, second), forwards)| {
+                let backwards = orders.get(&(second.clone(), first.clone()))?;
+                Some(Inversion {
+                    first: first.clone(),
+                    second: second.clone(),
+                    first_then_second: forwards.clone(),
+                    second_then_first: backwards.clone(),
+                })
+            })
+            .collect();
+        inversions.sort_by(|a, b| (&a.first, &a.second).cmp(&(&b.first, &b.second)));
+        inversions
+    }
+}
+
+/// The answer of [`crate::LockManager::deadlocks`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DeadlockReport {
+    /// Cycles that stand now.
+    pub cycles: Vec<Cycle>,
+    /// Waits longer than the threshold.
+    pub suspects: Vec<Suspect>,
+    /// Orders that contradict each other.
+    pub inversions: Vec<Inversion>,
+    /// Deadlocks broken since the lock space was made.
+    pub broken: u64,
+}

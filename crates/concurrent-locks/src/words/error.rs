@@ -1,0 +1,240 @@
+//! The one error type. Busy ([`ErrorKind::TimedOut`], [`ErrorKind::WouldBlock`]) and broken
+//! ([`ErrorKind::Unreachable`], [`ErrorKind::Corrupt`]) are never confused.
+
+use std::{fmt, time::Duration};
+
+use crate::words::{deadlock::Cycle, mode::Mode, status::Holder};
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The lock is busy and the time to wait for it is over.
+    TimedOut,
+    /// The lock is busy and the request would not wait.
+    WouldBlock,
+    /// Waiting on would close, or closed, a cycle of owners that wait for each other.
+    Deadlock,
+    /// The grant is gone: its lease or `max_hold` is over, an operator broke it, or it belonged to
+    /// another process (fork). Of a [fence](crate::fencing): a later grant has written.
+    Lost,
+    /// The lock space was closed or replaced.
+    Closed,
+    /// A fixed pool (resources, requests, processes) is used up.
+    Full,
+    /// The lock state is damaged beyond repair.
+    Corrupt,
+    /// The engine cannot do this, or this system cannot run the engine.
+    Unsupported,
+    /// The name is not 1 to 255 bytes of UTF-8 without NUL.
+    InvalidName,
+    /// An argument or URL makes no sense.
+    InvalidInput,
+    /// The engine is broken or out of reach; the lock may be free or not.
+    Unreachable,
+    /// The system refuses access to the lock state.
+    Permission,
+}
+
+/// What a busy lock looked like when the request gave up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Busy {
+    /// Who held it.
+    pub holders: Vec<Holder>,
+    /// The request's place in the queue, from 1; `None` when it did not queue.
+    pub position: Option<usize>,
+    /// How many requests waited, this one included.
+    pub waiters: usize,
+    /// How long the request waited.
+    pub waited: Duration,
+}
+
+/// Why a request, release or look failed. Its text names the lock, the holder, the queue position and what to do.
+#[derive(Clone, Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    resource: Option<String>,
+    mode: Option<Mode>,
+    busy: Option<Busy>,
+    cycle: Option<Cycle>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error(Box::new(Inner { kind, message: message.into(), resource: None, mode: None, busy: None, cycle: None }))
+    }
+
+    pub(crate) fn io(doing: impl fmt::Display, error: &std::io::Error) -> Error {
+        let kind = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+            std::io::ErrorKind::StorageFull => ErrorKind::Full,
+            std::io::ErrorKind::Unsupported => ErrorKind::Unsupported,
+            _ => ErrorKind::Unreachable,
+        };
+        Error::new(kind, format!("{doing}: {error}"))
+    }
+
+    pub(crate) fn timed_out(resource: &str, mode: Mode, busy: Busy) -> Error {
+        let mut error = Error::new(ErrorKind::TimedOut, String::new());
+        error.0.message =
+            format!("timed out after {} waiting to {mode} {resource:?}: {}", seconds(busy.waited), describe(&busy));
+        error.with_busy(resource, mode, busy)
+    }
+
+    pub(crate) fn would_block(resource: &str, mode: Mode, busy: Busy) -> Error {
+        let message = format!("{resource:?} cannot be taken to {mode} now: {}", describe(&busy));
+        Error::new(ErrorKind::WouldBlock, message).with_busy(resource, mode, busy)
+    }
+
+    pub(crate) fn deadlock(resource: &str, mode: Mode, cycle: Cycle) -> Error {
+        let message = format!("waiting to {mode} {resource:?} is a deadlock: {cycle}");
+        let mut error = Error::new(ErrorKind::Deadlock, message);
+        error.0.resource = Some(resource.to_owned());
+        error.0.mode = Some(mode);
+        error.0.cycle = Some(cycle);
+        error
+    }
+
+    pub(crate) fn nobody_holds(resource: &str, token: u64) -> Error {
+        let message = format!("nobody holds {resource:?} with token {token}; see `locks status`");
+        Error::new(ErrorKind::InvalidInput, message).on(resource)
+    }
+
+    /// Nobody but its own process sees the lock: the command has nothing to look at.
+    #[must_use]
+    pub(crate) fn seen_by_its_process(mut self) -> Error {
+        if let Some(text) = self.0.message.strip_suffix(LOOK) {
+            self.0.message = format!("{text}look with `LockManager::status`");
+        }
+        self
+    }
+
+    /// The same, said of a server.
+    #[cfg(feature = "cluster")]
+    #[must_use]
+    pub(crate) fn at(mut self, server: impl fmt::Display) -> Error {
+        let server = server.to_string();
+        if !self.0.message.contains(&server) {
+            self.0.message = format!("{server}: {}", self.0.message);
+        }
+        self
+    }
+
+    fn with_busy(mut self, resource: &str, mode: Mode, busy: Busy) -> Error {
+        self.0.resource = Some(resource.to_owned());
+        self.0.mode = Some(mode);
+        self.0.busy = Some(busy);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn on(mut self, resource: &str) -> Error {
+        self.0.resource = Some(resource.to_owned());
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The resource it is about, where it is about one.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        self.0.resource.as_deref()
+    }
+
+    /// The mode that was asked for.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        self.0.mode
+    }
+
+    /// What a busy lock looked like: `Some` for `TimedOut` and `WouldBlock`.
+    #[must_use]
+    pub fn busy(&self) -> Option<&Busy> {
+        self.0.busy.as_ref()
+    }
+
+    /// The owners that wait for each other: `Some` for `Deadlock`.
+    #[must_use]
+    pub fn cycle(&self) -> Option<&Cycle> {
+        self.0.cycle.as_ref()
+    }
+
+    /// Whether the same request may succeed later without anything being repaired.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::Deadlock | ErrorKind::Full)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// So that code which handles `io::Error` (SQLite wrappers, file stores) can use `?` on a lock.
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> std::io::Error {
+        let kind = match error.kind() {
+            ErrorKind::TimedOut => std::io::ErrorKind::TimedOut,
+            ErrorKind::WouldBlock => std::io::ErrorKind::WouldBlock,
+            ErrorKind::Deadlock => std::io::ErrorKind::Deadlock,
+            ErrorKind::Permission => std::io::ErrorKind::PermissionDenied,
+            ErrorKind::InvalidName | ErrorKind::InvalidInput => std::io::ErrorKind::InvalidInput,
+            ErrorKind::Unsupported => std::io::ErrorKind::Unsupported,
+            _ => std::io::ErrorKind::Other,
+        };
+        std::io::Error::new(kind, error)
+    }
+}
+
+/// How a busy lock can be looked at.
+const LOOK: &str = "look with `locks status`";
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}
+
+fn describe(busy: &Busy) -> String {
+    let mut text = String::new();
+    for (index, holder) in busy.holders.iter().take(3).enumerate() {
+        text.push_str(if index == 0 { "held by " } else { ", " });
+        text.push_str(&format!(
+            "{} (pid {} on {}, {} since {}, for {:.3} s",
+            holder.label,
+            holder.pid,
+            holder.host,
+            holder.mode,
+            holder.since,
+            holder.held_ms / 1e3
+        ));
+        if !holder.note.is_empty() {
+            text.push_str(&format!(", note: {}", holder.note));
+        }
+        text.push(')');
+    }
+    if busy.holders.len() > 3 {
+        text.push_str(&format!(" and {} more", busy.holders.len() - 3));
+    }
+    if busy.holders.is_empty() {
+        text.push_str("nobody held it when the request gave up, earlier requests wait");
+    }
+    if let Some(position) = busy.position {
+        text.push_str(&format!("; place {position} of {} in the queue", busy.waiters));
+    } else if busy.waiters > 0 {
+        text.push_str(&format!("; {} waiting", busy.waiters));
+    }
+    text.push_str("; wait longer, or ");
+    text.push_str(LOOK);
+    text
+}

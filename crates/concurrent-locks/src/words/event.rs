@@ -1,0 +1,82 @@
+//! What happens to locks, as data. `locks watch`, logs and dashboards are consumers of this type.
+
+use serde::{Deserialize, Serialize};
+
+use crate::words::mode::Mode;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A request had to queue.
+    Wait,
+    /// A request became a holder.
+    Grant,
+    /// A holder gave the lock back.
+    Release,
+    /// A waiter gave up: its time was over.
+    Timeout,
+    /// A waiter gave up: its future was dropped.
+    Cancel,
+    /// A waiter was refused to break a deadlock.
+    Deadlock,
+    /// The lock of a dead process was taken back.
+    Recovered,
+    /// A holder's lock was broken by an operator.
+    Broken,
+}
+
+impl EventKind {
+    /// Every kind, in the order of its number in the table.
+    pub const ALL: [EventKind; 8] = [
+        EventKind::Wait,
+        EventKind::Grant,
+        EventKind::Release,
+        EventKind::Timeout,
+        EventKind::Cancel,
+        EventKind::Deadlock,
+        EventKind::Recovered,
+        EventKind::Broken,
+    ];
+
+    /// The word used in JSON and by `locks watch`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Wait => "wait",
+            EventKind::Grant => "grant",
+            EventKind::Release => "release",
+            EventKind::Timeout => "timeout",
+            EventKind::Cancel => "cancel",
+            EventKind::Deadlock => "deadlock",
+            EventKind::Recovered => "recovered",
+            EventKind::Broken => "broken",
+        }
+    }
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the stream; a gap means that the reader was too slow and lost some.
+    pub sequence: u64,
+    /// What happened.
+    pub kind: EventKind,
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// The resource's name.
+    pub resource: String,
+    /// In which mode.
+    pub mode: Mode,
+    /// The owner's id, 16 hexadecimal digits.
+    pub owner: String,
+    /// The owner's label, or `pid N`.
+    pub label: String,
+    /// Its process.
+    pub pid: u32,
+    /// The fencing token, 0 where there is none.
+    pub token: u64,
+    /// How long it waited (grant, time-out, cancel, deadlock) or held (release, recovered, broken), in milliseconds.
+    pub elapsed_ms: f64,
+}
