@@ -1,9 +1,9 @@
 //! `cargo xtask layers`: the library's modules use each other in one direction only.
 //!
 //! The order below is the architecture (`ARCHITECTURE.md` draws it). A module may use modules of the
-//! layers above its own in this list; those of one layer may use each other only where the layer is
-//! a knot: things that cannot be told apart, such as a guard that can be upgraded and the request
-//! that does it.
+//! floors above its own in this list. Those of one floor may use each other only where the floor is a room:
+//! things that cannot be told apart, such as a guard that can be upgraded and the request that does it.
+//! There are no exceptions.
 
 use std::{
     fmt, fs,
@@ -15,58 +15,41 @@ use crate::{
     step::{self, Outcome},
 };
 
-struct Layer {
+/// One floor of the house.
+struct Floor {
     what: &'static str,
+    /// A module belongs to the floor that names the longest part of its path.
     modules: &'static [&'static str],
-    knot: bool,
+    room: bool,
 }
 
 /// Deepest first.
-const LAYERS: &[Layer] = &[
-    Layer { what: "which process this is, and its end", modules: &["fork_generation", "process_end"], knot: false },
-    Layer { what: "words", modules: &["mode", "histogram", "lease"], knot: false },
-    Layer { what: "what is shown", modules: &["status", "stats", "event"], knot: false },
-    Layer { what: "what is told of deadlocks", modules: &["deadlock"], knot: false },
-    Layer { what: "errors", modules: &["error"], knot: false },
-    Layer { what: "the news of a loss", modules: &["lost"], knot: false },
-    Layer { what: "open files", modules: &["own_file"], knot: false },
-    Layer { what: "files", modules: &["kernel_lock", "number_file"], knot: false },
-    Layer { what: "fences of what locks protect", modules: &["fencing"], knot: false },
-    Layer { what: "names and the grant rule", modules: &["name", "grant"], knot: false },
-    Layer { what: "the wait-for graph", modules: &["wait_for"], knot: false },
-    Layer { what: "where lock state lives", modules: &["engine"], knot: false },
-    Layer {
-        what: "the API",
-        modules: &[
-            "manager",
-            "owner",
-            "request",
-            "request_all",
-            "queued",
-            "holdings",
-            "waiting",
-            "guard",
-            "upgrade",
-            "verify",
-            "tree",
-            "resource",
-            "url",
-        ],
-        knot: true,
-    },
-    Layer { what: "what the compiler checks of the API", modules: &["bounds"], knot: false },
-];
-
-/// Arrows against the order, each with its reason. One that no longer exists is an error too.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("engine", "manager", "Fairness is a setting of the manager that requests carry into the engine"),
-    ("engine", "request", "the longest note is a promise of the API and a field of the table's records"),
-    ("engine", "owner", "engines draw the ids of owners without a name, from a new start in a forked child"),
+const FLOORS: &[Floor] = &[
+    Floor { what: "the vocabulary", modules: &["words"], room: true },
+    Floor { what: "the operating system", modules: &["os"], room: true },
+    Floor { what: "fences of what locks protect", modules: &["fencing"], room: true },
+    Floor { what: "the rule", modules: &["rule"], room: true },
+    Floor { what: "the seam", modules: &["engine", "engine::observing"], room: true },
+    Floor { what: "the table's bytes", modules: &["engine::table::machine", "engine::table::map"], room: true },
+    Floor { what: "the table's protocols", modules: &["engine::table::protocol"], room: true },
+    Floor { what: "the table's file", modules: &["engine::table::place"], room: true },
+    Floor { what: "the table's past", modules: &["engine::table::past"], room: true },
+    Floor { what: "a process in the table", modules: &["engine::table::process"], room: true },
+    Floor { what: "a bucket of the table", modules: &["engine::table::bucket"], room: true },
+    Floor { what: "the table's verbs", modules: &["engine::table::verbs"], room: true },
+    Floor { what: "seeing the table", modules: &["engine::table::inspect"], room: true },
+    Floor { what: "waiting in the table", modules: &["engine::table::wait"], room: true },
+    Floor { what: "the table", modules: &["engine::table"], room: true },
+    Floor { what: "the other engines", modules: &["engine::file", "engine::cluster"], room: false },
+    Floor { what: "from a URL to an engine", modules: &["open"], room: true },
+    Floor { what: "the API", modules: &["api"], room: true },
 ];
 
 /// The folder whose layout nobody else knows, and who may open it.
 const SEALED: &str = "engine::table";
-const OPENERS: &[&str] = &["manager", "url", "engine::file"];
+const OPENERS: &[&str] = &["open", "engine::file"];
+/// What everything in the sealed folder is about: its methods are spread over the folder's files.
+const SUBJECT: &str = "engine::table::Table";
 
 /// The crate root names every module to declare and re-export it.
 const ROOT: &str = "lib";
@@ -104,61 +87,54 @@ pub(crate) fn run() -> Outcome {
 
 fn check(sources: &[Source]) -> Result<Vec<Violation>, String> {
     let mut violations = Vec::new();
-    let mut used_exceptions = vec![false; EXCEPTIONS.len()];
     let for_tests = test_only(sources)?;
     let is_for_tests = |module: &[String]| for_tests.iter().any(|tests| module.starts_with(tests));
     for source in sources.iter().filter(|source| !is_for_tests(&source.module)) {
         let module = source.module.join("::");
-        let top = source.module[0].as_str();
-        if top == ROOT {
+        if module == ROOT {
             continue;
         }
-        let Some(own) = layer_of(top) else {
+        let Some(own) = floor_of(&module) else {
             violations.push(Violation {
                 file: source.path.clone(),
                 line: 1,
-                what: format!("`{top}` has no layer: give it one in xtask/src/layers.rs"),
+                what: format!("`{module}` has no floor: give it one in xtask/src/layers.rs"),
             });
             continue;
         };
         for found in arrows::uses(&source.text, &source.module)? {
-            let target = found.path[0].as_str();
-            let Some(layer) = layer_of(target) else { continue }; // an item of the root, not a module
+            let path = found.path.join("::");
+            let Some(floor) = floor_of(&path) else { continue }; // an item of the root, not a module
             let mut refuse = |what: String| {
                 violations.push(Violation { file: source.path.clone(), line: found.line, what });
             };
-            let path = found.path.join("::");
-            let sealed = path == SEALED || path.starts_with(&format!("{SEALED}::"));
-            let inside = module == SEALED || module.starts_with(&format!("{SEALED}::"));
-            if sealed
-                && !inside
-                && !OPENERS.iter().any(|opener| module == *opener || module.starts_with(&format!("{opener}::")))
-            {
+            if is_in(&path, SEALED) && !is_in(&module, SEALED) && !OPENERS.iter().any(|opener| is_in(&module, opener)) {
                 refuse(format!("`{module}` looks into `{SEALED}` ({path}); only {} may", OPENERS.join(", ")));
             }
-            if target == top || layer < own || (layer == own && LAYERS[own].knot) {
-                continue;
+            let about = is_in(&module, SEALED) && is_in(&path, SUBJECT);
+            let same = floor == own && (FLOORS[own].room || branch(&module, own) == branch(&path, own));
+            if !(floor < own || same || about) {
+                refuse(format!("`{module}` ({}) must not use `{path}` ({})", FLOORS[own].what, FLOORS[floor].what));
             }
-            match EXCEPTIONS.iter().position(|(from, to, _)| *from == top && *to == target) {
-                Some(index) => used_exceptions[index] = true,
-                None => refuse(format!(
-                    "`{top}` ({}) must not use `{target}` ({}): {path}",
-                    LAYERS[own].what, LAYERS[layer].what
-                )),
-            }
-        }
-    }
-    for ((from, to, reason), used) in EXCEPTIONS.iter().zip(used_exceptions) {
-        if !used {
-            let what = format!("`{from}` no longer uses `{to}`: delete the exception ({reason})");
-            violations.push(Violation { file: "xtask/src/layers.rs".into(), line: 1, what });
         }
     }
     Ok(violations)
 }
 
-fn layer_of(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|layer| layer.modules.contains(&module))
+/// Whether a path is that of a module or of something in it.
+fn is_in(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// The floor that names the longest part of a path.
+fn floor_of(path: &str) -> Option<usize> {
+    let length = |floor: &Floor| floor.modules.iter().filter(|module| is_in(path, module)).map(|it| it.len()).max();
+    (0..FLOORS.len()).filter(|index| length(&FLOORS[*index]).is_some()).max_by_key(|index| length(&FLOORS[*index]))
+}
+
+/// Which module of its floor a path belongs to.
+fn branch(path: &str, floor: usize) -> Option<&'static str> {
+    FLOORS[floor].modules.iter().copied().find(|module| is_in(path, module))
 }
 
 /// Modules that only tests compile, with all below them.
@@ -211,10 +187,10 @@ mod tests {
         Source { path: path.into(), module: module_of(Path::new(path)), text: text.to_owned() }
     }
 
-    /// What the checker says of one file, stale exceptions apart.
+    /// What the checker says of one file.
     fn complaints(path: &str, text: &str) -> Vec<String> {
         let violations = check(&[source(path, text)]).unwrap();
-        violations.iter().map(|violation| violation.what.clone()).filter(|what| !what.contains("no longer")).collect()
+        violations.iter().map(|violation| violation.what.clone()).collect()
     }
 
     #[test]
@@ -226,45 +202,50 @@ mod tests {
 
     #[test]
     fn an_arrow_against_the_order_is_refused_and_named() {
-        let said = complaints("grant.rs", "use crate::{mode::Mode, engine::Ask};");
+        let said = complaints("rule/grant.rs", "use crate::{words::mode::Mode, engine::Ask};");
         assert_eq!(said.len(), 1);
-        assert!(said[0].contains("`grant`") && said[0].contains("engine::Ask"), "{said:?}");
-        assert_eq!(complaints("mode.rs", "fn f() { crate::histogram::bucket_of(1); }").len(), 1);
-        assert_eq!(complaints("engine/file/mod.rs", "use super::super::guard::Guard;").len(), 1);
+        assert!(said[0].contains("`rule::grant`") && said[0].contains("engine::Ask"), "{said:?}");
+        assert_eq!(complaints("words/mode.rs", "fn f() { crate::rule::grant::walk(); }").len(), 1);
+        assert_eq!(complaints("engine/file/mod.rs", "use super::super::api::guard::Guard;").len(), 1);
     }
 
     #[test]
-    fn arrows_along_the_order_and_inside_a_knot_are_fine() {
-        assert!(complaints("guard.rs", "use crate::{engine::Engine, request::Upgrade, mode::Mode};").is_empty());
-        assert!(complaints("engine/mod.rs", "use crate::grant::Rank;").is_empty());
-        assert!(
-            complaints("engine/table/verbs.rs", "use super::records::Record; use crate::engine::Grant;").is_empty()
-        );
+    fn sub_folders_have_floors_too() {
+        assert_eq!(complaints("engine/table/map/word.rs", "use crate::engine::table::wait::park::SLICE;").len(), 1);
+        assert!(complaints("engine/table/wait/park.rs", "use crate::engine::table::map::word::Word;").is_empty());
+        assert_eq!(complaints("engine/file/mod.rs", "use crate::engine::cluster::Cluster;").len(), 1);
+        assert!(complaints("engine/file/mod.rs", "use crate::engine::file::token::Token;").is_empty());
+    }
+
+    #[test]
+    fn methods_of_the_table_are_spread_over_its_folders_and_nothing_else_of_it_is() {
+        assert!(complaints("engine/table/map/word.rs", "use crate::engine::table::Table;").is_empty());
+        assert_eq!(complaints("engine/table/map/word.rs", "use crate::engine::table::Other;").len(), 1);
+    }
+
+    #[test]
+    fn arrows_along_the_order_and_inside_a_room_are_fine() {
+        let text = "use crate::{engine::Engine, api::request::Upgrade, words::mode::Mode};";
+        assert!(complaints("api/guard.rs", text).is_empty());
+        assert!(complaints("engine/mod.rs", "use crate::rule::grant::Rank;").is_empty());
     }
 
     #[test]
     fn only_openers_look_into_the_table() {
-        assert_eq!(complaints("request.rs", "use crate::engine::table::Table;").len(), 1);
-        assert!(complaints("manager.rs", "use crate::engine::table::Table;").is_empty());
-        assert!(complaints("engine/file/kernel.rs", "use crate::engine::table::Table;").is_empty());
+        assert_eq!(complaints("api/request.rs", "use crate::engine::table::Table;").len(), 1);
+        assert!(complaints("open/mod.rs", "use crate::engine::table::Table;").is_empty());
+        assert!(complaints("engine/file/kernel.rs", "use crate::engine::table::machine::Clock;").is_empty());
     }
 
     #[test]
-    fn a_module_without_a_layer_is_refused() {
-        assert!(complaints("helpers.rs", "")[0].contains("has no layer"));
-    }
-
-    #[test]
-    fn a_stale_exception_is_refused() {
-        let violations = check(&[source("grant.rs", "")]).unwrap();
-        assert!(violations.iter().any(|violation| violation.what.contains("delete the exception")));
+    fn a_module_without_a_floor_is_refused() {
+        assert!(complaints("helpers.rs", "")[0].contains("has no floor"));
     }
 
     #[test]
     fn files_that_only_tests_compile_may_look_anywhere() {
         let sources =
-            [source("lib.rs", "#[cfg(test)] mod model;"), source("model/rule.rs", "use crate::guard::Guard;")];
-        let violations = check(&sources).unwrap();
-        assert!(violations.iter().all(|violation| violation.what.contains("delete the exception")));
+            [source("lib.rs", "#[cfg(test)] mod model;"), source("model/rule.rs", "use crate::api::guard::Guard;")];
+        assert!(check(&sources).unwrap().is_empty());
     }
 }

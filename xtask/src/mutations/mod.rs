@@ -117,8 +117,8 @@ fn outcome(command: &mut Command, log: &Path) -> Result<&'static str, String> {
     }
 }
 
-/// The workspace as it is, with all mutations in it.
-fn copy(folder: &Path) -> Outcome {
+/// The workspace as it is.
+fn workspace() -> Result<BTreeMap<PathBuf, String>, String> {
     let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
     let listed = listed.map_err(|error| format!("git ls-files: {error}"))?;
     let mut files = BTreeMap::new();
@@ -128,6 +128,12 @@ fn copy(folder: &Path) -> Outcome {
             files.insert(PathBuf::from(path), text);
         }
     }
+    Ok(files)
+}
+
+/// Writes the workspace with all mutations in it.
+fn copy(folder: &Path) -> Outcome {
+    let mut files = workspace()?;
     mutate(&mut files)?;
     for (path, text) in files {
         let path = folder.join(path);
@@ -187,5 +193,18 @@ fn build(folder: &Path) -> Result<PathBuf, String> {
     match program {
         Some((program, _)) if output.status.success() => Ok(folder.join(program)),
         _ => Err(format!("the mutated library cannot be built:\n{text}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_that_a_mutation_replaces_is_there_once() {
+        let mut files = workspace().unwrap();
+        if let Err(problem) = mutate(&mut files) {
+            panic!("{problem}");
+        }
     }
 }

@@ -2,9 +2,12 @@
 
 use super::Mutation;
 
-const RULE: &str = "grant.rs";
-const QUEUE: &str = "engine/table/queue.rs";
-const VERBS: &str = "engine/table/verbs.rs";
+const RULE: &str = "rule/grant.rs";
+const QUEUE: &str = "engine/table/bucket/queue.rs";
+const ACQUIRE: &str = "engine/table/verbs/acquire.rs";
+const LEAVE: &str = "engine/table/verbs/leave.rs";
+const RELEASE: &str = "engine/table/verbs/release.rs";
+const REVOKE: &str = "engine/table/verbs/revoke.rs";
 
 pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
@@ -117,49 +120,49 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         what: "an upgrade stands where it came",
-        file: VERBS,
+        file: ACQUIRE,
         old: "Standing::Upgrades => Rank::upgrade(ticket),",
         new: "Standing::Upgrades if !MUTANT => Rank::upgrade(ticket),\n            Standing::Upgrades => Rank::of(arrival, ask.priority, ticket),",
     },
     Mutation {
         what: "a re-entry waits behind who waits",
-        file: VERBS,
+        file: ACQUIRE,
         old: "let admitted = standing == Standing::ReEnters\n",
         new: "let admitted = (standing == Standing::ReEnters && !MUTANT)\n",
     },
     Mutation {
         what: "nothing is inherited",
-        file: VERBS,
+        file: ACQUIRE,
         old: "if !own.is_empty() {\n                record.owner",
         new: "if !own.is_empty() && !MUTANT {\n                record.owner",
     },
     Mutation {
         what: "what is inherited is held as one's own",
-        file: VERBS,
+        file: ACQUIRE,
         old: "record.owner.store(*ancestor, Relaxed);",
         new: "record.owner.store(if MUTANT { ask.owner } else { *ancestor }, Relaxed);",
     },
     Mutation {
         what: "a waiter that leaves admits nobody",
-        file: VERBS,
+        file: LEAVE,
         old: "// A leaving writer may admit the readers behind it.\n            queue.grant_waiters(locked, now, &mut wakes)",
         new: "if MUTANT { Ok(()) } else { queue.grant_waiters(locked, now, &mut wakes) }",
     },
     Mutation {
         what: "a downgrade admits nobody",
-        file: VERBS,
+        file: RELEASE,
         old: "queue.recount(Mode::Write, Mode::Read);\n            }\n            queue.grant_waiters(locked, now, &mut wakes)",
         new: "queue.recount(Mode::Write, Mode::Read);\n            }\n            if MUTANT { Ok(()) } else { queue.grant_waiters(locked, now, &mut wakes) }",
     },
     Mutation {
         what: "a release admits nobody",
-        file: VERBS,
+        file: RELEASE,
         old: "self.pass_on(locked, &queue, now, fairness, &mut wakes)",
         new: "if MUTANT { Ok(()) } else { self.pass_on(locked, &queue, now, fairness, &mut wakes) }",
     },
     Mutation {
         what: "a lock that is broken admits nobody",
-        file: VERBS,
+        file: REVOKE,
         old: "taken = Some((place, index));\n            }\n            queue.grant_waiters(locked, now, &mut wakes)",
         new: "taken = Some((place, index));\n            }\n            if MUTANT { Ok(()) } else { queue.grant_waiters(locked, now, &mut wakes) }",
     },

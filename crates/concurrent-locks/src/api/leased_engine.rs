@@ -6,7 +6,19 @@ use std::{
     time::Duration,
 };
 
-use crate::{words::{deadlock::DeadlockReport, error::{Error, ErrorKind}, event::Event, lease::{Lease, Standing}, name::Name, stats::StatisticsMap, status::{Health, Holder, StatusMap}, settings::Fairness}, engine::{Ask, Capabilities, Ending, Engine, Grant, Ticket}};
+use crate::{
+    engine::{Ask, Capabilities, Ending, Engine, Grant, Ticket},
+    words::{
+        deadlock::DeadlockReport,
+        error::{Error, ErrorKind},
+        event::Event,
+        lease::{Lease, Standing},
+        name::Name,
+        settings::Fairness,
+        stats::StatisticsMap,
+        status::{Health, Holder, StatusMap},
+    },
+};
 
 type Told<T> = Box<dyn FnOnce(T) + Send>;
 

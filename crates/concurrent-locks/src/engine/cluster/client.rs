@@ -29,8 +29,7 @@ use super::{
     wire::{Failure, Link, Pace},
 };
 use crate::{
-    os::fork_generation::ForkGeneration,
-    os::owner_id,
+    os::{fork_generation::ForkGeneration, owner_id},
     words::error::{Error, ErrorKind},
 };
 

@@ -52,8 +52,7 @@ pub(crate) use self::address::Address;
 use self::{client::Client, observe::ClusterObserver};
 use crate::{
     engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold, observing::Observer},
-    os::owner_id,
-    os::{fork_generation::ForkGeneration, process_end},
+    os::{fork_generation::ForkGeneration, owner_id, process_end},
     words::{
         deadlock::DeadlockReport,
         error::Error,

@@ -81,8 +81,7 @@ use crate::{
         table::{Geometry, Table},
         unsupported,
     },
-    os::fork_generation::ForkGeneration,
-    os::owner_id,
+    os::{fork_generation::ForkGeneration, owner_id},
     words::{
         deadlock::DeadlockReport,
         error::Error,

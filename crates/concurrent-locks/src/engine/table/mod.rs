@@ -34,85 +34,49 @@
     allow(dead_code, reason = "what only `host:` uses")
 )]
 
-mod ahead;
-mod atomic_word;
-mod attach;
-mod clock;
-mod debts;
-mod detach;
-#[cfg(all(target_os = "linux", not(concurrent_locks_portable)))]
-mod elsewhere;
-mod events;
-#[cfg(all(target_os = "linux", not(concurrent_locks_portable)))]
-mod file_system;
-mod geometry;
-mod graph;
-mod handoff;
-mod header;
-mod health;
-mod history;
-mod hub;
-mod in_place;
-mod layout;
-mod locked;
-mod look;
-#[cfg(all(test, loom))]
-mod loom_models;
-mod memory;
-mod observe;
-mod occupancy;
-mod park;
-mod pass_over;
-mod queue;
-mod records;
-mod recover;
-mod resources;
-mod sharing;
-mod short_lock;
-mod statistics;
+mod bucket;
+mod inspect;
+mod machine;
+mod map;
+mod past;
+mod place;
+mod process;
+mod protocol;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod verbs;
-mod view;
-mod wait_word;
-mod word;
-
-// What rests on the system.
-#[cfg_attr(any(not(target_os = "linux"), concurrent_locks_portable), path = "portable/file.rs")]
-mod file;
-#[cfg_attr(any(not(target_os = "linux"), concurrent_locks_portable), path = "portable/kernel.rs")]
-mod kernel;
-#[cfg_attr(any(not(target_os = "linux"), concurrent_locks_portable), path = "portable/liveness.rs")]
-mod liveness;
-#[cfg_attr(any(not(target_os = "linux"), concurrent_locks_portable), path = "portable/pages.rs")]
-mod pages;
-#[cfg(any(not(target_os = "linux"), concurrent_locks_portable))]
-#[path = "portable/per_process.rs"]
-mod per_process;
-#[cfg(all(target_os = "linux", not(concurrent_locks_portable)))]
-mod tree;
+mod wait;
 
 use std::{
     path::Path,
-    sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering::Acquire},
+    sync::{Mutex, OnceLock, PoisonError, atomic::Ordering::Acquire},
     task::{Context, Poll},
     time::Duration,
 };
 
 #[cfg(all(test, not(loom)))]
-pub(crate) use self::clock::advance_clock;
+pub(crate) use self::machine::clock::advance_clock;
 use self::{
-    attach::ForkPage,
-    clock::Clock,
-    debts::Debt,
-    file::TableFile,
-    in_place::Whereabouts,
-    layout::{Layout, Violation},
-    memory::Mapping,
-    observe::Sight,
-    verbs::record_of,
+    inspect::observe::Sight,
+    machine::clock::Clock,
+    map::{
+        header,
+        layout::{self, Layout, Violation},
+        memory::Mapping,
+        word::{self, record_of},
+    },
+    place::{
+        file::{self, TableFile},
+        whereabouts::Whereabouts,
+    },
+    process::{attach::ForkPage, opened},
+    verbs::debts::Debt,
 };
-pub(crate) use self::{file::default_path, geometry::Geometry, observe::TableObserver, sharing::Sharing};
+pub(crate) use self::{
+    inspect::observe::TableObserver,
+    map::geometry::Geometry,
+    place::{file::default_path, sharing::Sharing},
+};
 use crate::{
     engine::{self, Ask, Capabilities, Ending, Engine, Grant, Ticket},
     words::{
@@ -144,13 +108,6 @@ pub(crate) struct Table {
     observer: Option<Sight>,
     /// What the last look could not see.
     unseen: Mutex<Vec<String>>,
-}
-
-static TABLES: RwLock<Vec<&'static Table>> = RwLock::new(Vec::new());
-
-/// The tables this process has opened.
-fn tables_of_process() -> RwLockReadGuard<'static, Vec<&'static Table>> {
-    TABLES.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Table {
@@ -191,7 +148,7 @@ impl Table {
         observer: Option<Sight>,
     ) -> &'static Table {
         let token_base = layout.header().token_base.load(Acquire);
-        let mut tables = TABLES.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = opened::to_change();
         let number = tables.len();
         let (forever, unseen) = (OnceLock::new(), Mutex::default());
         let table = Table { url, layout, clock, token_base, file, fork_page, forever, number, observer, unseen };
@@ -222,19 +179,20 @@ impl Table {
             header::initialise(self.layout.header(), self.layout.geometry(), self.clock, [0; 2]);
         }
     }
-}
 
-fn capabilities(across_processes: bool) -> Capabilities {
-    Capabilities {
-        across_processes,
-        fair: true,
-        priority: true,
-        upgrade: true,
-        downgrade: true,
-        inspect: true,
-        revoke: true,
-        deadlocks: true,
-        lease: false,
+    /// What a table can do, whoever looks at it.
+    pub(crate) const fn abilities(across_processes: bool) -> Capabilities {
+        Capabilities {
+            across_processes,
+            fair: true,
+            priority: true,
+            upgrade: true,
+            downgrade: true,
+            inspect: true,
+            revoke: true,
+            deadlocks: true,
+            lease: false,
+        }
     }
 }
 
@@ -261,7 +219,7 @@ impl Engine for Table {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities(self.file.is_some())
+        Table::abilities(self.file.is_some())
     }
 
     fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {

@@ -5,15 +5,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{clock::Clock, geometry::Geometry, layout::Layout, memory::Mapping, sharing::Sharing};
-use crate::words::{
-    error::{Error, ErrorKind},
-    status::Place,
+use crate::{
+    engine::table::{
+        machine::clock::Clock,
+        map::{geometry::Geometry, layout::Layout, memory::Mapping},
+        place::sharing::Sharing,
+    },
+    words::{
+        error::{Error, ErrorKind},
+        status::Place,
+    },
 };
 
 /// An open table file, of which there is none.
 #[derive(Debug)]
-pub(super) enum TableFile {}
+pub(crate) enum TableFile {}
 
 /// What a space's table would be called.
 pub(crate) fn default_path(space: &str) -> PathBuf {
@@ -21,12 +27,12 @@ pub(crate) fn default_path(space: &str) -> PathBuf {
 }
 
 /// Refuses.
-pub(super) fn open(path: &Path, _geometry: Geometry, _sharing: Sharing) -> Result<(TableFile, Layout, Clock), Error> {
+pub(crate) fn open(path: &Path, _geometry: Geometry, _sharing: Sharing) -> Result<(TableFile, Layout, Clock), Error> {
     Err(refused(path))
 }
 
 /// Refuses.
-pub(super) fn observe(path: &Path, _sharing: Sharing) -> Result<Option<(TableFile, File, Layout, Clock)>, Error> {
+pub(crate) fn observe(path: &Path, _sharing: Sharing) -> Result<Option<(TableFile, File, Layout, Clock)>, Error> {
     Err(refused(path))
 }
 
@@ -41,43 +47,43 @@ fn refused(path: &Path) -> Error {
 }
 
 impl TableFile {
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match *self {}
     }
 
-    pub(super) fn whereabouts(&self, _own: &File) -> super::in_place::Whereabouts {
+    pub(crate) fn whereabouts(&self, _own: &File) -> crate::engine::table::place::whereabouts::Whereabouts {
         match *self {}
     }
 
-    pub(super) fn first_page(&self) -> Option<Mapping> {
+    pub(crate) fn first_page(&self) -> Option<Mapping> {
         match *self {}
     }
 
-    pub(super) fn reopen(&self) -> Result<File, Error> {
+    pub(crate) fn reopen(&self) -> Result<File, Error> {
         match *self {}
     }
 
-    pub(super) fn place(&self, _announced_in: Vec<String>) -> Place {
+    pub(crate) fn place(&self, _announced_in: Vec<String>) -> Place {
         match *self {}
     }
 
-    pub(super) fn is_named_by_space(&self) -> bool {
+    pub(crate) fn is_named_by_space(&self) -> bool {
         match *self {}
     }
 
-    pub(super) fn out_of_sight(&self, _why: &str) -> Error {
+    pub(crate) fn out_of_sight(&self, _why: &str) -> Error {
         match *self {}
     }
 
-    pub(super) fn gone(&self) -> Error {
+    pub(crate) fn gone(&self) -> Error {
         match *self {}
     }
 
-    pub(super) fn wrong_permissions(&self) -> Option<String> {
+    pub(crate) fn wrong_permissions(&self) -> Option<String> {
         match *self {}
     }
 
-    pub(super) fn permissions(&self) -> Option<String> {
+    pub(crate) fn permissions(&self) -> Option<String> {
         match *self {}
     }
 }

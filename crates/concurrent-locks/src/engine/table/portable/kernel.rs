@@ -13,24 +13,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::per_process::PerProcess;
+use crate::engine::table::process::per_process::PerProcess;
 
 /// How many words a hub may ask for; [`futex_wait_any`] watches the first only.
-pub(super) const WATCH_MAX: usize = 1;
+pub(crate) const WATCH_MAX: usize = 1;
 
 /// The longest sleep of a waiter: a signal does not end it here.
-pub(super) const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+pub(crate) const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 
 /// Only a shared table asks for more than one word.
-pub(super) fn can_wait_for_many() -> bool {
+pub(crate) fn can_wait_for_many() -> bool {
     false
 }
 
 /// One word to sleep on, and the value it must still have.
 #[derive(Clone, Copy)]
-pub(super) struct Watch<'a> {
-    pub(super) word: &'a AtomicU32,
-    pub(super) expected: u32,
+pub(crate) struct Watch<'a> {
+    pub(crate) word: &'a AtomicU32,
+    pub(crate) expected: u32,
 }
 
 /// A thread that sleeps, first come first.
@@ -66,7 +66,7 @@ fn address(word: &AtomicU32) -> usize {
 
 /// Sleeps until the word is woken, or `timeout` has passed; not at all if the word is not
 /// `expected`. Spurious returns are allowed.
-pub(super) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) {
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) {
     let lot = Lot::of(word);
     let mut sleepers = lot.enter();
     if word.load(Acquire) != expected {
@@ -83,7 +83,7 @@ pub(super) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) {
 }
 
 /// Wakes up to `count` sleepers of the word, in the order they came.
-pub(super) fn futex_wake(word: &AtomicU32, count: i32) {
+pub(crate) fn futex_wake(word: &AtomicU32, count: i32) {
     let mut left = count;
     // Frees no memory under a bucket's lock: the sleeper itself still has its bell.
     Lot::of(word).enter().retain(|sleeper| {
@@ -98,37 +98,37 @@ pub(super) fn futex_wake(word: &AtomicU32, count: i32) {
 
 /// Sleeps on the first word. A private table never asks for more: the others are those by which
 /// processes watch each other.
-pub(super) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) {
+pub(crate) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) {
     if let [first, ..] = watches {
         futex_wait(first.word, first.expected, timeout);
     }
 }
 
 /// Time since this process first asked, on a clock that is never set back.
-pub(super) fn monotonic() -> Duration {
+pub(crate) fn monotonic() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
 }
 
 /// How many processors this process may run on.
-pub(super) fn processors() -> usize {
+pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Whether the time stamp counter may be used: nobody here who could vouch for it.
-pub(super) fn trusts_ticks() -> Option<bool> {
+pub(crate) fn trusts_ticks() -> Option<bool> {
     None
 }
 
 /// There are no time namespaces.
-pub(super) fn clock_offset() -> i64 {
+pub(crate) fn clock_offset() -> i64 {
     0
 }
 
 /// This machine's host name; empty where the system does not tell.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "system call")]
-pub(super) fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let mut name = [0_u8; 256];
     // SAFETY: the call writes at most as many bytes as it is told there are, of which the last stays 0.
     let answer = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
@@ -138,12 +138,12 @@ pub(super) fn host_name() -> String {
 
 /// This machine's host name; empty where the system does not tell.
 #[cfg(not(unix))]
-pub(super) fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
 /// A word that the kernel marks when this thread ends: there is none, and only `host:` asks.
-pub(super) fn lock_death_word(_place: &[AtomicU64; 8]) -> io::Result<u32> {
+pub(crate) fn lock_death_word(_place: &[AtomicU64; 8]) -> io::Result<u32> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -7,14 +7,14 @@ use std::{
     ptr::NonNull,
 };
 
-use super::per_process::PerProcess;
+use crate::engine::table::process::per_process::PerProcess;
 
 /// What `Layout` of the table asks for, and more than any type in it needs.
 const PAGE: usize = 4096;
 
 /// Memory of this process. Keeps M1: it is never freed.
 #[derive(Debug)]
-pub(super) struct Pages {
+pub(crate) struct Pages {
     memory: PerProcess<Zeroed>,
     len: usize,
 }
@@ -48,7 +48,7 @@ impl Zeroed {
 impl Pages {
     /// Zeroed private memory, which a forked child finds zeroed again once it has called
     /// [`Pages::blank_in_child`].
-    pub(super) fn private(len: usize) -> io::Result<Pages> {
+    pub(crate) fn private(len: usize) -> io::Result<Pages> {
         let zeroed = Zeroed::new(len).ok_or(io::ErrorKind::OutOfMemory)?;
         let memory = PerProcess::new();
         memory.own(|| zeroed);
@@ -57,7 +57,7 @@ impl Pages {
 
     /// Other memory for a forked child. Ends the process, as any allocation does, if there is none.
     #[inline]
-    pub(super) fn blank_in_child(&self) {
+    pub(crate) fn blank_in_child(&self) {
         self.memory.own(|| match (Zeroed::new(self.len), Zeroed::layout(self.len)) {
             (Some(zeroed), _) => zeroed,
             (None, Some(layout)) => alloc::handle_alloc_error(layout),
@@ -66,7 +66,7 @@ impl Pages {
     }
 
     #[inline]
-    pub(super) fn base(&self) -> NonNull<u8> {
+    pub(crate) fn base(&self) -> NonNull<u8> {
         match self.memory.inherited() {
             Some(zeroed) => zeroed.0,
             None => unreachable!("made by `private`"),
@@ -74,15 +74,15 @@ impl Pages {
     }
 
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Nothing to ask for: the allocator chose.
-    pub(super) fn prefer_large(&self, _offset: usize, _len: usize) {}
+    pub(crate) fn prefer_large(&self, _offset: usize, _len: usize) {}
 
     /// Nothing to do: private memory takes no room in a file system.
-    pub(super) fn populate(&self, _offset: usize, _len: usize) -> io::Result<()> {
+    pub(crate) fn populate(&self, _offset: usize, _len: usize) -> io::Result<()> {
         Ok(())
     }
 }
@@ -91,7 +91,8 @@ impl Pages {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-    use super::{super::memory::Mapping, *};
+    use super::*;
+    use crate::engine::table::map::memory::Mapping;
 
     #[test]
     fn memory_is_zeroed_and_aligned() {

@@ -24,19 +24,19 @@ struct Made<T> {
 /// A value that each process makes for itself. What was made is never freed: tables live as long as
 /// the process, and references to the parent's value may stand on the stack of its forked child.
 #[derive(Debug)]
-pub(super) struct PerProcess<T: Send + Sync + 'static> {
+pub(crate) struct PerProcess<T: Send + Sync + 'static> {
     made: AtomicPtr<Made<T>>,
 }
 
 impl<T: Send + Sync + 'static> PerProcess<T> {
     /// Of nobody yet.
-    pub(super) const fn new() -> PerProcess<T> {
+    pub(crate) const fn new() -> PerProcess<T> {
         PerProcess { made: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// This process's value, made if it has none.
     #[inline]
-    pub(super) fn own(&self, make: impl FnOnce() -> T) -> &T {
+    pub(crate) fn own(&self, make: impl FnOnce() -> T) -> &T {
         match self.latest() {
             Some(made) if made.process.is_current() => &made.value,
             seen => self.replace(seen, make()),
@@ -45,7 +45,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
 
     /// The value as it is: a forked child that has made none finds its parent's.
     #[inline]
-    pub(super) fn inherited(&self) -> Option<&T> {
+    pub(crate) fn inherited(&self) -> Option<&T> {
         self.latest().map(|made| &made.value)
     }
 

@@ -1,4 +1,4 @@
--- The grant rule (src/grant.rs is its text), who is alive, and what is kept of the past. Times are microseconds since 1970.
+-- The grant rule (src/rule/grant.rs is its text), who is alive, and what is kept of the past. Times are microseconds since 1970.
 --
 -- LANGUAGE sql only where the planner inlines it (one expression, as volatile as what it calls): otherwise such a function
 -- is parsed and planned anew in each transaction, where PL/pgSQL keeps its plans.
@@ -189,7 +189,7 @@ BEGIN
 END
 $$;
 
--- The bucket of a time, as src/histogram.rs has it for nanoseconds.
+-- The bucket of a time, as src/words/histogram.rs has it for nanoseconds.
 CREATE OR REPLACE FUNCTION concurrent_locks.bucket_of(_micros bigint) RETURNS integer LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE
         WHEN nanos < 64 THEN 0

@@ -1,0 +1,83 @@
+//! Whether the table's file is where others find it, and what follows if it is not.
+//!
+//! - I1. Only a file without any name, as our own descriptor of it says, is gone for everybody: then
+//!   the table is retired, and all of its users are told. What one process alone cannot see (after
+//!   `chroot`, `setuid`, a mount over the folder) is that process's own trouble.
+//! - I2. Who enters, and who gives back, has looked within `IN_PLACE_EVERY`; and a table is never made
+//!   within twice that time of the moment at which its path was seen empty (`file.rs`). So whoever is
+//!   inside when newcomers enter another table at that path learns it at the latest when giving back.
+
+use std::sync::atomic::Ordering::{Relaxed, Release};
+
+use crate::{
+    engine::{
+        Grant,
+        table::{
+            Table,
+            map::layout,
+            place::whereabouts::{IN_PLACE_EVERY, Whereabouts},
+            process::attach::Attachment,
+        },
+    },
+    words::error::{Error, ErrorKind},
+};
+
+impl Table {
+    pub(crate) fn whereabouts(&self, me: &Attachment) -> Whereabouts {
+        let (Some(file), Some(liveness)) = (&self.file, &me.liveness) else { return Whereabouts::InPlace };
+        let found = liveness.whereabouts(file);
+        match found {
+            Whereabouts::InPlace => {}
+            Whereabouts::Deleted => self.layout.header().state.store(layout::RETIRED, Release),
+            // What one look has found, the next must not miss because it comes soon.
+            Whereabouts::Moved | Whereabouts::OutOfSight(_) => me.checked.store(0, Relaxed),
+        }
+        found
+    }
+
+    /// The error of a table that this process must not use any more.
+    pub(crate) fn check_in_place(&self, me: &Attachment) -> Result<(), Error> {
+        let Some(file) = &self.file else { return Ok(()) };
+        match self.whereabouts(me) {
+            Whereabouts::InPlace => Ok(()),
+            Whereabouts::Deleted | Whereabouts::Moved => Err(file.gone()),
+            Whereabouts::OutOfSight(why) => Err(file.out_of_sight(&why)),
+        }
+    }
+
+    /// [`Table::check_in_place`], unless that was done lately (I2).
+    #[inline]
+    pub(crate) fn check_in_place_sometimes(&self, me: &Attachment, now: u64) -> Result<(), Error> {
+        if now.saturating_sub(me.checked.load(Relaxed)) < IN_PLACE_EVERY.as_nanos() as u64 {
+            return Ok(());
+        }
+        self.check_in_place(me)?;
+        me.checked.store(now, Relaxed);
+        Ok(())
+    }
+
+    /// After a lock was given back at `now`: whether its holder was alone in the section (I2).
+    #[inline]
+    pub(crate) fn check_was_alone(&self, me: &Attachment, grant: &Grant, now: u64) -> Result<(), Error> {
+        let found = self.check_open().and_then(|()| self.check_in_place_sometimes(me, now));
+        match found {
+            Ok(()) => Ok(()),
+            Err(error) => self.was_alone(me, grant, &error),
+        }
+    }
+
+    #[cold]
+    fn was_alone(&self, me: &Attachment, grant: &Grant, error: &Error) -> Result<(), Error> {
+        match self.whereabouts(me) {
+            // Nothing says that it was not; the next request is told.
+            Whereabouts::OutOfSight(_) => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::Lost,
+                format!(
+                    "the {} lock with token {} may have been held by another process too: {error}",
+                    grant.mode, grant.token
+                ),
+            )),
+        }
+    }
+}

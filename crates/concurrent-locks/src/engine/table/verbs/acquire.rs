@@ -1,0 +1,239 @@
+//! Acquire: takes the lock, refuses, or queues. The uncontended path is this file.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use crate::{
+    engine::{
+        Ask, Grant, Ticket, Wait, nanos,
+        table::{
+            Table,
+            bucket::{
+                locked::Locked,
+                queue::{Own, Queue},
+                resources::Place,
+            },
+            map::{
+                layout::{Checked, Record, linked},
+                word::{State, Word, handle},
+            },
+            process::attach::Attachment,
+            protocol::wait_word::{self},
+        },
+    },
+    os::owner_id,
+    rule::grant::{Rank, Standing},
+    words::{error::Error, event::EventKind},
+};
+
+/// How often a request for a new name searches the whole table for room.
+const SEARCHES: u32 = 32;
+
+/// What became of an arrival.
+enum Arrival {
+    Granted,
+    Queued,
+    Busy,
+    Full,
+}
+
+impl Table {
+    pub(crate) fn token(&self, count: u64) -> u64 {
+        self.token_base.wrapping_add(count)
+    }
+
+    /// Takes the lock, refuses, or queues.
+    #[inline]
+    pub(crate) fn acquire(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+        self.acquire_within(SEARCHES, ask, grant)
+    }
+
+    fn acquire_within(&self, searches: u32, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+        let me = self.me()?;
+        let bucket = self.layout.bucket_of(ask.name.hash());
+        crate::engine::table::map::memory::prefetch(self.layout.bucket(bucket)?);
+        if let Some(place) = ask.hint.and_then(|hint| linked(hint.load(Relaxed) as u32)) {
+            self.layout.prefetch_resource(place);
+        }
+        let now = self.clock.now();
+        // Before a record is taken: an error here must not keep one.
+        self.check_in_place_sometimes(me, now)?;
+        let index = self.take_record(me)?;
+        let record = self.layout.record(index)?;
+        let word = self.fill(me, record, ask, now);
+        match self.with_bucket(me, bucket, |locked| self.arrive(me, locked, index, record, word, ask, now, grant)) {
+            Ok(Arrival::Granted) => {
+                if self.is_watched(now) {
+                    self.emit_record(EventKind::Grant, record, ask.mode, now, 0)?;
+                }
+                Ok(None)
+            }
+            Ok(Arrival::Queued) => self.queued(me, index, record, word, ask, now, grant),
+            Ok(Arrival::Busy) => {
+                // The history takes from the record who asked.
+                let error = self.refuse(me, record, ask, now);
+                self.return_record(me, index);
+                Err(error)
+            }
+            Ok(Arrival::Full) => {
+                self.return_record(me, index);
+                // What is found may be taken by others before we come back: not for ever. What the dead
+                // held makes room, too.
+                if searches > 0 && (self.find_room()? || self.reap_all(me)? > 0) {
+                    self.acquire_within(searches - 1, ask, grant)
+                } else {
+                    Err(self.full())
+                }
+            }
+            Err(error) => {
+                record.commit(word);
+                self.return_record(me, index);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the request into its record, before anybody else can see it.
+    #[inline]
+    fn fill(&self, me: &Attachment, record: &Record, ask: &Ask<'_>, now: u64) -> Word {
+        let sequence = record.word().sequence().wrapping_add(1);
+        let label = if ask.label.is_empty() { 0 } else { record.label.store(ask.label) };
+        let note = if ask.note.is_empty() { 0 } else { record.note.store(ask.note) };
+        record.set_attributes(ask.priority, label, note, ask.may_hold || !ask.label.is_empty());
+        let owner = if ask.owner == 0 { owner_id::anonymous() } else { ask.owner };
+        record.owner.store(owner, Relaxed);
+        record.family.store(ask.ancestors.first().copied().unwrap_or(0), Relaxed);
+        record.requested.store(now, Relaxed);
+        Word::new(State::Free, ask.mode, me.slot, sequence)
+    }
+
+    /// The arrival of rule 2, 4 and 5, under the bucket's lock.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "one step of one verb; a struct would only rename them")]
+    fn arrive(
+        &self,
+        me: &Attachment,
+        locked: &Locked<'_>,
+        index: u32,
+        record: &Record,
+        word: Word,
+        ask: &Ask<'_>,
+        now: u64,
+        grant: &mut Grant,
+    ) -> Checked<Arrival> {
+        match record.word().state() {
+            State::Free => {}
+            // A second try after a rebuild, which linked what the first had committed.
+            State::Held => {
+                // Taken up here: nobody takes it back from now on (W4).
+                let _ = wait_word::look(&record.grant);
+                *grant = self.granted(handle(index, word), record);
+                return Ok(Arrival::Granted);
+            }
+            State::Waiting => return Ok(Arrival::Queued),
+        }
+        let place = match self.find_or_make(me, locked, ask.name, ask.hint)? {
+            Place::At(place) => place,
+            Place::Full => return Ok(Arrival::Full),
+        };
+        let queue = Queue::of(self, place)?;
+        let own = if ask.may_hold { self.own_of(&queue, record, ask)? } else { Own::default() };
+        let standing = own.standing(ask.mode);
+        let ticket = locked.count();
+        let arrival = now.max(locked.bucket.last_arrival.load(Relaxed));
+        locked.bucket.last_arrival.store(arrival, Relaxed);
+        let rank = match standing {
+            Standing::Upgrades => Rank::upgrade(ticket),
+            Standing::Stranger | Standing::ReEnters => Rank::of(arrival, ask.priority, ticket),
+        };
+        record.resource.store(place + 1, Relaxed);
+        record.set_rank(rank, ticket);
+        let admitted = standing == Standing::ReEnters
+            || queue.admits_arrival(ask.mode, rank, &own)?
+            || self.may_enter_window(&queue, ask, now);
+        if admitted {
+            let token = own.token(ask.mode, self.token(ticket));
+            record.token.store(token, Relaxed);
+            record.granted.store(now, Relaxed);
+            record.grant.store(wait_word::ACKNOWLEDGED, Relaxed);
+            record.commit(word.with(State::Held, ask.mode));
+            queue.link_holder(index, record, ask.mode)?;
+            self.tally_grant(queue.resource, ask.mode, 0);
+            // Before the unlock, which drains the stores: whoever moves the grant then need not wait for them.
+            grant.handle = handle(index, word);
+            grant.token = token;
+            grant.mode = ask.mode;
+            grant.since = now;
+            grant.owner = record.owner.load(Relaxed);
+            return Ok(Arrival::Granted);
+        }
+        if matches!(ask.wait, Wait::No | Wait::For(Duration::ZERO)) {
+            return Ok(Arrival::Busy);
+        }
+        record.grant.store(wait_word::IDLE, Relaxed);
+        record.set_pass_over_after(ask.pass_over_after);
+        record.commit(word.with(State::Waiting, ask.mode));
+        queue.link_waiter(index, record)?;
+        Ok(Arrival::Queued)
+    }
+
+    /// What the asking owner holds itself. If an owner that it inherits from holds the resource, it
+    /// asks as that one.
+    fn own_of(&self, queue: &Queue<'_>, record: &Record, ask: &Ask<'_>) -> Checked<Own> {
+        for ancestor in ask.ancestors {
+            let own = queue.own(*ancestor)?;
+            if !own.is_empty() {
+                record.owner.store(*ancestor, Relaxed);
+                return Ok(own);
+            }
+        }
+        record.owner.store(ask.owner, Relaxed);
+        queue.own(ask.owner)
+    }
+
+    /// After queueing: is this wait the end of a circle?
+    #[cold]
+    #[expect(clippy::too_many_arguments, reason = "the rest of `acquire`")]
+    fn queued(
+        &self,
+        me: &Attachment,
+        index: u32,
+        record: &Record,
+        word: Word,
+        ask: &Ask<'_>,
+        now: u64,
+        grant: &mut Grant,
+    ) -> Result<Option<Ticket>, Error> {
+        let deadline = match ask.wait {
+            Wait::For(time) => now.saturating_add(nanos(time)),
+            Wait::No | Wait::Forever => u64::MAX,
+        };
+        let ticket = Ticket {
+            handle: handle(index, word),
+            deadline,
+            policy: ask.policy,
+            fairness: ask.fairness,
+            may_hold: ask.may_hold,
+        };
+        self.emit_record(EventKind::Wait, record, ask.mode, now, 0)?;
+        if ask.may_hold
+            && let Some(granted) = self.break_deadlock(me, &ticket).inspect_err(|error| self.settle(&ticket, error))?
+        {
+            *grant = granted;
+            return Ok(None);
+        }
+        Ok(Some(ticket))
+    }
+
+    /// The grant that the caller acknowledges by taking it.
+    pub(crate) fn granted(&self, handle: u64, record: &Record) -> Grant {
+        let granted = record.granted.load(Relaxed);
+        Grant {
+            handle,
+            token: record.token.load(Relaxed),
+            mode: record.word().mode(),
+            waited: granted.saturating_sub(record.requested.load(Relaxed)),
+            since: granted,
+            owner: record.owner.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Debts: giving back what could not be given back at once, because a process was stopped (SIGSTOP,
+//! debugger, freezer) in the middle of a change of the same bucket. The caller gets the error that
+//! names it; a thread pays the debt as soon as the stopped process goes on or dies, so that neither a
+//! held lock nor a waiter stays behind that nobody knows of.
+
+use crate::{
+    engine::{
+        Ending, Grant, Ticket,
+        table::{Table, verbs::leave::Leaving},
+    },
+    words::{
+        error::{Error, ErrorKind},
+        settings::Fairness,
+    },
+};
+
+/// What is owed.
+#[derive(Clone, Copy)]
+pub(crate) enum Debt {
+    Release(Grant, Ending, Fairness),
+    Leave(Ticket),
+}
+
+impl Table {
+    /// Pays in the background. Each try waits as long as an operation does for a stopped process.
+    pub(crate) fn owe(&self, debt: Debt) {
+        let table = self.forever();
+        let pay = move || {
+            while table.pay(&debt).is_err_and(|error| error.kind() == ErrorKind::Unreachable) {}
+        };
+        // Without a thread the lock stays until this process ends; its caller was told.
+        let _ = std::thread::Builder::new().name("locks-debt".to_owned()).spawn(pay);
+    }
+
+    fn pay(&self, debt: &Debt) -> Result<(), Error> {
+        match debt {
+            Debt::Release(grant, ending, fairness) => self.give_back(grant, *ending, *fairness),
+            Debt::Leave(ticket) => self.cancel(ticket),
+        }
+    }
+
+    /// Leaves the queue, or hands on what was granted in the same instant.
+    pub(crate) fn cancel(&self, ticket: &Ticket) -> Result<(), Error> {
+        let me = self.me()?;
+        match self.leave(me, ticket, Leaving::Cancelled)? {
+            Some(grant) => self.give_back(&grant, Ending::Normal, ticket.fairness),
+            None => Ok(()),
+        }
+    }
+
+    /// After a wait that failed: a time-out and a deadlock have left the queue, others have not.
+    pub(crate) fn settle(&self, ticket: &Ticket, error: &Error) {
+        match error.kind() {
+            ErrorKind::TimedOut | ErrorKind::Deadlock | ErrorKind::Lost => {}
+            ErrorKind::Unreachable => self.owe(Debt::Leave(*ticket)),
+            // The first error is the one to tell.
+            _ => drop(self.cancel(ticket)),
+        }
+    }
+}
