@@ -1,7 +1,7 @@
 //! The table file is deleted or replaced while it is in use: those who have it go on with what they
 //! hold, those who wait are told, newcomers make a new one.
 
-use std::{fs, thread};
+use std::{fs, thread, time::Duration};
 
 use concurrent_locks::{ErrorKind, Standing};
 use nix::sys::signal::Signal;
@@ -90,6 +90,8 @@ fn a_successor_in_a_deleted_table_does_not_enter() {
     until_waiting(&space.connect(), "a", 1);
     waiter.stop();
     take_away(&space, false);
+    // Who has looked within a millisecond need not look again (I2): its last look is older when it goes on.
+    thread::sleep(Duration::from_millis(2));
     holder.send("release a");
     holder.error(ErrorKind::Lost);
     waiter.signal(Signal::SIGCONT);
