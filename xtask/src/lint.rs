@@ -1,7 +1,7 @@
 //! `cargo xtask lint`: what must hold of the source before anything runs.
 
 use crate::{
-    layers, python,
+    features, layers, python,
     step::{self, Outcome, cargo},
     tools,
 };
@@ -15,6 +15,7 @@ pub(crate) fn run() -> Outcome {
     layers::run()?;
     step::run("clippy", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step::run("documentation", cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    features::run()?;
     dependencies()?;
     python::lint()
 }

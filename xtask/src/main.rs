@@ -4,6 +4,7 @@ mod arrows;
 mod bench;
 mod death;
 mod differential;
+mod features;
 mod layers;
 mod lint;
 mod mutations;
@@ -29,6 +30,7 @@ cargo xtask TASK [ARGS]
   portable       the engines of systems other than Linux, run on this one
   versions       the suite on Redis 6.2 and on Valkey, which come as packages of Python
   ci             lint, test, loom, portable, versions: what .ci/run does
+  features       the sets of features that people use, each compiled alone
   wheels         the Python wheel and source distribution, into target/dist
   layers         check which module of the library may use which
   bench [ARGS]   the benchmarks; ARGS go to locks-bench (--quick, --only GROUP, --json)
@@ -40,6 +42,9 @@ cargo xtask TASK [ARGS]
   mutations [TEST]  put faults into the rule, one by one, and see that the differential test notices";
 
 fn main() -> ExitCode {
+    if let Some(code) = variants::compile() {
+        return code;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some((task, rest)) = arguments.split_first() else {
         eprintln!("{HELP}");
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
             .and_then(|()| variants::portable())
             .and_then(|()| versions::run()),
         ("layers", []) => layers::run(),
+        ("features", []) => features::run(),
         ("test-python", []) => python::test(),
         ("wheels", []) => python::wheels(),
         ("bench-python", rest) => python::bench(rest),

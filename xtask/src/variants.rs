@@ -1,7 +1,14 @@
-//! Builds of the library that ordinary tests do not see, each in a target folder of its own because
-//! its flags reach every dependency.
+//! Builds of the library that ordinary tests do not see.
+
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
 
 use crate::step::{self, Outcome, cargo};
+
+/// The `cfg` with which this program, in the place of the compiler, compiles the workspace's crates.
+const CFG_VARIABLE: &str = "LOCKS_XTASK_CFG";
 
 /// `cargo xtask loom`: the lock-free protocols in every schedule.
 pub(crate) fn loom() -> Outcome {
@@ -15,11 +22,31 @@ pub(crate) fn portable() -> Outcome {
     let suites = ["--test", "local", "--test", "file"];
     portably("portable engines", ["test", "--package", "concurrent-locks-conformance"], &suites)?;
     portably("portable unit tests", ["test", "--package", "concurrent-locks"], &["--lib"])?;
-    portably("portable clippy", ["clippy", "--package", "concurrent-locks"], &["--lib", "--", "--deny", "warnings"])
+    // Clippy stands where our compiler would: here the flag reaches every dependency.
+    let mut clippy = cargo(["clippy", "--package", "concurrent-locks", "--target-dir", "target/portable", "--lib"]);
+    clippy.args(["--", "--deny", "warnings"]).env("RUSTFLAGS", "--cfg concurrent_locks_portable");
+    step::run("portable clippy", &mut clippy)
 }
 
+/// The dependencies are those of ordinary tests: cargo keeps what a wrapper compiles apart by itself.
 fn portably(what: &str, task: [&str; 3], rest: &[&str]) -> Outcome {
+    let wrapper = env::current_exe().map_err(|error| format!("{what}: no path of this program: {error}"))?;
     let mut command = cargo(task);
-    command.args(["--target-dir", "target/portable"]).args(rest).env("RUSTFLAGS", "--cfg concurrent_locks_portable");
+    command.args(rest).env("RUSTC_WORKSPACE_WRAPPER", wrapper).env(CFG_VARIABLE, "concurrent_locks_portable");
     step::run(what, &mut command)
+}
+
+/// Compiles, if cargo runs this program as the wrapper of the compiler.
+pub(crate) fn compile() -> Option<ExitCode> {
+    let cfg = env::var_os(CFG_VARIABLE)?;
+    let mut arguments = env::args_os().skip(1);
+    let status = Command::new(arguments.next()?).args(arguments).arg("--cfg").arg(cfg).status();
+    Some(match status {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: cannot run the compiler: {error}");
+            ExitCode::FAILURE
+        }
+    })
 }

@@ -70,6 +70,16 @@ struct OfThisProcess {
 /// into it meanwhile, so more than once.
 const SWEEPER: &str = r#"read -r _; for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" && exit; sleep 0.5; done"#;
 
+/// What a suite's servers write at most, with room to spare.
+const ROOM: u64 = 2 << 30;
+
+/// A folder in memory, if there is room: no test asks for a disk, and a busy one makes servers slow to answer.
+fn memory() -> Option<PathBuf> {
+    let folder = PathBuf::from("/dev/shm");
+    let space = rustix::fs::statvfs(&folder).ok()?;
+    (space.f_bavail * space.f_frsize >= ROOM).then_some(folder)
+}
+
 fn of_this_process() -> Result<PathBuf, Error> {
     static FOLDER: Mutex<Option<OfThisProcess>> = Mutex::new(None);
     let mut folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +88,7 @@ fn of_this_process() -> Result<PathBuf, Error> {
     }
     let path = tempfile::Builder::new()
         .prefix("locks-servers-")
-        .tempdir()
+        .tempdir_in(memory().unwrap_or_else(std::env::temp_dir))
         .trying(|| "make a temporary folder".to_owned())?
         .keep();
     // Servers that run as another user must get through it.

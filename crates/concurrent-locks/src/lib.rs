@@ -47,6 +47,7 @@ pub use api::{
     upgrade::{QueuedUpgrade, Upgrade, Upgrading},
     verify::{Verify, Verifying},
 };
+#[cfg(feature = "macros")]
 pub use concurrent_locks_macros::{distributed_lock, read_lock, write_lock};
 pub use engine::Capabilities;
 pub use words::{

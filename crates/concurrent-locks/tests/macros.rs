@@ -355,8 +355,3 @@ fn child_with_a_local_global() {
     // The space is this test's own.
     std::fs::remove_file(host.health().unwrap().path.unwrap()).unwrap();
 }
-
-#[test]
-fn mistakes_are_told_where_they_are() {
-    trybuild::TestCases::new().compile_fail("tests/macros/*.rs");
-}

@@ -1,5 +1,7 @@
 //! Replays a history on an engine, beside the specification.
 
+#![cfg_attr(not(feature = "cluster"), allow(dead_code, reason = "what only servers need"))]
+
 use std::{
     collections::HashMap,
     time::{Duration, Instant},

@@ -44,6 +44,7 @@ mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 
 use std::{

@@ -8,7 +8,7 @@ use std::{
 use super::{
     dialect::Greeting,
     socket::{self, Socket},
-    tls::Session,
+    tls::{self, Session},
 };
 use crate::{
     engine::cluster::address::{Endpoint, Host, Kind, Tls},
@@ -36,6 +36,8 @@ impl Stream {
         };
         let encrypt = match (endpoint.tls, endpoint.kind) {
             (Tls::Off, _) => false,
+            // Preferred, not asked for: as libpq does where it was built without TLS.
+            (Tls::Prefer, _) if !tls::AVAILABLE => false,
             (_, Kind::Redis) => true,
             (wanted, Kind::Postgres) => match stream.ask_for_tls(&endpoint.host, patience)? {
                 b'S' => true,

@@ -21,6 +21,8 @@ use rustls::{
 use super::socket::{self, Socket};
 use crate::words::error::{Error, ErrorKind};
 
+pub(super) const AVAILABLE: bool = true;
+
 /// A finished handshake. One lock for both directions: a record read can make one to be written.
 pub(super) struct Session(Mutex<ClientConnection>);
 

@@ -3,6 +3,7 @@
 mod ending;
 mod futures;
 mod threads;
+#[cfg(feature = "tls")]
 mod tls;
 mod writing;
 
