@@ -14,6 +14,7 @@ mod test;
 mod tools;
 mod variants;
 mod versions;
+mod words;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ cargo xtask TASK [ARGS]
   ci             lint, test, loom, portable, versions: what .ci/run does
   wheels         the Python wheel and source distribution, into target/dist
   layers         check which module of the library may use which
+  words          check that texts and names use the words of docs/design/glossary.md
   bench [ARGS]   the benchmarks; ARGS go to locks-bench (--quick, --only GROUP, --json)
   bench-python   the Python package's benchmarks [--quick]
   death [ARGS]   kill a process at every instruction of the lock paths (long); ARGS go to the stepper
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
             .and_then(|()| variants::portable())
             .and_then(|()| versions::run()),
         ("layers", []) => layers::run(),
+        ("words", []) => words::run(),
         ("test-python", []) => python::test(),
         ("wheels", []) => python::wheels(),
         ("bench-python", rest) => python::bench(rest),
