@@ -53,7 +53,7 @@ class Lost:
     """
 
     def __init__(self, guard: Any) -> None:
-        _greenlets.must_not_be_patched("to be told of a loss")
+        _greenlets.must_not_be_patched("notification of a loss")
         self._told = threading.Event()
         self._tells: list[Callable[[], object]] = []
         self._lock = threading.Lock()

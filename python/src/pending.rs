@@ -61,7 +61,7 @@ impl Slot {
         // Taken out meanwhile: waking others runs Python code (G2).
         let taken = self.lock().take();
         let Some(mut waiter) = taken else {
-            return Err(PyRuntimeError::new_err("this wait for a lock is over"));
+            return Err(PyRuntimeError::new_err("this wait for a lock has ended"));
         };
         match guard.poll(py, &mut waiter, &mut Context::from_waker(waker)) {
             Poll::Ready(result) => result.map(|()| true),

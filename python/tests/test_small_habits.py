@@ -190,7 +190,7 @@ def test_two_upgrades_are_told_what_helps(table_manager: LockManager, name: str)
         from facts import until
 
         until(lambda: waiters(manager, name) == 1)
-        with pytest.raises(DeadlockError, match="whoever may come to write asks for that at first") as error:
+        with pytest.raises(DeadlockError, match="request to write at first if a write may follow") as error:
             mine.upgrade()
         assert "lock_all" not in str(error.value)
     waiting.result()

@@ -57,18 +57,18 @@ impl fmt::Display for Cycle {
             if index > 0 {
                 f.write_str("; ")?;
             }
-            let how = if link.held { "is held by" } else { "is wanted earlier by" };
+            let how = if link.held { "is held by" } else { "was requested earlier by" };
             write!(
                 f,
-                "{} (pid {} on {}) waits since {} to {} {:?}, which {how} {}",
+                "{} (pid {} on {}) has waited since {} to {} {:?}, which {how} {}",
                 link.label, link.pid, link.host, link.since, link.mode, link.waits_for, next.label
             )?;
         }
         let resource = self.links.first().map(|link| &link.waits_for);
         f.write_str(if self.links.iter().all(|link| Some(&link.waits_for) == resource) {
-            "; each reads what it wants to write: whoever may come to write asks for that at first"
+            "; both hold it to read and want to write it: request to write at first if a write may follow"
         } else {
-            "; take locks in one order everywhere, or several at once"
+            "; acquire locks in one order everywhere, or all at once"
         })
     }
 }

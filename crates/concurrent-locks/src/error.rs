@@ -86,7 +86,7 @@ impl Error {
     }
 
     pub(crate) fn would_block(resource: &str, mode: Mode, busy: Busy) -> Error {
-        let message = format!("{resource:?} cannot be taken to {mode} now: {}", describe(&busy));
+        let message = format!("{resource:?} cannot be acquired to {mode} now: {}", describe(&busy));
         Error::new(ErrorKind::WouldBlock, message).with_busy(resource, mode, busy)
     }
 
@@ -108,7 +108,7 @@ impl Error {
     #[must_use]
     pub(crate) fn seen_by_its_process(mut self) -> Error {
         if let Some(text) = self.0.message.strip_suffix(LOOK) {
-            self.0.message = format!("{text}look with `LockManager::status`");
+            self.0.message = format!("{text}see `LockManager::status`");
         }
         self
     }
@@ -199,7 +199,7 @@ impl From<Error> for std::io::Error {
 }
 
 /// How a busy lock can be looked at.
-const LOOK: &str = "look with `locks status`";
+const LOOK: &str = "see `locks status`";
 
 fn seconds(time: Duration) -> String {
     format!("{:.3} s", time.as_secs_f64())
@@ -227,7 +227,7 @@ fn describe(busy: &Busy) -> String {
         text.push_str(&format!(" and {} more", busy.holders.len() - 3));
     }
     if busy.holders.is_empty() {
-        text.push_str("nobody held it when the request gave up, earlier requests wait");
+        text.push_str("nobody held it when the request gave up, but earlier requests were waiting");
     }
     if let Some(position) = busy.position {
         text.push_str(&format!("; place {position} of {} in the queue", busy.waiters));

@@ -215,7 +215,7 @@ impl Guard {
         let name = self.name()?;
         match self.lease() {
             Some(lease) if lease.remaining.is_zero() => {
-                Err(Error::new(ErrorKind::Lost, format!("the lease of {name:?} is over")).on(&name))
+                Err(Error::new(ErrorKind::Lost, format!("the lease of {name:?} has expired")).on(&name))
             }
             _ => Ok(()),
         }

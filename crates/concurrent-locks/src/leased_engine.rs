@@ -48,7 +48,7 @@ impl LeasedEngine {
     pub(crate) fn lose_all(&self) {
         let watches = std::mem::take(&mut self.server().watches);
         for (_, tell) in watches {
-            tell(Error::new(ErrorKind::Lost, "the lease is over"));
+            tell(Error::new(ErrorKind::Lost, "the lease has expired"));
         }
     }
 

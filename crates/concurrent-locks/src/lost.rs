@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn loss() -> Error {
-        Error::new(ErrorKind::Lost, "the lease is over")
+        Error::new(ErrorKind::Lost, "the lease has expired")
     }
 
     #[test]
@@ -209,6 +209,6 @@ mod tests {
         watch.tell(&loss());
         watch.tell(&Error::new(ErrorKind::Lost, "a second loss"));
         watch.on_lost(tell());
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["the lease is over"; 2]);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["the lease has expired"; 2]);
     }
 }

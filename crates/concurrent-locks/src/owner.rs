@@ -142,7 +142,7 @@ fn parse_ids(text: &str) -> Result<Vec<u64>, Error> {
     ids.filter(|ids| ids.len() <= MAX_ANCESTORS).ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidInput,
-            format!("{OWNER_ID_VARIABLE}={text:?} is no list of at most {MAX_ANCESTORS} owner ids (hexadecimal digits, joined by dots)"),
+            format!("{OWNER_ID_VARIABLE}={text:?} is not a list of at most {MAX_ANCESTORS} owner ids (hexadecimal digits, joined by dots)"),
         )
     })
 }

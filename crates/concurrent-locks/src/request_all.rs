@@ -144,7 +144,7 @@ impl RequestAll {
     fn together(&self, guards: Vec<Guard>) -> Result<GuardAll, Error> {
         for (guard, (name, _)) in guards.iter().zip(&self.wanted) {
             guard.check().map_err(|lost| {
-                let text = format!("{name:?} was lost before all the locks asked for with it were held: {lost}");
+                let text = format!("{name:?} was lost before all locks of the request were acquired: {lost}");
                 Error::new(lost.kind(), text).on(name)
             })?;
         }

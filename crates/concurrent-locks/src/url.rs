@@ -68,21 +68,20 @@ pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
         if key == "share" {
             target = match target {
                 Target::Host(path) if value == "group" && plain.starts_with("host:/") => Target::Group(path),
-                _ => return Err(invalid("has share=, which is possible as host:/path/to/table?share=group only")),
+                _ => return Err(invalid("has share=, which is only possible as host:/path/to/table?share=group")),
             };
             continue;
         }
-        let number: u32 =
-            value.parse().map_err(|_| invalid(&format!("has {pair:?}, where a whole number belongs behind =")))?;
+        let number: u32 = value.parse().map_err(|_| invalid(&format!("has {pair:?}; a whole number must follow =")))?;
         geometry = match key {
             "resources" => geometry.with_resources(number),
             "requests" => geometry.with_requests(number),
             "processes" => geometry.with_processes(number),
             _ => None.ok_or_else(|| {
-                invalid(&format!("has {key:?}; possible are resources, requests, processes and share"))
+                invalid(&format!("has {key:?}; valid keys are resources, requests, processes and share"))
             })?,
         }
-        .ok_or_else(|| invalid(&format!("asks for {key} = {number}, which is out of range")))?;
+        .ok_or_else(|| invalid(&format!("sets {key} = {number}, which is out of range")))?;
     }
     Ok((target, geometry))
 }

@@ -68,7 +68,7 @@ impl Waiting {
 }
 
 pub(crate) fn spent() -> Error {
-    Error::new(ErrorKind::InvalidInput, "the future of a lock request was polled after it was ready")
+    Error::new(ErrorKind::InvalidInput, "the future of a lock request was polled after completion")
 }
 
 impl Drop for Waiting {

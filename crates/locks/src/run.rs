@@ -74,7 +74,7 @@ fn run_and_report(
     let wanted = names.iter().map(|name| (name.as_str(), mode));
     let request = owner.lock_all(wanted).timeout(args.timeout.0).priority(args.priority).note(&args.note);
 
-    let happenings = Happenings::listen().context("cannot listen to signals")?;
+    let happenings = Happenings::listen().context("cannot catch signals")?;
     let asked = Instant::now();
     let acquired = if args.nonblock {
         request.try_now().map(Acquired::Guards)
@@ -134,7 +134,7 @@ fn run_and_report(
             given
         }
         None => {
-            output.notice("the locks stay held until the processes that the command has left behind have ended");
+            output.notice("the locks stay held until the processes that the command left behind have ended");
             (code, false)
         }
     };
@@ -155,7 +155,7 @@ fn run_and_report(
 /// What no parser finds, found before anything is waited for.
 fn check(args: &RunArgs, locks: &LockManager) -> Result<(), UsageError> {
     if !locks.capabilities().across_processes {
-        return Err(UsageError(format!("{} reaches only one process: its locks keep nobody out", locks.url())));
+        return Err(UsageError(format!("{} reaches only one process: its locks would exclude nobody", locks.url())));
     }
     if args.lease.is_some() && !locks.capabilities().lease {
         return Err(space::no_lease(locks.url()));
@@ -165,7 +165,7 @@ fn check(args: &RunArgs, locks: &LockManager) -> Result<(), UsageError> {
     let names: usize = args.names.iter().map(|name| name.len() + 1).sum();
     if names.max(17 * args.names.len()) + "LOCKS_TOKEN=".len() > MOST {
         return Err(UsageError(format!(
-            "{} names are too many: LOCKS_NAME and LOCKS_TOKEN, which tell CMD of them, can have {MOST} bytes each",
+            "{} names are too many: LOCKS_NAME and LOCKS_TOKEN, which pass them to CMD, can have {MOST} bytes each",
             args.names.len()
         )));
     }
@@ -178,7 +178,7 @@ fn command_line(args: &RunArgs) -> Result<Vec<OsString>, UsageError> {
         (None, _) => Ok(args.command.clone()),
         (Some(line), [_]) => Ok(["sh".into(), "-c".into(), line.clone()].into()),
         (Some(_), [name, more @ ..]) => Err(UsageError(format!(
-            "-c takes one NAME, and here are {name:?} and {more:?}; to run a command, put `--` before it: locks run NAME... -- CMD"
+            "-c takes one NAME, not {name:?} and {more:?}; to run a command, put `--` before it: locks run NAME... -- CMD"
         ))),
         (Some(_), []) => Err(UsageError("-c needs a NAME".to_owned())),
     }
@@ -251,7 +251,7 @@ fn give_back(
                 lost = true;
                 // Why it was ended was said already.
                 if !ended {
-                    output.warning(format_args!("the command was not alone with {name:?}: {error}"));
+                    output.warning(format_args!("the lock {name:?} was lost while the command ran: {error}"));
                 }
             }
             Err(error) => failed = failed.or(Some(error)),

@@ -451,7 +451,7 @@ fn begin_all(request: RequestAll, timeout: Timeout) -> Result<Result<GuardAll, B
 fn not_utf8(name: &Bound<'_, PyString>) -> PyErr {
     let py = name.py();
     let class = py.import("concurrent_locks.errors").and_then(|errors| errors.getattr("InvalidNameError"));
-    let text = format!("the lock name {:?} has no UTF-8", name.to_string_lossy());
+    let text = format!("the lock name {:?} is not UTF-8", name.to_string_lossy());
     class.and_then(|class| class.call1((text,))).map_or_else(|broken| broken, PyErr::from_value)
 }
 

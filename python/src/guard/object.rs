@@ -122,7 +122,7 @@ pub(crate) fn of<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<&'a Guard> {
         .get(object.py())
         .is_some_and(|types| [&types.one, &types.all].iter().any(|one| one.as_ptr().cast() == class));
     if !known {
-        return Err(PyTypeError::new_err("a guard is needed, made by a lock manager"));
+        return Err(PyTypeError::new_err("a guard made by a lock manager is needed"));
     }
     // SAFETY: an instance of our type has a valid guard (R2), which lives as long as the object.
     Ok(unsafe { &(*object.as_ptr().cast::<Object>()).guard })

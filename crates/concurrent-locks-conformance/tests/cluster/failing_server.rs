@@ -57,7 +57,7 @@ fn the_loss_is_told_while_the_server_is_silent<S: Server>() {
     assert_eq!(guard.verify().blocking(), Standing::Unknown);
     assert!(told.try_recv().is_err(), "nobody else can have it yet");
     let mut danger = false;
-    until("the lease is over", || {
+    until("the lease has expired", || {
         let lease = guard.lease().unwrap();
         danger |= lease.in_danger && !lease.remaining.is_zero();
         lease.remaining.is_zero()

@@ -155,11 +155,11 @@ pub(crate) fn progress(engine: &(dyn Engine + 'static), begin: Begin, ask: &Ask<
 #[cold]
 pub(crate) fn check_max_hold(engine: &dyn Engine, max_hold: Duration) -> Result<(), Error> {
     if !engine.capabilities().lease {
-        let instead = "ask without `max_hold`, or use redis:// or postgres://";
-        return Err(unsupported(engine.url(), "take a lock back after a time", instead));
+        let instead = "request without `max_hold`, or use redis:// or postgres://";
+        return Err(unsupported(engine.url(), "limit how long a lock is held", instead));
     }
     if max_hold.is_zero() {
-        return Err(Error::new(ErrorKind::InvalidInput, "a `max_hold` of zero would end before it began"));
+        return Err(Error::new(ErrorKind::InvalidInput, "`max_hold` must be greater than zero"));
     }
     Ok(())
 }

@@ -116,7 +116,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 /// The one path of a file or folder, which may not exist yet.
 fn resolve(path: &Path) -> Result<PathBuf, Error> {
     let cannot = |error: io::Error| failed("find", path, &error);
-    let nameless = || Error::new(ErrorKind::InvalidInput, format!("{} can have no fence beside it", path.display()));
+    let nameless = || Error::new(ErrorKind::InvalidInput, format!("{} cannot have a fence beside it", path.display()));
     let resolved = match fs::canonicalize(path) {
         Ok(resolved) => resolved,
         Err(error) if error.kind() == NotFound && fs::symlink_metadata(path).is_err() => {

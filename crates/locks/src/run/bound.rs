@@ -84,7 +84,7 @@ impl Bound {
     /// Elsewhere nothing starts us so.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn exec(&self) -> ExitCode {
-        self.output.warning("only Linux tells a process of its parent's death");
+        self.output.warning("only Linux notifies a process of its parent's death");
         crate::exit::Exit::Usage.into()
     }
 }

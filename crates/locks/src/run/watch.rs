@@ -59,7 +59,7 @@ impl<'a> Watch<'a> {
                     family.send(Signal::CONT);
                 }
                 Demand::Kill => {
-                    self.output.warning("the command did not end in time: it is stopped");
+                    self.output.warning("the command did not end in time: killing it");
                     family.kill();
                 }
             }
@@ -76,14 +76,14 @@ impl<'a> Watch<'a> {
 
     fn say(&self) {
         if let Some(loss) = &self.loss {
-            self.output.warning(format_args!("the command is told to end: {loss}"));
+            self.output.warning(format_args!("ending the command: {loss}"));
             return;
         }
         let leases = self.guards.iter().filter_map(|guard| Some((guard.lease()?, guard)));
         if let Some((lease, guard)) = leases.min_by_key(|(lease, _)| lease.remaining) {
             let (name, left) = (guard.name().unwrap_or_default(), lease.remaining.as_secs_f64());
             self.output.warning(format_args!(
-                "the command is told to end: the lease of {name:?} is not renewed, and over in {left:.1} s"
+                "ending the command: the lease of {name:?} could not be renewed and expires in {left:.1} s"
             ));
         }
     }

@@ -70,7 +70,7 @@ fn a_command_that_is_cut_off_is_stopped_before_the_next_one_starts() {
     cut_off.expect("told");
     assert_eq!(cut_off.code(), Some(73));
     let (warnings, report) = said(&space);
-    assert!(warnings[0].contains("\"x\"") && warnings[0].contains("not renewed"), "{warnings:?}");
+    assert!(warnings[0].contains("\"x\"") && warnings[0].contains("could not be renewed"), "{warnings:?}");
     assert_eq!((report["ended"].as_bool(), report["exit_code"].as_u64()), (Some(true), Some(73)));
 }
 

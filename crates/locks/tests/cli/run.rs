@@ -102,17 +102,17 @@ fn a_busy_lock_is_75_in_time_and_the_message_names_the_holder() {
     snapshot!(space.finish(["run", "--timeout", "0.2", "repo", "--", "true"]), @r#"
     exit code 75
     --- stderr
-    locks: timed out after [DURATION] waiting to write "repo": held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); place 1 of 1 in the queue; wait longer, or look with `locks status`
+    locks: timed out after [DURATION] waiting to write "repo": held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); place 1 of 1 in the queue; wait longer, or see `locks status`
     "#);
     snapshot!(space.finish(["run", "--nonblock", "repo", "--", "true"]), @r#"
     exit code 75
     --- stderr
-    locks: "repo" cannot be taken to write now: held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); wait longer, or look with `locks status`
+    locks: "repo" cannot be acquired to write now: held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); wait longer, or see `locks status`
     "#);
     snapshot!(space.finish(["run", "--read", "-w", "10ms", "-E", "9", "repo", "--", "true"]), @r#"
     exit code 9
     --- stderr
-    locks: timed out after [DURATION] waiting to read "repo": held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); place 1 of 1 in the queue; wait longer, or look with `locks status`
+    locks: timed out after [DURATION] waiting to read "repo": held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); place 1 of 1 in the queue; wait longer, or see `locks status`
     "#);
     assert_eq!(space.code(["run", "-n", "-E", "0", "repo", "--", "false"]), Some(0));
     holder.let_go();

@@ -59,12 +59,12 @@ fn status_shows_who_holds_and_who_waits_in_order() {
       wait 1  agent-8[PID]  write [DURATION]  0
       wait 2  agent-9[PID]  read [DURATION]  -5
     "#);
-    snapshot!(space.finish(["status", "idle", "unheard-of"]), @r#"
+    snapshot!(space.finish(["status", "idle", "never-used"]), @r#"
     exit code 0
     --- stdout
     LOCK STATE
     idle  free
-    unheard-of  free
+    never-used  free
     "#);
     let token = space.status("repo")["holders"][0]["token"].to_string();
     let long = String::from_utf8(space.finish(["status", "--long", "repo"]).stdout).unwrap();

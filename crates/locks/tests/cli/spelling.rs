@@ -169,5 +169,5 @@ fn a_lost_lock_is_named() {
     let script = "locks break -q -y second -t $(echo \"$LOCKS_TOKEN\" | tail -1)";
     let (code, told) = stderr(&space, &["run", "first", "second", "--", "sh", "-c", script]);
     assert_eq!(code, Some(70));
-    assert!(told.contains("not alone with \"second\"") && !told.contains("\"first\""), "{told}");
+    assert!(told.contains("the lock \"second\" was lost") && !told.contains("\"first\""), "{told}");
 }

@@ -218,7 +218,7 @@ impl Client {
                 state.anchor = (sent, hello.now);
             }
             Ok(hello) => {
-                let text = format!("{} has layout {}, this library speaks {LAYOUT}", self.url, hello.layout);
+                let text = format!("{} has layout {}, this library supports {LAYOUT}", self.url, hello.layout);
                 state.trouble = Some(Error::new(ErrorKind::Unsupported, text));
                 after.close = state.link.clone();
             }
@@ -311,7 +311,7 @@ impl Client {
     }
 
     pub(super) fn nonsense(&self, what: &str) -> Error {
-        Error::new(ErrorKind::Corrupt, format!("{} answers what it should not: {what}", self.url))
+        Error::new(ErrorKind::Corrupt, format!("{} sent an unexpected answer: {what}", self.url))
     }
 
     /// A server's refusal as our error.

@@ -156,7 +156,7 @@ impl Client {
                         state.set_timer(number, later);
                         continue;
                     }
-                    let error = self.unreachable(state, "and whether the lock is free is not known");
+                    let error = self.unreachable(state, "and it is unknown whether the lock is free");
                     if let Some(record) = state.records.get_mut(&number) {
                         record.uncertain = true;
                     }
@@ -165,7 +165,7 @@ impl Client {
                 // The server has refused to let it go.
                 Stage::Forsaken => self.say(state, number, Pace::Gathered),
                 Stage::Held(hold) | Stage::Settled(Ok(hold)) if hold.ends <= now => {
-                    state.lose(after, number, "it was held for as long as it may be (max_hold)");
+                    state.lose(after, number, "it was held for its maximum time (max_hold)");
                 }
                 _ => {}
             }

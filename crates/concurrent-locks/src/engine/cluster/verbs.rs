@@ -122,7 +122,7 @@ impl Client {
     /// The server cannot be asked: the caller gets this error, and the request is left as soon as it can be.
     pub(super) fn give_up(&'static self, number: u64) -> Error {
         self.with(|state, _| {
-            let error = self.unreachable(state, "and whether the lock is free is not known");
+            let error = self.unreachable(state, "and it is unknown whether the lock is free");
             self.forsake(state, number);
             error
         })
@@ -145,7 +145,10 @@ impl Client {
             // It may have been stopped since the grant came.
             state.lose_what_is_over(after, clock::now());
             let Some(record) = state.records.get_mut(&number) else {
-                return Some(Err(Error::new(ErrorKind::Lost, "this request is not of this process: it was forked")));
+                return Some(Err(Error::new(
+                    ErrorKind::Lost,
+                    "this request does not belong to this process: it was made before a fork",
+                )));
             };
             let Stage::Settled(result) = &record.stage else { return None };
             let result = result.clone();
@@ -318,7 +321,7 @@ impl Client {
                     record.blocking = false;
                     record.wake = Wake::Nobody;
                 }
-                Err(self.unreachable(state, "and hears of this release later, or sees the lease end"))
+                Err(self.unreachable(state, "and this release is resent later, unless the lease expires first"))
             })
         })
     }
@@ -343,13 +346,13 @@ impl Client {
         let farewell = self.call(Verb::Bye, &[&self.session], left_until(until).max(SLICE));
         self.with(|state, after| match farewell {
             Ok(_) => {
-                state.lose_those(after, |_, _| true, "its process has taken leave of the server");
+                state.lose_those(after, |_, _| true, "its process has detached from the server");
                 Ok(())
             }
             Err(_) if left == 0 => Ok(()),
             Err(error) => {
                 let text =
-                    format!("{left} locks could not be given back, and stay held until their lease ends: {error}");
+                    format!("{left} locks could not be released, and stay held until their lease expires: {error}");
                 Err(Error::new(error.kind(), text))
             }
         })
@@ -531,5 +534,5 @@ fn shortened(note: &str) -> &str {
 }
 
 fn not_ours() -> Error {
-    lost_error("", "it is not of this process: it was taken before a fork, or given back")
+    lost_error("", "it does not belong to this process: it was acquired before a fork, or already released")
 }

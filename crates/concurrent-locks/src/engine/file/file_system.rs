@@ -17,7 +17,7 @@ use crate::{
 /// Refuses a folder in which locks cannot be taken, or keep nobody out.
 pub(super) fn check(folder: &Path) -> Result<(), Error> {
     if !excludes(folder)? {
-        let lies = "grants one file lock to two who ask for it, so no lock there would keep anybody out";
+        let lies = "grants one file lock to two requesters, so no lock there would exclude anybody";
         return Err(refused(folder, lies));
     }
     match mount(folder) {
@@ -204,7 +204,7 @@ mod tests {
             };
             let error = check(folder.path()).err();
             let right = error.is_some_and(|error| {
-                error.kind() == ErrorKind::Unsupported && error.to_string().contains("two who ask")
+                error.kind() == ErrorKind::Unsupported && error.to_string().contains("two requesters")
             });
             // SAFETY: ends the process.
             unsafe { libc::_exit(if filtered { i32::from(!right) } else { 77 }) };

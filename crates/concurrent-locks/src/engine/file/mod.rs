@@ -187,7 +187,7 @@ impl Engine for FileEngine {
 
     fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
         if ask.priority != 0 {
-            return self.unsupported("honour priorities", "ask without one, or use host:");
+            return self.unsupported("honour priorities", "request without one, or use host:");
         }
         let process = self.process()?;
         let owner = if ask.owner == 0 { owner::anonymous() } else { ask.owner };
@@ -223,10 +223,7 @@ impl Engine for FileEngine {
     fn downgrade(&self, grant: &Grant) -> Result<Grant, Error> {
         match grant.mode {
             Mode::Read => Ok(*grant),
-            Mode::Write => self.unsupported(
-                "turn a write grant into a read grant without a gap",
-                "give the write grant back and ask to read",
-            ),
+            Mode::Write => self.unsupported("downgrade a write grant", "release it and request to read"),
         }
     }
 

@@ -66,7 +66,7 @@ impl FileObserver {
     fn look(&self, name: Option<Name<'_>>) -> Result<(StatusMap, Vec<String>), Error> {
         let (kernel, mut unseen) = match kernel_locks() {
             Ok(kernel) => (kernel, Vec::new()),
-            Err(why) => (HashMap::new(), vec![format!("who waits cannot be seen: {why}")]),
+            Err(why) => (HashMap::new(), vec![format!("waiters cannot be shown: {why}")]),
         };
         let mut map = StatusMap::new();
         for (name, lock, holder) in self.recorded(name)? {
@@ -104,7 +104,7 @@ impl FileObserver {
     }
 
     fn cannot<T>(&self, what: &str) -> Result<T, Error> {
-        let instead = "each process knows its own only: ask it there, or use host:";
+        let instead = "each process knows only its own: query it there, or use host:";
         Err(unsupported(&self.url, what, instead))
     }
 }
@@ -251,7 +251,7 @@ fn place_of(_path: &Path) -> Option<Place> {
 
 #[cfg(not(target_os = "linux"))]
 fn kernel_locks() -> Result<HashMap<Place, Locked>, String> {
-    Err("this system does not show who locks files".to_owned())
+    Err("this system does not show which processes lock files".to_owned())
 }
 
 /// Lines like `7: FLOCK  ADVISORY  WRITE 4711 08:01:4242 0 EOF`; with `->` before the kind for who waits.

@@ -361,16 +361,14 @@ impl Process {
     }
 
     fn no_upgrade(&self) -> Error {
-        unsupported(
-            &self.url,
-            "turn a read grant into a write grant without a gap",
-            "give the read grant back and ask to write",
-        )
+        unsupported(&self.url, "upgrade a read grant", "release it and request to write")
     }
 
     pub(super) fn lost(&self, what: &str) -> Error {
-        let message =
-            format!("the {what} is not of this process ({}): it was given back, or made before a fork", self.url);
+        let message = format!(
+            "the {what} does not belong to this process ({}): it was released, or made before a fork",
+            self.url
+        );
         Error::new(ErrorKind::Lost, message)
     }
 

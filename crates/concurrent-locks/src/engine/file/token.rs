@@ -27,7 +27,7 @@ pub(super) const MAKER: &str = "tokens.lock";
 /// The next token of the resource with this token file.
 pub(super) fn next(path: &Path) -> Result<u64, Error> {
     let file = lock(path)?;
-    let token = read(&file, path)?.checked_add(1).ok_or_else(|| damaged(path, "it has reached its end"))?;
+    let token = read(&file, path)?.checked_add(1).ok_or_else(|| damaged(path, "its counter is exhausted"))?;
     number_file::write(&file, token).map_err(|error| failed("write", path, &error))?;
     file.unlock().map_err(|error| failed("unlock", path, &error))?;
     Ok(token)

@@ -85,7 +85,7 @@ impl Table {
             _ => Err(Error::new(
                 ErrorKind::Lost,
                 format!(
-                    "the {} lock with token {} may have been held by another process too: {error}",
+                    "the {} lock with token {} may also have been held by another process: {error}",
                     grant.mode, grant.token
                 ),
             )),

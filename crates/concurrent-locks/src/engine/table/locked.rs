@@ -137,7 +137,7 @@ impl Table {
         Error::new(
             ErrorKind::Unreachable,
             format!(
-                "{}: process {pid} has been stopped in the middle of a lock operation for {} s; let it go on (kill -CONT {pid}) or end it",
+                "{}: process {pid} has been stopped in the middle of a lock operation for {} s; continue it (kill -CONT {pid}) or end it",
                 self.url,
                 STUCK_AFTER.as_secs()
             ),

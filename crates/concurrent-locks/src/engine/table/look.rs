@@ -198,10 +198,11 @@ impl<'t> Look<'t> {
             let same = slot.generation.load(Acquire) & 0x7fff == owner.generation;
             let why = if same && self.state_of(owner.slot)? == ProcessState::Alive {
                 format!(
-                    "is being changed by process {pid}, which does not go on (is it stopped? kill -CONT {pid}, or end it)"
+                    "is being changed by process {pid}, which is not running (is it stopped? kill -CONT {pid}, or end it)"
                 )
             } else {
-                "was being changed by a process that died (the next who uses one of its names repairs it)".to_owned()
+                "was being changed by a process that died (the next process that uses one of its names repairs it)"
+                    .to_owned()
             };
             let names = selected.iter().filter(|(index, _)| {
                 layout.resource(*index).is_ok_and(|resource| layout.bucket_of(resource.hash.load(Relaxed)) == bucket)

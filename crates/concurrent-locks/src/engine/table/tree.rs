@@ -37,7 +37,7 @@ impl Table {
         let description = OwnedFd::from(file.reopen()?);
         let locked = kernel::try_lock_bytes(description.as_fd(), liveness::tree_byte(slot), 1);
         if !locked.map_err(|error| self.broken(&error))? {
-            let message = format!("the locks of this process in {} are held for its children already", self.url);
+            let message = format!("the locks of this process in {} are already held for its children", self.url);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         Ok(Some(Box::new(TreeByte { table: self.forever(), slot, description })))

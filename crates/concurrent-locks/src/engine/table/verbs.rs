@@ -487,7 +487,7 @@ impl Table {
         Error::new(
             ErrorKind::Full,
             format!(
-                "{}: no room for another resource: all {} are in use, or the memory for them is",
+                "{}: no room for another resource: all {} are in use, or their memory is exhausted",
                 self.url,
                 self.layout.geometry().resources
             ),
@@ -499,7 +499,7 @@ impl Table {
         Error::new(
             ErrorKind::Lost,
             format!(
-                "the {} lock with token {} is not held by this process any more: it was broken by an operator, or taken before a fork",
+                "the {} lock with token {} is no longer held by this process: it was broken by an operator, or acquired before a fork",
                 grant.mode, grant.token
             ),
         )
@@ -507,6 +507,6 @@ impl Table {
 
     #[cold]
     pub(super) fn lost_request(&self) -> Error {
-        Error::new(ErrorKind::Lost, "the waiting request is not of this process: it was made before a fork")
+        Error::new(ErrorKind::Lost, "the waiting request does not belong to this process: it was made before a fork")
     }
 }

@@ -86,7 +86,7 @@ impl<'a> Conversation<'a> {
     fn say(&mut self, put: impl FnOnce(&mut BytesMut) -> std::io::Result<()>) -> Result<(), Error> {
         let mut buffer = BytesMut::new();
         put(&mut buffer)
-            .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("PostgreSQL cannot be told that: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("PostgreSQL cannot accept that: {error}")))?;
         self.stream.write(&buffer)
     }
 
@@ -95,7 +95,7 @@ impl<'a> Conversation<'a> {
             if let Some((_, length)) = whole(self.input).map_err(foreign)? {
                 let mut message = BytesMut::from(&self.input[..length]);
                 self.input.drain(..length);
-                return Message::parse(&mut message).map_err(foreign)?.ok_or_else(|| foreign("half a message"));
+                return Message::parse(&mut message).map_err(foreign)?.ok_or_else(|| foreign("an incomplete message"));
             }
             self.stream.read(self.input)?;
         }
@@ -167,7 +167,7 @@ impl<'a> Conversation<'a> {
                 Message::AuthenticationGss | Message::AuthenticationSspi | Message::AuthenticationKerberosV5 => {
                     return Err(unsupported("it wants Kerberos"));
                 }
-                _ => return Err(foreign("an answer to an introduction is expected")),
+                _ => return Err(foreign("expected an answer to the startup message")),
             }
         }
         self.answer()?.map(drop).map_err(Refusal::into_error)
@@ -175,7 +175,7 @@ impl<'a> Conversation<'a> {
 
     fn password(&self) -> Result<&'a str, Error> {
         self.dialect.password.as_deref().ok_or_else(|| {
-            let text = "the server wants a password, and there is none in the URL or the environment";
+            let text = "the server requires a password, but neither the URL nor the environment has one";
             Error::new(ErrorKind::Permission, text)
         })
     }
@@ -197,7 +197,7 @@ impl<'a> Conversation<'a> {
                 }
                 Message::ErrorResponse(body) => return Err(Refusal::of(&body).into_error()),
                 Message::NoticeResponse(_) => {}
-                _ => return Err(foreign("a proof of the password is expected")),
+                _ => return Err(foreign("expected a proof of the password")),
             }
         }
     }
@@ -210,7 +210,7 @@ impl<'a> Conversation<'a> {
              SELECT pg_backend_pid()",
         )?;
         let [recovering, read_only, version, isolation, process] = &told[..] else {
-            return Err(foreign("five rows are expected"));
+            return Err(foreign("expected five rows"));
         };
         let process = process.parse().ok().filter(|process| Some(*process) == self.process);
         let ours = process.filter(|_| !self.dialect.multiplexed.load(Relaxed));
@@ -220,10 +220,10 @@ impl<'a> Conversation<'a> {
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
         if version.parse().unwrap_or(0) < OLDEST {
-            return Err(unsupported(&format!("locks need PostgreSQL 13 or later, it tells version {version}")));
+            return Err(unsupported(&format!("locks need PostgreSQL 13 or later, not version {version}")));
         }
         if read_only != "off" {
-            let text = "this server is read only for us (default_transaction_read_only): locks need to write";
+            let text = "this server is read-only for this role (default_transaction_read_only): locks need to write";
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
         // A connection of our own is set up instead.
@@ -267,7 +267,7 @@ impl<'a> Conversation<'a> {
             LAYOUT => return Ok(()),
             newer if newer > LAYOUT => {
                 return Err(unsupported(&format!(
-                    "its schema concurrent_locks has layout {newer}, this library speaks {LAYOUT}: use a newer one"
+                    "its schema concurrent_locks has layout {newer}, this library supports {LAYOUT}: use a newer one"
                 )));
             }
             _ if !self.dialect.makes_schema => {
@@ -321,15 +321,15 @@ fn foreign(why: impl std::fmt::Display) -> Error {
 }
 
 fn unsupported(why: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("this server will not do: {why}"))
+    Error::new(ErrorKind::Unsupported, format!("this server is not supported: {why}"))
 }
 
 fn unproven(error: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Permission, format!("the server does not let us in: {error}"))
+    Error::new(ErrorKind::Permission, format!("the server refuses the login: {error}"))
 }
 
 /// What it means that the schema is not there, or not for us.
 fn by_hand(refusal: &Refusal) -> Error {
     let kind = if refusal.code == "42501" { ErrorKind::Permission } else { ErrorKind::Unsupported };
-    Error::new(kind, format!("the schema concurrent_locks cannot be made or used: {refusal}; {BY_HAND}"))
+    Error::new(kind, format!("the schema concurrent_locks cannot be created or used: {refusal}; {BY_HAND}"))
 }

@@ -132,7 +132,9 @@ impl PostgresDialect {
                 Ok(Some(Message::DataRow(row))) => match only_text(&row) {
                     Ok(text) if text == ELSEWHERE => {
                         self.multiplexed.store(true, Relaxed);
-                        Ok(Frame::End("a pooler gives our calls to several connections of PostgreSQL".to_owned()))
+                        Ok(Frame::End(
+                            "a pooler distributes our calls over several connections of PostgreSQL".to_owned(),
+                        ))
                     }
                     text => Ok(self.bring(text)),
                 },
@@ -242,7 +244,7 @@ fn first_text(row: &DataRowBody) -> Option<Result<String, std::str::Utf8Error>> 
 fn only_text(row: &DataRowBody) -> Result<String, Failure> {
     match first_text(row) {
         Some(Ok(text)) => Ok(text),
-        Some(Err(error)) => Err(Failure::Refused(format!("an answer that is no text: {error}"))),
+        Some(Err(error)) => Err(Failure::Refused(format!("an answer that is not text: {error}"))),
         None => Err(Failure::Refused("an answer without a text".to_owned())),
     }
 }

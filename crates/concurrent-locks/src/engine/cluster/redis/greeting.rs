@@ -160,7 +160,7 @@ impl Conversation<'_> {
         for (_, script) in missing() {
             let same = self.answer(false, |answer| *answer == Value::Text(script.sha.as_bytes()))?;
             if !same {
-                return Err(Error::new(ErrorKind::Unsupported, "this server names scripts as no Redis does"));
+                return Err(Error::new(ErrorKind::Unsupported, "this server computes script names unlike Redis"));
             }
         }
         Ok(())
@@ -194,7 +194,7 @@ fn refusal(text: &str) -> Error {
     let word = text.split(' ').next().unwrap_or_default();
     match word {
         "WRONGPASS" | "NOAUTH" | "NOPERM" => {
-            Error::new(ErrorKind::Permission, format!("the server does not let us in: {text}"))
+            Error::new(ErrorKind::Permission, format!("the server refuses the login: {text}"))
         }
         "NOPROTO" => too_old(text),
         "ERR" if text.contains("unknown command") => too_old(text),
@@ -204,6 +204,6 @@ fn refusal(text: &str) -> Error {
         "MOVED" => {
             Error::new(ErrorKind::Unreachable, format!("another server of the cluster has this space's keys: {text}"))
         }
-        _ => Error::new(ErrorKind::Unreachable, format!("the server does not serve us now: {text}")),
+        _ => Error::new(ErrorKind::Unreachable, format!("the server cannot serve requests now: {text}")),
     }
 }

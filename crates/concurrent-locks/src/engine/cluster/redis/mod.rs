@@ -108,7 +108,7 @@ fn frame(value: &Value<'_>) -> Frame {
     match value {
         Value::Text(text) => Frame::Answer(match str::from_utf8(text) {
             Ok(text) => Ok(text.to_owned()),
-            Err(error) => Err(Failure::Refused(format!("an answer that is no text: {error}"))),
+            Err(error) => Err(Failure::Refused(format!("an answer that is not text: {error}"))),
         }),
         Value::Error(text) => {
             let text = String::from_utf8_lossy(text).into_owned();

@@ -113,7 +113,7 @@ fn is_null(length: &[u8]) -> bool {
 
 fn length(digits: &[u8], most: usize) -> Result<usize, Malformed> {
     let number = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let number = number.and_then(|text| text.parse::<usize>().ok()).ok_or(Malformed("a length is no number"))?;
+    let number = number.and_then(|text| text.parse::<usize>().ok()).ok_or(Malformed("a length is not a number"))?;
     if number > most { Err(Malformed("a length is beyond all bounds")) } else { Ok(number) }
 }
 

@@ -265,7 +265,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         // In a forked child, the answers are its parent's.
         if self.process.is_current() {
-            self.end("nobody uses it any more");
+            self.end("it is no longer used");
         }
     }
 }

@@ -41,11 +41,11 @@ impl Stream {
                 b'S' => true,
                 b'N' if wanted == Tls::Prefer => false,
                 b'N' => {
-                    let message = format!("{} does not speak TLS, but sslmode= asks for it", endpoint.host);
+                    let message = format!("{} does not speak TLS, but sslmode= requires it", endpoint.host);
                     return Err(Error::new(ErrorKind::Unreachable, message));
                 }
                 _ => {
-                    let message = format!("what answers at {} is no PostgreSQL server", endpoint.host);
+                    let message = format!("{} is not a PostgreSQL server", endpoint.host);
                     return Err(Error::new(ErrorKind::Unreachable, message));
                 }
             },

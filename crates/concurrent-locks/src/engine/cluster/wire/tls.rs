@@ -161,7 +161,7 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, Error> {
             roots.add(certificate).map_err(|error| unreadable(&error))?;
         }
         if roots.is_empty() {
-            return Err(unreadable(&"there is none in it"));
+            return Err(unreadable(&"it contains none"));
         }
         return Ok(roots);
     }
