@@ -1,4 +1,4 @@
-//! Who stands before a request that waits on a thread, and cannot go on while that thread waits.
+//! The owners ahead of a request that waits on a thread that cannot continue while that thread waits.
 //!
 //! - **B1** The rule is that of the queue: a request waits for every holder and every earlier waiter that conflicts
 //!   with it, and for those that they wait for. Two reads do not conflict.
@@ -74,7 +74,7 @@ impl Look {
             return Ok(());
         }
         for (name, mode) in &self.wanted {
-            // That the engine cannot be looked at is told by the wait itself, as its error.
+            // If the engine cannot be inspected, the wait itself reports the error.
             let Ok(Some(status)) = py.detach(|| self.locks.status(name)) else { continue };
             if let Some(blocker) = self.in_the_way(py, &status, *mode)? {
                 return Err(self.refusal(py, name, *mode, &blocker)?);
@@ -152,7 +152,7 @@ impl Look {
                 "DeadlockError",
                 format!(
                     "waiting to {mode} {name:?} is a deadlock with oneself: {label} (a task of this process) {does}, and \
-                     awaits the call that waits here; call it before the lock is taken or after it is given back, \
+                     awaits the call that waits here; call it before the lock is taken or after it is released, \
                      or directly, without a thread: what a task holds it may take again"
                 ),
             ),

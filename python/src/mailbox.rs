@@ -165,7 +165,7 @@ impl Mailbox {
         drop(old);
     }
 
-    /// The wait is over.
+    /// The wait has ended.
     pub(crate) fn forget(&self, wait: u64) {
         let old = lock(&self.waits).remove(&wait);
         drop(old);
@@ -183,7 +183,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// The loop is closed: nobody will be told of a grant any more, so nobody may wait for one.
+    /// The loop is closed: nobody will be notified of a grant any more, so nobody may wait for one.
     fn close(&self) {
         if !self.is_ours() {
             return;

@@ -1,4 +1,4 @@
-//! `LockManager`: the native half. Makes guards, and looks at the locks.
+//! `LockManager`: the native half. Makes guards, and inspects the locks.
 //!
 //! What is looked at goes to Python as JSON text, in the shapes of `docs/json.md`. It is looked at without
 //! the GIL: it may be a server that answers.
@@ -80,7 +80,7 @@ impl<'py> FromPyObject<'_, 'py> for MaxHold {
 }
 
 impl Manager {
-    /// Who asks: the name given, else who will enter the guard.
+    /// The requester: the name given, else who will enter the guard.
     fn asker(&self, owner: Option<Bound<'_, PyString>>) -> PyResult<Asker> {
         let Some(label) = owner else { return Ok(Asker::Current) };
         owner::check_label(label.py(), self.locks, &label)?;

@@ -1,4 +1,4 @@
-//! Who asks. An owner is the current task or greenlet, else the thread; or a name that the caller gives.
+//! Owners. An owner is the current task or greenlet, else the thread; or a name that the caller gives.
 //!
 //! - **O1** A task or greenlet is known by its address. Its entry goes, by a weak reference's callback, before the
 //!   address can be another one's.

@@ -1,4 +1,4 @@
-//! A request in the queue, whatever it is for, and the slot in which a wait keeps it.
+//! A request in the queue, of any kind, and the slot in which a wait keeps it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

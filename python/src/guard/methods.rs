@@ -1,4 +1,4 @@
-//! What the methods of `concurrent_locks.Guard` call.
+//! The functions behind the methods of `concurrent_locks.Guard`.
 
 use pyo3::{
     exceptions::{PyTimeoutError, PyValueError},

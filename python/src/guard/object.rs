@@ -193,7 +193,7 @@ unsafe extern "C" fn dealloc(object: *mut PyObject) {
     }
 }
 
-/// A guard that still holds is gone: its owner is told, unless the interpreter is, too.
+/// A guard that still holds is gone: its owner is warned, unless the interpreter is, too.
 #[cold]
 fn abandon(guard: Guard) {
     let guard = std::mem::ManuallyDrop::new(guard);
