@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The lock was not got, or was lost. Its text names the holder and the queue.
+    /// The lock was not acquired, or was lost. Its text names the holder and the queue.
     #[error(transparent)]
     Lock(#[from] concurrent_locks::Error),
     /// SQLite refused.

@@ -2,7 +2,7 @@
 //!
 //! The order below is the architecture (`ARCHITECTURE.md` draws it). A module may use modules of the
 //! layers above its own in this list; those of one layer may use each other only where the layer is
-//! a knot: things that cannot be told apart, such as a guard that can be upgraded and the request
+//! a knot: things that cannot be separated, such as a guard that can be upgraded and the request
 //! that does it.
 
 use std::{
@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
     Layer { what: "which process this is, and its end", modules: &["fork_generation", "process_end"], knot: false },
     Layer { what: "words", modules: &["mode", "histogram", "lease"], knot: false },
     Layer { what: "what is shown", modules: &["status", "stats", "event"], knot: false },
-    Layer { what: "what is told of deadlocks", modules: &["deadlock"], knot: false },
+    Layer { what: "reports of deadlocks", modules: &["deadlock"], knot: false },
     Layer { what: "errors", modules: &["error"], knot: false },
     Layer { what: "the news of a loss", modules: &["lost"], knot: false },
     Layer { what: "open files", modules: &["own_file"], knot: false },

@@ -24,7 +24,7 @@ cargo xtask TASK [ARGS]
   test [ARGS]    install what the tests need, start the servers they share, run all tests, doctests and
                  Python tests; ARGS go to nextest, and then only its tests run
   test-python    the tests of the Python package alone, in an environment of its own under target/
-  lint           formatting, clippy, documentation, layers, dependencies (cargo-deny, if installed), and the
+  lint           formatting, clippy, documentation, layers, words, dependencies (cargo-deny, if installed), and the
                  Python package's ruff, mypy, stubtest and pyright
   loom           the lock-free protocols in every schedule
   portable       the engines of systems other than Linux, run on this one

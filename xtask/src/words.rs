@@ -1,9 +1,9 @@
 //! `cargo xtask words`: texts and names use the words of `docs/design/glossary.md`, and no others for the same thing.
 //!
-//! The glossary is the only list: the last column of its tables holds the banned phrases. Those that its line
-//! "Texts only:" repeats may still be identifiers, but may not be used in comments, messages or documents.
+//! The glossary is the only list: the last column of its tables holds the banned phrases. Those that its lines
+//! "Texts only:" repeat may still be identifiers, but may not be used in comments, messages or documents.
 
-use std::{fs, path::Path, process::Command};
+use std::{cell::Cell, fs, path::Path, process::Command};
 
 use crate::step::{self, Outcome};
 
@@ -14,6 +14,8 @@ struct Ban {
     phrase: Vec<String>,
     instead: String,
     texts_only: bool,
+    /// Whether an identifier uses it.
+    is_needed: Cell<bool>,
 }
 
 struct Word {
@@ -35,6 +37,9 @@ pub(crate) fn run() -> Outcome {
         let text = if path == "CHANGELOG.md" { unreleased(&text) } else { &text };
         hits.extend(check(&path, text, &bans));
     }
+    hits.extend(bans.iter().filter(|ban| ban.texts_only && !ban.is_needed.get()).map(|ban| {
+        format!("{GLOSSARY}: no identifier uses \"{}\": take it off the line \"Texts only\"", ban.phrase.join(" "))
+    }));
     if hits.is_empty() {
         eprintln!("\n== words: none of {} banned phrases is used", bans.len());
         return Ok(());
@@ -72,7 +77,7 @@ fn bans(glossary: &str) -> Result<Vec<Ban>, String> {
         let [word, _, not] = cells[..] else { return Err(format!("{GLOSSARY}: not three columns: {row}")) };
         for phrase in if word == "word" { Vec::new() } else { phrases(not) } {
             let texts_only = texts_only.contains(&phrase);
-            bans.push(Ban { phrase, instead: word.to_owned(), texts_only });
+            bans.push(Ban { phrase, instead: word.to_owned(), texts_only, is_needed: Cell::new(false) });
         }
     }
     match texts_only.iter().find(|phrase| !bans.iter().any(|ban| ban.phrase == **phrase)) {
@@ -89,8 +94,11 @@ fn check(path: &str, text: &str, bans: &[Ban]) -> Vec<String> {
             let Some(found) = words.get(at..at + ban.phrase.len()) else { continue };
             if found.iter().zip(&ban.phrase).all(|(word, banned)| word.text == *banned)
                 && found[1..].iter().all(|word| word.joined)
-                && (!ban.texts_only || found.iter().all(|word| word.in_text))
             {
+                if ban.texts_only && !found.iter().all(|word| word.in_text) {
+                    ban.is_needed.set(true);
+                    continue;
+                }
                 let line = found[0].line;
                 hits.push(format!("{path}:{line}: \"{}\"; use: {}", ban.phrase.join(" "), ban.instead));
             }
@@ -105,13 +113,20 @@ fn words(text: &str, in_text: &[bool]) -> Vec<Word> {
     let (mut line, mut before, mut joined) = (1, ' ', false);
     for (letter, in_text) in text.chars().zip(in_text) {
         let hump = letter.is_uppercase() && before.is_lowercase();
+        if letter == '_'
+            && before.is_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.in_text = false; // a part of an identifier, wherever it stands
+        }
         if !letter.is_alphanumeric() {
             joined &= letter.is_whitespace() || "_/!*#-\\>".contains(letter);
             line += usize::from(letter == '\n');
-        } else if before.is_alphanumeric() && !hump {
-            words.last_mut().expect("a word has begun").text.extend(letter.to_lowercase());
+        } else if let (true, Some(word)) = (before.is_alphanumeric() && !hump, words.last_mut()) {
+            word.text.extend(letter.to_lowercase());
         } else {
-            words.push(Word { text: letter.to_lowercase().collect(), line, in_text: *in_text, joined: joined || hump });
+            let in_text = *in_text && before != '_';
+            words.push(Word { text: letter.to_lowercase().collect(), line, in_text, joined: joined || hump });
         }
         joined |= letter.is_alphanumeric();
         before = letter;
@@ -178,6 +193,13 @@ mod tests {
 
     fn hits(path: &str, text: &str) -> Vec<String> {
         check(path, text, &bans(SMALL).unwrap())
+    }
+
+    #[test]
+    fn the_project_keeps_to_its_glossary() {
+        if let Err(problem) = run() {
+            panic!("{problem}");
+        }
     }
 
     #[test]

@@ -21,5 +21,5 @@ pub mod stepper;
 pub mod stopped;
 pub mod worker;
 
-/// What goes wrong is told in words, to a person.
+/// What goes wrong, described for a person.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -1,4 +1,4 @@
-//! What the compiler checks of the types that cross threads: that they may, and that they stay small, because a
+//! Compile-time checks of the types that cross threads: that they may, and that they stay small, because a
 //! guard is moved several times on its way to whoever holds it.
 
 use crate::{

@@ -1,5 +1,5 @@
-//! Which process this is, across forks: a number that a process shares with none of those it was forked
-//! from. What a forked child must not use carries the number of the process that made it.
+//! The identity of this process across forks: a number that differs from those of all processes it was forked
+//! from. Everything that a forked child must not use carries the number of the process that made it.
 //!
 //! Pids cannot tell: they are given again, and the first process of a PID namespace has pid 1 like the
 //! first process of the namespace that it was forked from.

@@ -16,8 +16,8 @@ use crate::{
     own_file::{Identity, OwnFile},
 };
 
-/// A lock file that the kernel has locked for this process. Dropping it closes the file, which gives
-/// the lock back unless a forked child has inherited it; [`KernelLock::give_back`] does in any case.
+/// A lock file that the kernel has locked for this process. Dropping it closes the file, which releases
+/// the lock unless a forked child has inherited it; [`KernelLock::give_back`] does in any case.
 #[derive(Debug)]
 pub(crate) struct KernelLock {
     file: OwnFile,

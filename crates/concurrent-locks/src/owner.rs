@@ -1,4 +1,4 @@
-//! Owners: who asks. The unit of attribution, re-entry and deadlock detection.
+//! Owners: the identity behind requests. The unit of attribution, re-entry and deadlock detection.
 
 use std::{
     cell::Cell,
@@ -24,8 +24,8 @@ pub const MAX_LABEL_BYTES: usize = 40;
 /// The environment variable that carries an owner's label to child processes.
 pub const OWNER_VARIABLE: &str = "LOCKS_OWNER";
 
-/// The environment variable that carries an owner's id (16 hexadecimal digits) to child processes, behind
-/// those of the owners it inherited from itself, joined by dots.
+/// The environment variable that carries an owner's id (16 hexadecimal digits) to child processes, after
+/// those of the owners it inherited from, joined by dots.
 pub const OWNER_ID_VARIABLE: &str = "LOCKS_OWNER_ID";
 
 thread_local! {
@@ -33,7 +33,7 @@ thread_local! {
     static LAST_ANONYMOUS: Cell<Option<(ForkGeneration, u64)>> = const { Cell::new(None) };
 }
 
-/// 64 bits from the operating system's generator. Not from std's hasher keys: a forked child goes on with
+/// 64 bits from the operating system's generator. Not from std's hasher keys: a forked child continues with
 /// its parent's.
 ///
 /// # Panics
@@ -45,10 +45,10 @@ pub(crate) fn random() -> u64 {
 
 /// An id for a request without an owner.
 ///
-/// Ids count up from a random start per thread, so they meet no other thread's or process's id
-/// (two of a million running counters meet with a chance of about 2^-24 per 10^6 ids each), and
-/// no shared counter slows threads down. A forked child draws again: it must not repeat its parent's,
-/// nor those of another child.
+/// Ids count up from a random start per thread, so they collide with no other thread's or process's id (two
+/// of a million running counters collide with a chance of about 2^-24 per 10^6 ids each), and no shared
+/// counter slows threads down. A forked child draws again: it must not repeat its parent's ids, nor those
+/// of another child.
 #[inline]
 pub(crate) fn anonymous() -> u64 {
     let process = ForkGeneration::current();
@@ -60,25 +60,26 @@ pub(crate) fn anonymous() -> u64 {
     })
 }
 
-/// A label as it is shown: owners without one are called by their process.
+/// A label for display: owners without one are named after their process.
 pub(crate) fn label_text(label: String, pid: u32) -> String {
     if label.is_empty() { format!("pid {pid}") } else { label }
 }
 
-/// A labelled owner as all of its handles and guards share it.
+/// A labelled owner, as shared by all of its handles and guards.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) id: u64,
     pub(crate) label: String,
-    /// The owners this one inherits from, the outermost first. They wait for this process to end, so
-    /// what they hold is re-entered; what their other children hold is not.
+    /// The owners this one inherits from, the outermost first. They wait for this process to end, so their
+    /// grants are re-entered; those of their other children are not.
     pub(crate) ancestors: Vec<u64>,
     pub(crate) holdings: Holdings,
-    /// The process whose owner it is.
+    /// The process that owns it.
     process: ForkGeneration,
-    /// Who takes its place in a forked child: two processes that share an owner would both enter.
+    /// Its replacement in a forked child: two processes that share an owner would both enter.
     in_child: OnceLock<Arc<Identity>>,
-    /// Other processes may have it from the environment: what they hold in its name is not among the holdings.
+    /// Other processes may have it from the environment: what they hold in its name is not among the
+    /// holdings.
     handed_down: AtomicBool,
 }
 
@@ -111,12 +112,12 @@ impl Identity {
     }
 }
 
-/// An agent, task or worker that takes locks under its own name.
+/// An agent, task or worker that acquires locks under its own name.
 ///
-/// Made by [`LockManager::owner`]. Requests made through it (or given it with
-/// [`Request::owner`](crate::Request::owner)) belong together: what one of them holds, another
-/// re-enters at once with the same token; a cycle of owners waiting for each other is found when it
-/// closes. Clones are the same owner, but in a forked child another one of the same label. Without an
+/// Made by [`LockManager::owner`]. Requests made through it (or with
+/// [`Request::owner`](crate::Request::owner)) belong together: they re-enter each other's grants at once
+/// with the same token, and a cycle of owners waiting for each other is found when it closes. Clones are
+/// the same owner, except in a forked child, where they are another one with the same label. Without an
 /// owner each request is an owner of its own.
 ///
 /// ```
@@ -134,7 +135,7 @@ pub struct Owner {
     identity: Arc<Identity>,
 }
 
-/// The most owners that one may inherit from.
+/// The maximum number of owners that one may inherit from.
 const MAX_ANCESTORS: usize = 64;
 
 fn parse_ids(text: &str) -> Result<Vec<u64>, Error> {
@@ -153,7 +154,7 @@ impl Owner {
         Ok(Owner { manager, identity: Arc::new(Identity::new(label, Vec::new())?) })
     }
 
-    /// A child of the owner that a parent process passed down in the environment, if it did.
+    /// A child of the owner that the parent process passed down in the environment, if any.
     pub(crate) fn inherited(manager: LockManager) -> Result<Option<Owner>, Error> {
         // An empty variable is as good as none, as everywhere.
         let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
@@ -163,7 +164,7 @@ impl Owner {
         Ok(Some(Owner { manager, identity: Arc::new(Identity::new(&label, ancestors)?) }))
     }
 
-    /// What a child process needs in its environment to inherit from this owner: names and values.
+    /// The environment variables with which a child process inherits from this owner: names and values.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 2] {
         let identity = self.identity();
@@ -172,7 +173,7 @@ impl Owner {
         [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, ids.collect::<Vec<_>>().join("."))]
     }
 
-    /// The id, 16 hexadecimal digits, as status, events and errors show it.
+    /// The id, 16 hexadecimal digits, as in status, events and errors.
     #[must_use]
     pub fn id(&self) -> String {
         format!("{:016x}", self.identity().id)
@@ -184,7 +185,7 @@ impl Owner {
         &self.identity.label
     }
 
-    /// The same owner asking another manager, so that cycles through both are seen as one owner's.
+    /// The same owner with another manager, so that cycles through both count as one owner's.
     #[must_use]
     pub fn with(&self, manager: &LockManager) -> Owner {
         Owner { manager: manager.clone(), identity: Arc::clone(&self.identity) }
@@ -205,7 +206,7 @@ impl Owner {
         self.manager.lock_all(wanted).owner(self)
     }
 
-    /// Who asks in this process: in a forked child another one of the same label.
+    /// The owner in this process: in a forked child another one with the same label.
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         let process = ForkGeneration::current();
         let mut identity = &self.identity;

@@ -1,4 +1,4 @@
-//! URLs: one string decides how far a lock reaches.
+//! URLs: one string determines the reach of a lock.
 
 use std::{
     fmt,
@@ -13,7 +13,7 @@ use crate::{
     manager::SPACE_VARIABLE,
 };
 
-/// What a URL names.
+/// The target of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     /// A space in this process.
@@ -42,9 +42,9 @@ impl fmt::Display for Target {
     }
 }
 
-/// Reads `local:[SPACE]`, `host:[SPACE]`, `host:/path/to/table`, `file:DIR`, or the URL of a server
-/// ([`Address`]). The first three may end in `?resources=N&requests=N&processes=N`: the capacity of a table that has yet to be made.
-/// `host:/path/to/table?share=group` is a group's table.
+/// Parses `local:[SPACE]`, `host:[SPACE]`, `host:/path/to/table`, `file:DIR`, or the URL of a server
+/// ([`Address`]). The first three may end in `?resources=N&requests=N&processes=N`: the capacity of a new
+/// table. `host:/path/to/table?share=group` is a group's table.
 pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
     #[cfg(feature = "cluster")]
     if Address::is_meant_by(url) {
@@ -86,8 +86,8 @@ pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
     Ok((target, geometry))
 }
 
-/// Whether a part of it looks like `user:password@`, or could be one: an @ behind `://`, or behind a colon where
-/// neither a folder nor a table is named.
+/// Whether a part of it looks like `user:password@`, or could be one: an @ after `://`, or after a colon
+/// where neither a folder nor a table is named.
 fn has_login(url: &str) -> bool {
     let Some((before, _)) = url.rsplit_once('@') else { return false };
     match before.split_once(':') {

@@ -1,4 +1,4 @@
-//! `locks break`: takes a lock away from its holder.
+//! `locks break`: takes a lock from its holder.
 
 use std::{
     io::{self, IsTerminal},
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &BreakArgs, global: &Global, output: &Output) -> anyhow:
         || "leaves it free".to_owned(),
         |waiter| format!("hands it to {}, the next waiter", plain(&waiter.label)),
     );
-    // Who holds a lease is told, and `locks run` ends its command then.
+    // A holder with a lease is notified, and `locks run` ends its command then.
     let learns = if locks.capabilities().lease { "is notified at once" } else { "learns of it only at release" };
     output.notice(format_args!(
         "this takes {:?} from {} and {next}; {} is not stopped and {learns}",

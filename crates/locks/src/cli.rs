@@ -1,4 +1,4 @@
-//! The arguments, as clap reads them. Types only: what they mean is in the file of each verb.
+//! The arguments, as clap parses them. Types only: the file of each verb gives them their meaning.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 

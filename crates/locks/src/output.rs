@@ -1,4 +1,4 @@
-//! The only door to stdout, and what is said on stderr.
+//! The only access to stdout, and the messages on stderr.
 //!
 //! Results go to stdout; everything else goes to stderr with the command's name before it. Colours
 //! are left out where the stream is no terminal or `NO_COLOR` is set (anstream sees to it).

@@ -1,10 +1,10 @@
 //! `locks run`: runs a command while holding locks.
 //!
 //! One thread does everything in turn: it waits for the locks, starts the command, passes signals
-//! on, waits for its end and gives the locks back. A second thread only turns signals into messages.
+//! on, waits for its end and releases the locks. A second thread only turns signals into messages.
 //!
 //! # If a lock is lost
-//! Locks with a lease can be lost while the command runs. The command is told to end before that, and
+//! Locks with a lease can be lost while the command runs. The command is asked to end before that, and
 //! stopped if it does not: [`deadline`] has the rule, [`watch`] carries it out, on [`family`].
 //!
 //! # If `locks run` dies
@@ -123,7 +123,7 @@ fn run_and_report(
     let held_for = started.elapsed();
     let (code, lost) = match tree.end(guards, result.ok())? {
         Some(guards) => {
-            let given = give_back(guards, &held, code, ended, output)?;
+            let given = release(guards, &held, code, ended, output)?;
             // What was not waited for above has to arrive before this process ends.
             match locks.detach() {
                 // That they end with their lease was said already.
@@ -184,7 +184,7 @@ fn command_line(args: &RunArgs) -> Result<Vec<OsString>, UsageError> {
     }
 }
 
-/// Who asks: the label that was given, else the owner that a surrounding `locks run` passed down, so
+/// The requester: the label that was given, else the owner that a surrounding `locks run` passed down, so
 /// that nested runs re-enter what it holds, in turns; else a new one that says which command of which
 /// process it is.
 fn owner(
@@ -235,8 +235,8 @@ fn say_not_started(program: &OsStr, error: &io::Error, output: &Output) -> u8 {
     exit as u8
 }
 
-/// Gives the locks back. A lock that was lost while a command ran makes its success doubtful.
-fn give_back(
+/// Releases the locks. A lock that was lost while a command ran makes its success doubtful.
+fn release(
     guards: GuardAll,
     held: &[(String, u64)],
     code: u8,

@@ -7,7 +7,7 @@ use concurrent_locks::{LockManager, URL_VARIABLE};
 use crate::{cli::Global, exit::UsageError};
 
 /// The locks that the arguments name, else the environment, else `host:` (whose space the library
-/// takes from `LOCKS_SPACE`). What is said on the command line goes before what the environment says.
+/// takes from `LOCKS_SPACE`). The command line overrides the environment.
 pub(crate) fn open(global: &Global) -> anyhow::Result<LockManager> {
     open_with_lease(global, None)
 }

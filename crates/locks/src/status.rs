@@ -1,4 +1,4 @@
-//! `locks status`: who holds and who waits.
+//! `locks status`: holders and waiters.
 
 use std::{collections::HashSet, process::ExitCode};
 

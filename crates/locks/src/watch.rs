@@ -1,4 +1,4 @@
-//! `locks watch`: what happens, live.
+//! `locks watch`: live events.
 
 use std::{
     process::ExitCode,

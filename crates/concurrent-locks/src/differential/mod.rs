@@ -1,4 +1,4 @@
-//! One rule, four ways to keep it: the table (`local:`, `host:`), the Lua of Redis and the SQL of
+//! One rule, four implementations: the table (`local:`, `host:`), the Lua of Redis and the SQL of
 //! PostgreSQL each replay the same random histories as the [`specification`], through the seam that the
 //! API uses, and after every step all of them must show the same.
 //!

@@ -18,7 +18,7 @@ use crate::{
     name::Name,
 };
 
-/// How an engine is told the virtual time (D4).
+/// How an engine learns the virtual time (D4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
     /// The table's clock is fed.
@@ -52,7 +52,7 @@ pub(super) fn patiently(engine: &'static dyn Engine, steps: &[Step]) -> Result<(
     Err(format!("ten replays took longer than {TOO_LONG:?} each: this server is too slow to tell"))
 }
 
-/// Replays the steps on two fresh resources, then gives back what is held until nobody waits.
+/// Replays the steps on two fresh resources, then releases what is held until nobody waits.
 pub(super) fn replay(engine: &'static dyn Engine, pace: Pace, steps: &[Step]) -> Result<(), String> {
     let mut cast = Cast::new();
     // The second name begins with the first: who reads a range of keys must not read both.
@@ -134,7 +134,7 @@ impl Replay {
             }
             Deed::Cancel(request) => self.engine.abandon(&self.ticket_of(request)?),
             Deed::TimeOut(request) => {
-                // Its time was over as soon as it came.
+                // It timed out as soon as it arrived.
                 if self.pace == Pace::Fed {
                     advance_clock(PATIENCE);
                 }
@@ -228,7 +228,7 @@ impl Replay {
             let grant = self.grant_of_held(held)?;
             if (Some(grant.token), grant.mode, grant.owner) != (self.tokens[name].of(held.token), held.mode, held.owner)
             {
-                return Err(format!("the holder was told {grant:?}, which is not what is shown"));
+                return Err(format!("the holder received {grant:?}, which is not what is shown"));
             }
         }
         Ok(())
@@ -247,7 +247,7 @@ impl Replay {
     }
 }
 
-/// What a history that failed has left is given back, so that the engine does not fill up while it shrinks.
+/// Releases what a failed history has left, so that the engine does not fill up while it shrinks.
 impl Drop for Replay {
     fn drop(&mut self) {
         for ticket in self.tickets.values() {

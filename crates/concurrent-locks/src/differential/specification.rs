@@ -1,4 +1,4 @@
-//! The grant rule once more, as plainly as it can be said: lists, sorted and searched from scratch at each step.
+//! The grant rule again, as simply as possible: lists, sorted and searched from scratch at each step.
 //! It knows nothing of ranks, walks and counts. The numbers are those of `grant.rs`.
 
 use crate::mode::Mode;

@@ -1,4 +1,4 @@
-//! The wait-for graph: who waits for whom, which waits can never end, and what to do about it.
+//! The wait-for graph: its edges, the waits that can never end, and the remedy.
 //! Pure: no I/O, no clock, no unsafe. The engine takes the snapshot and acts on the answer.
 //!
 //! # The model

@@ -125,7 +125,7 @@ fn noise_is_no_table() {
     let noise: Vec<u8> = (0..20_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     fs::write(&path, noise).unwrap();
-    // It may be anything: nobody is told to remove it, or to give it other permissions.
+    // It may be anything: the message does not advise to remove it, or to give it other permissions.
     assert_refused(
         &path,
         ErrorKind::Corrupt,

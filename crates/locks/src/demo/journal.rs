@@ -35,7 +35,7 @@ pub(super) enum Entry {
     Failed { operation: u64, error: String, torn: bool },
     /// A request was refused to break a deadlock; the operation goes on with another attempt.
     Deadlock { operation: u64, cycle: String },
-    /// A section is over.
+    /// A section has ended.
     Section(Held),
 }
 

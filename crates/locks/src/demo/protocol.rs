@@ -1,4 +1,4 @@
-//! What parent and agents say to each other: orders on an agent's stdin, messages on its stdout, a
+//! The protocol of parent and agents: orders on an agent's stdin, messages on its stdout, a
 //! line each. An agent whose stdin ends has lost its parent and stops.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What an agent's threads do: the JSON files.
+//! The work of an agent's threads: the JSON files.
 
 use std::{
     sync::{Arc, atomic::Ordering},

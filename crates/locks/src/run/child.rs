@@ -1,4 +1,4 @@
-//! The command: started, told every signal, waited for.
+//! The command: started, sent every signal, waited for.
 
 use std::{
     io,

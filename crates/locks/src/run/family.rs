@@ -1,7 +1,7 @@
 //! A command and the processes it started, as far as they can be found.
 //!
 //! They share our process group, because the terminal's keys are for all of us; so it is not the group
-//! that is told, but everybody who descends from the command. A process that left it (a daemon, whose
+//! that is signalled, but everybody who descends from the command. A process that left it (a daemon, whose
 //! parent is no more) is not the command's any more.
 
 use std::{collections::HashMap, fs, process::Child};
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_signal_reaches_what_the_command_started() {
-        // `exec` keeps the number that was told.
+        // `exec` keeps the number that was printed.
         let (mut command, pids) =
             start("sh -c 'echo $$; exec sleep 1000' & sh -c 'echo $$; exec sleep 1000' & wait", 2);
         let mut family = Family::of(&command);

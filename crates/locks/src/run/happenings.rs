@@ -1,6 +1,6 @@
-//! What can happen to `locks run` while it waits for its locks or for its command, as one stream.
+//! The events of `locks run` while it waits for its locks or for its command, as one stream.
 //!
-//! Signal handlers and wakers write to one end of a socket, and whoever asks for the next happening sleeps at
+//! Signal handlers and wakers write to one end of a socket, and the caller that waits for the next happening sleeps at
 //! the other. So there is no thread for it, which a command that takes no time would have to wait for.
 
 use std::{

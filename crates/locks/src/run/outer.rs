@@ -32,7 +32,7 @@ impl Outer<'_> {
             let text = std::env::var(variable).unwrap_or_default();
             text.split(separator).filter(|part| !part.is_empty()).map(str::to_owned).collect()
         };
-        // What cannot be looked into cannot be told from an outer run that is there.
+        // What cannot be inspected cannot be distinguished from an outer run that is there.
         let ids = if locks.capabilities().inspect { list(OWNER_ID_VARIABLE, '.') } else { Vec::new() };
         let names = if ids.is_empty() { Vec::new() } else { list(NAME_VARIABLE, '\n') };
         Ok(Outer { locks, inherited, ids, names })
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_are_told_apart_also_where_names_are_long() {
+    fn turns_are_distinguished_also_where_names_are_long() {
         let owner = "00000000000000ab";
         assert_eq!(turn("repo", owner), "repo (inside 00000000000000ab)");
         let long = "ü".repeat(127);

@@ -40,7 +40,7 @@ impl<'a> Watch<'a> {
         Watch { guards, output, losses, loss: None, deadline: Deadline::default(), began: Instant::now() }
     }
 
-    /// Whether the command was told to end.
+    /// Whether the command was asked to end.
     pub(crate) fn has_ended_it(&self) -> bool {
         self.deadline != Deadline::Safe
     }
@@ -66,7 +66,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// When the command has ended because it was told to: leaves what it started the same time.
+    /// When the command has ended because it was asked to: leaves what it started the same time.
     pub(crate) fn see_off(&mut self, family: &mut Family, happenings: &Happenings) {
         while self.has_ended_it() && !family.has_ended() {
             let wait = self.look(family);

@@ -49,7 +49,7 @@ fn the_message_explains_the_cycle() {
 }
 
 #[test]
-fn what_stands_what_lasts_and_what_could_happen_is_told() {
+fn current_lasting_and_possible_deadlocks_are_shown() {
     let space = Space::new();
     snapshot!(space.finish(["deadlocks"]), @r#"
     exit code 0

@@ -72,7 +72,7 @@ fn the_environment_tells_name_token_and_owner() {
 }
 
 #[test]
-fn several_names_are_told_one_a_line_in_one_order_with_their_tokens() {
+fn several_names_are_listed_one_a_line_in_one_order_with_their_tokens() {
     let space = Space::new();
     let output = space.finish(["run", "b", "a", "b", "--", "sh", "-c", "echo \"$LOCKS_NAME\"; echo \"$LOCKS_TOKEN\""]);
     let told = String::from_utf8(output.stdout).unwrap();
@@ -143,7 +143,7 @@ fn several_names_are_all_or_nothing() {
 }
 
 #[test]
-fn waiters_get_the_lock_when_it_is_given_back() {
+fn waiters_get_the_lock_when_it_is_released() {
     let space = Space::new();
     let holder = space.hold("x", &[]);
     let mut waiters: Vec<_> = (0..3).map(|_| space.start(["run", "x", "--", "true"])).collect();

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use crate::{snapshot, space::Space};
 
 #[test]
-fn bad_input_is_told() {
+fn bad_input_is_reported() {
     let space = Space::new();
     snapshot!(space.finish(["run", "repo"]), @r#"
     exit code 64

@@ -1,4 +1,4 @@
-//! What one process has at a server: a session, a connection, and its requests.
+//! A process's client of a server: a session, a connection, and its requests.
 //!
 //! - C1. One mutex guards the state, and calls are written while it is held. So the order of calls on
 //!   the connection is the order of the stages: nothing is cancelled before it is asked for.
@@ -151,18 +151,18 @@ impl Client {
         Error::new(kind, format!("{} is out of reach, {what}: {why}", self.url))
     }
 
-    /// The connection `number` is there: introduces the session and says everything again (C3).
+    /// The connection `number` is open: sends the handshake and resends every request (C3).
     pub(super) fn connected(&'static self, link: &Arc<Link>, connection: u64) {
         self.with(|state, after| {
             state.link = Some(Arc::clone(link));
             state.connection = connection;
-            // What was over before stays lost (L4).
+            // Leases that expired before stay lost (L4).
             state.lose_what_is_over(after, clock::now());
             state.orders.forget();
             if link.proves_life() {
                 state.lease.guard(self.address.guarded);
             }
-            // Where it proves our life no more, the server has to hear of that first (`greeted`).
+            // Where it no longer proves our life, the server must learn that first (`greeted`).
             if link.proves_life() || !state.lease.is_guarded() {
                 state.lease.connected();
             }

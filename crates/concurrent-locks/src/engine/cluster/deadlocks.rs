@@ -66,7 +66,7 @@ impl Snapshot {
         &self.rows[id as usize]
     }
 
-    /// A cycle in words and names.
+    /// A cycle with labels and names.
     fn tell(&self, cycle: &[Link]) -> Cycle {
         let links = cycle.iter().map(|link| {
             let row = self.row(link.wait.id);

@@ -1,4 +1,4 @@
-//! What is said of a request, and what its answers change.
+//! The calls that a request needs at each stage, and the effects of their answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -68,7 +68,7 @@ impl Client {
         while state.asked < ASKED_AT_ONCE
             && let Some(number) = state.backlog.pop_front()
         {
-            // It may have been forsaken meanwhile, and the server told so.
+            // It may have been abandoned meanwhile, and the server notified.
             if state.records.get(&number).is_some_and(|record| matches!(record.stage, Stage::Asking | Stage::Waiting)) {
                 self.say(state, number, Pace::Gathered);
             }
@@ -188,7 +188,7 @@ impl Client {
                 let lost = lost.then(|| lost_error(&record.asked.name, "the server no longer had it"));
                 state.released(after, number, lost.map_or(Ok(()), Err));
             }
-            // Said again on a new connection, or overtaken by a push (R2).
+            // Resent on a new connection, or overtaken by a push (R2).
             _ => {}
         }
     }
@@ -205,7 +205,7 @@ impl Client {
         });
     }
 
-    /// A request that the server has queued was granted by somebody else's verb, or is told so anew.
+    /// A request that the server has queued was granted by another session's verb, or the grant is reported again.
     pub(super) fn granted(
         state: &mut State,
         after: &mut After,

@@ -1,4 +1,4 @@
-//! Which of several hosts we go to: the one that serves us and whose past of our space is the latest.
+//! Which of several hosts to use: the usable one with the latest history of our space.
 //!
 //! - H1. One host is simply connected to. Of several, all are looked at, each over a connection of its own and all at
 //!   once, so that one that hangs costs no more than [`ELSE`] once another has answered.

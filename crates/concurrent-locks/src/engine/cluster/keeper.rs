@@ -1,5 +1,5 @@
 //! The keeper: one thread per session that renews the lease, watches its deadlines and the time-outs
-//! of futures, and looks for deadlocks again now and then.
+//! of futures, and repeats the search for deadlocks.
 //!
 //! - K1. It never waits for an answer, and never connects: what the server does or does not do cannot
 //!   delay the word that a lock is lost.
@@ -26,7 +26,7 @@ use crate::error::Error;
 const FIRST_LOOK: u64 = HEARTBEAT;
 const LAST_LOOK: u64 = 60_000_000_000;
 
-/// How many requests that are held, and how many that wait, are told in one renewal.
+/// How many requests that are held, and how many that wait, fit into one renewal.
 const RENEWED_AT_ONCE: usize = 256;
 
 #[derive(Default)]
@@ -172,8 +172,8 @@ impl Client {
         }
     }
 
-    /// Heartbeat, safety net for pushes that were lost, and the sight of dead holders, in one. Many requests
-    /// are told in several calls, so that none keeps the server from others for long.
+    /// Heartbeat, safety net for pushes that were lost, and the detection of dead holders, in one. Many requests
+    /// are split into several calls, so that none keeps the server busy for long.
     fn renew(&'static self, state: &mut State, now: u64) {
         let Some(link) = state.link.clone() else { return };
         let (mut held, mut waiting) = (Vec::new(), Vec::new());
@@ -281,7 +281,7 @@ impl State {
         self.records.values().filter_map(|record| record.hold()).map(|hold| deadline(hold.learned)).min()
     }
 
-    /// When the session has to be heard of next.
+    /// When the session must make contact next.
     fn renewal(&self) -> u64 {
         if self.keeper.renewing > 0 {
             return u64::MAX;
@@ -305,7 +305,7 @@ impl State {
     }
 
     /// When the keeper goes through the requests for the sake of one that comes now. (To watch, if it is held then:
-    /// many are over before that.)
+    /// many have ended before that.)
     pub(super) fn beat(&self) -> u64 {
         if self.keeper.watch.is_none() { LOOK } else { self.lease.interval(true) }
     }

@@ -1,4 +1,4 @@
-//! The cluster engines (`redis://`, `postgres://`): locks of every machine, on a server people already run.
+//! The cluster engines (`redis://`, `postgres://`): locks across machines, on a server people already run.
 //!
 //! Written once for both servers. The server decides: a script or function per verb applies the grant
 //! rule, atomically, to state that lives there ([`protocol`]). Here is what a process needs around
@@ -8,7 +8,7 @@
 //!   ([`state`]); requests as state machines ([`request`]) that say what they need ([`dialogue`]), so that a
 //!   lost connection costs nothing but time;
 //! - [`connecting`]: a new connection when there is none, and what it says on its own; [`hosts`]: to which server;
-//! - [`keeper`]: the thread that renews the [`lease`] and knows when it is over;
+//! - [`keeper`]: the thread that renews the [`lease`] and knows when it expires;
 //! - [`deadlocks`]: cycles through all processes of the space;
 //! - [`wire`]: the connection itself, and for each kind of server a dialect ([`redis`], [`postgres`]).
 //!
@@ -92,7 +92,7 @@ extern "C" fn detach_all() {
     // Not waited for: its holder may be the thread that ends the process, or have stayed behind at a fork.
     if let Ok(opened) = OPENED.try_read() {
         for cluster in opened.iter() {
-            // Nobody is left to hear of it.
+            // Nobody is left to be notified.
             let _ = cluster.detach();
         }
     }

@@ -1,4 +1,4 @@
-//! The answers of a server, as `docs/design/cluster-protocol.md` has them.
+//! The answers of a server, as `docs/design/cluster-protocol.md` defines them.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! What the API asks of a request: begin it, wait for it, leave, give back.
+//! The operations of the API on a request: begin it, wait for it, leave, release.
 
 use std::{
     collections::BTreeMap,
@@ -249,7 +249,7 @@ impl Client {
         })
     }
 
-    /// The time of a request is over: asks the server to let it go.
+    /// A request has timed out: asks the server to remove it.
     pub(super) fn leave(&'static self, state: &mut State, number: u64) {
         let Some(record) = state.records.get_mut(&number) else { return };
         if matches!(record.stage, Stage::Asking | Stage::Waiting) {
@@ -326,8 +326,8 @@ impl Client {
         })
     }
 
-    /// The process is about to end: waits until the server has heard what was told it last, and takes leave. What is
-    /// still held is given back with that.
+    /// The process is about to end: waits until the server has confirmed everything sent, and detaches. What is
+    /// still held is released by that.
     pub(super) fn detach(&'static self) -> Result<(), Error> {
         let until = clock::now().saturating_add(nanos(FAREWELL));
         self.with(|state, _| self.tell_orders(state));
@@ -406,7 +406,7 @@ impl Client {
         self.verified(grant.handle, sent, result)
     }
 
-    /// The same without waiting; `tell` hears of it at the end of the lease at the latest.
+    /// The same without waiting; `tell` is called when the lease expires, at the latest.
     pub(super) fn verify_later(&'static self, grant: &Grant, tell: TellStanding) {
         let number = grant.handle;
         let link = self.state().link.clone();
@@ -424,7 +424,7 @@ impl Client {
             let result = match result {
                 Ok(text) => Ok(text),
                 Err(Failure::Refused(why)) => Err(self.refused(&why)),
-                // Without the state's lock (C2): if the lease is over, that is told of itself.
+                // Without the state's lock (C2): if the lease has expired, that is reported without asking.
                 Err(Failure::Broken(_)) => return tell_once(&tell, Standing::Unknown),
             };
             let standing = self.verified(number, sent, result);
@@ -457,7 +457,7 @@ impl Client {
                     if reply.lost.is_some() {
                         state.lose(after, number, "the server no longer has it");
                     } else if reply.unknown.is_some() {
-                        // The session introduces itself anew, and is told what it lost.
+                        // The session sends its handshake again, and learns what it lost.
                         after.close = state.link.clone();
                     }
                     false
@@ -514,7 +514,7 @@ fn tell_once(tell: &Mutex<Option<TellStanding>>, standing: Standing) {
 }
 
 impl State {
-    /// Until when a grant is ours, and how long it can be ours from one sign of life to its end; `None`
+    /// Until when a grant is ours, and how long it can be ours from one contact to its expiry; `None`
     /// if it is lost.
     pub(super) fn standing(&self, number: u64) -> Option<(u64, Duration)> {
         let Stage::Held(hold) = &self.records.get(&number)?.stage else { return None };

@@ -1,4 +1,4 @@
-//! Whether the file system below a folder keeps its promise of locks.
+//! Whether file locks work on the file system of a folder.
 //!
 //! - **V1** Two opens of one file must exclude each other: tried, on every file system.
 //! - **V2** On a network file system they must exclude each other across machines, too. One machine cannot

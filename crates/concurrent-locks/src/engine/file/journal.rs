@@ -1,4 +1,4 @@
-//! What happened in this process: statistics by resource and mode, and the latest events.
+//! The history of this process: statistics by resource and mode, and the latest events.
 //!
 //! Not the private table's, because a request of this engine is granted later than the table grants
 //! it, with another token: when the kernel has granted it too.

@@ -7,14 +7,14 @@
 //! Inside a process a private `local:` table does what it does everywhere: queueing, modes, owners,
 //! re-entry, deadlocks. The lock file is what the process holds on behalf of its holders. A request
 //! that the table has granted *enters* the [`resource`]; the first to enter takes the lock file
-//! (shared to read, exclusive to write), further readers use it too, the last to leave gives it
-//! back. So processes take turns at least as often as the requests of one process do.
+//! (shared to read, exclusive to write), further readers use it too, the last to leave releases
+//! it. So processes take turns at least as often as the requests of one process do.
 //!
 //! 1. Who holds a grant of this engine holds the table's grant and, through its process, the lock file.
-//! 2. The lock file is given back before the table hands its grant on, and never while one of its
+//! 2. The lock file is released before the table hands its grant on, and never while one of its
 //!    users is left.
 //! 3. Lock files are never removed. If somebody else does, it is noticed after locking
-//!    ([`crate::kernel_lock`]), and who holds one is told ([`resource`], H1).
+//!    ([`crate::kernel_lock`]), and its holder is notified ([`resource`], H1).
 //! 4. Every grant has a new [`token`], also those that share one lock of the file.
 //!
 //! # Files
@@ -24,7 +24,7 @@
 //! # Waiting
 //! Waiting for the table is the table's. For the lock file one thread per resource and mode waits in
 //! the kernel, without polling, and wakes those who need it. It cannot be called back: after a
-//! time-out or a dropped future it goes on waiting, and gives the lock back as soon as it has it, if
+//! time-out or a dropped future it keeps waiting, and releases the lock as soon as it has it, if
 //! nobody has come to need it. For that moment `try_now` of another process may find it taken.
 //!
 //! # What it lacks
@@ -35,7 +35,7 @@
 //! only: a child process that inherits it waits for its parent like any other.
 //!
 //! # Fork
-//! A forked child begins anew (a [`Process`] of its own): its copies of guards are `Lost` and give
+//! A forked child starts afresh (a [`Process`] of its own): its copies of guards are `Lost` and release
 //! nothing back. It inherits the open lock files, and closes them when it first uses the engine. If it
 //! never does, and its parent dies without giving a lock back, the lock stays taken until the child
 //! ends or executes another program.

@@ -1,4 +1,4 @@
-//! Seeing the locks of a directory from outside: what is recorded there, and what the kernel shows.
+//! Inspecting the locks of a directory from outside: its records, and the kernel's list of locks.
 //!
 //! - V1. Nothing is made, and no lock file is locked, not even for a moment: it would refuse others.
 //! - V2. Whether a lock file is locked, and who waits for it, is read from the kernel's list of locks

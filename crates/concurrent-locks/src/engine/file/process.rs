@@ -1,4 +1,4 @@
-//! What one process has in a directory of lock files: a private table in which its requests queue,
+//! A process's state in a directory of lock files: a private table in which its requests queue,
 //! and the resources that they use. A forked child begins with a new one.
 
 use std::{
@@ -307,7 +307,7 @@ impl Process {
         loss
     }
 
-    /// Gives back all that a request that entered has: the kernel's lock first, then the table's.
+    /// Releases all that a request that entered has: the kernel's lock first, then the table's.
     fn leave(&'static self, handle: u64, request: &Request, grant: &Grant, ending: Ending) -> Result<(), Error> {
         let kernel = request.resource.leave(handle);
         let table = self.table.release(grant, ending, request.fairness);
@@ -317,7 +317,7 @@ impl Process {
 
     /// Ends a request that entered with an error.
     fn refuse(&'static self, handle: u64, request: Request, grant: Grant, error: Error) -> Error {
-        // The error that is told is the one that ended the request.
+        // The error that is reported is the one that ended the request.
         let _ = self.leave(handle, &request, &grant, Ending::Normal);
         self.journal.refused(&request.who, &error, request.begun.elapsed());
         self.forget(request.resource);

@@ -1,4 +1,4 @@
-//! The holder file: who in which process holds the lock file, for the errors of other processes.
+//! The holder file: the owner and process that hold the lock file, for the errors of other processes.
 //!
 //! Written by the first holder of a process, so of several processes that read together it names
 //! one. It is only a message: nothing is decided by it, and what cannot be read is nobody.

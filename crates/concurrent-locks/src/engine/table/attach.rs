@@ -1,5 +1,5 @@
 //! Attaching a process to a table: the private things it needs there, made once per process, and
-//! made anew by a forked child.
+//! made again by a forked child.
 //!
 //! - A1. Everything private is reached through one page that is blank in a forked child (`pages.rs`).
 //!   So a child finds itself unattached, and cannot use its parent's slot, records or hub.

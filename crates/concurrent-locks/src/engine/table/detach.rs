@@ -1,4 +1,4 @@
-//! Detaching: a process that ends in good order says so, so that nobody has to find out.
+//! Detaching: a process that ends properly announces it, so that nobody has to detect it.
 //!
 //! - D1. Who holds nothing and waits for nothing marks its slot as left (O2) and takes its mark of death
 //!   away: the kernel then wakes nobody at its end, no newcomer looks after it, and no death is counted.

@@ -1,4 +1,4 @@
-//! The table file: making it, opening it, refusing what is not ours, replacing what is stale.
+//! The table file: creating it, opening it, refusing foreign files, replacing stale ones.
 //!
 //! - F1. A table becomes visible complete or not at all: it is filled as an unnamed file and linked
 //!   into place; a name that is taken in the meantime wins.

@@ -1,4 +1,4 @@
-//! Hand-off: who is next after a release, waking them, and the wake window that relaxes the order.
+//! Hand-off: choosing the successors of a release, waking them, and the wake window that relaxes the order.
 
 use std::sync::atomic::Ordering::Relaxed;
 

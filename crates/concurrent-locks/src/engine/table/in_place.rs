@@ -1,11 +1,11 @@
-//! Whether the table's file is where others find it, and what follows if it is not.
+//! Whether the table's file is where others find it, and the consequences if it is not.
 //!
 //! - I1. Only a file without any name, as our own descriptor of it says, is gone for everybody: then
-//!   the table is retired, and all of its users are told. What one process alone cannot see (after
+//!   the table is retired, and all of its users are notified. What one process alone cannot see (after
 //!   `chroot`, `setuid`, a mount over the folder) is that process's own trouble.
-//! - I2. Who enters, and who gives back, has looked within `IN_PLACE_EVERY`; and a table is never made
+//! - I2. Every acquisition and every release has checked within `IN_PLACE_EVERY`; and a table is never made
 //!   within twice that time of the moment at which its path was seen empty (`file.rs`). So whoever is
-//!   inside when newcomers enter another table at that path learns it at the latest when giving back.
+//!   inside when newcomers enter another table at that path learns it at release, at the latest.
 
 use std::{
     sync::atomic::Ordering::{Relaxed, Release},
@@ -67,7 +67,7 @@ impl Table {
         Ok(())
     }
 
-    /// After a lock was given back at `now`: whether its holder was alone in the section (I2).
+    /// After a lock was released at `now`: whether its holder was alone in the section (I2).
     #[inline]
     pub(super) fn check_was_alone(&self, me: &Attachment, grant: &Grant, now: u64) -> Result<(), Error> {
         let found = self.check_open().and_then(|()| self.check_in_place_sometimes(me, now));
@@ -80,7 +80,7 @@ impl Table {
     #[cold]
     fn was_alone(&self, me: &Attachment, grant: &Grant, error: &Error) -> Result<(), Error> {
         match self.whereabouts(me) {
-            // Nothing says that it was not; the next request is told.
+            // Nothing says that it was not; the next request reports it.
             Whereabouts::OutOfSight(_) => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Lost,

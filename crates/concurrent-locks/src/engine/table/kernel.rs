@@ -1,4 +1,4 @@
-//! The system calls the table rests on: futexes, file-description locks, memory advice.
+//! The system calls the table relies on: futexes, file-description locks, memory advice.
 //!
 //! Thin and total: each function does one call and says what its answer means. What `local:` needs
 //! of them on other systems is `portable/kernel.rs`.

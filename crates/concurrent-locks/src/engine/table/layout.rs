@@ -1,4 +1,4 @@
-//! The table's layout: what lies where, in which size. Nothing outside this folder knows it.
+//! The table's layout: places and sizes. No code outside this folder knows it.
 //!
 //! Everything is atomics, so that every bit pattern is valid and other processes may write at any
 //! time. Indices are stored plus one, 0 meaning none, and are checked against the geometry, which
@@ -35,7 +35,7 @@ pub(super) const RECORDS_PER_CHUNK: u32 = 16;
 pub(super) const OPERATIONS_KEPT: u64 = 100;
 pub(super) const MAILBOX: u32 = 64;
 
-/// Text in words of eight bytes; its length is kept elsewhere.
+/// Text in units of eight bytes; its length is kept elsewhere.
 #[repr(transparent)]
 pub(super) struct Text<const WORDS: usize>([AtomicU64; WORDS]);
 

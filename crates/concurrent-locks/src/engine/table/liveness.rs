@@ -1,4 +1,4 @@
-//! Who is alive. The kernel says so, by file locks; pids are never trusted.
+//! Liveness, by the kernel's file locks; pids are never trusted.
 //!
 //! - L1. A process lives in a slot while it holds the write lock on the slot's *life byte*, far behind the
 //!   end of the table file. The lock is on an open file description that only a mapping of this address space

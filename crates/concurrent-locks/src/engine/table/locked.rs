@@ -1,4 +1,4 @@
-//! A locked bucket, as a guard; and what is done when its owner died or its bytes are damaged.
+//! A locked bucket, as a guard; and recovery when its owner died or its bytes are damaged.
 
 use std::{
     sync::atomic::{Ordering::Relaxed, fence},

@@ -1,4 +1,4 @@
-//! One look: at the table as it is, by a process that takes part or by one that only observes.
+//! One reading of the table, by a participant or by an observer.
 //!
 //! - V1. Who takes part copies a queue under its bucket's lock, so that it is of one moment. Where that lock is
 //!   not to be had, because a process was stopped while it held it, and for observers, who take no locks,
@@ -35,7 +35,7 @@ use crate::{
 /// How often a queue is read again that cannot be of one moment.
 const READINGS: u32 = 8;
 
-/// A short lock that has the same owner at each of so many looks, so far apart, is not about to be given back.
+/// A short lock that has the same owner at each of so many looks, so far apart, is not about to be released.
 const STUCK_LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 

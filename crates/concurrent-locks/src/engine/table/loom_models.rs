@@ -1,4 +1,4 @@
-//! Every schedule of the two lock-free protocols, by loom:
+//! All schedules of the two lock-free protocols, by loom:
 //! `RUSTFLAGS="--cfg loom" cargo test -p concurrent-locks --lib loom_ --release`.
 //!
 //! The kernel's part is modelled too: a futex by a mutex and a condition variable, without time, so

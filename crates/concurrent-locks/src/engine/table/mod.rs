@@ -1,4 +1,4 @@
-//! The table engine: `local:` over private memory, `host:` over a shared file, one code for both.
+//! The table engine: `local:` over private memory, `host:` over a shared file, one implementation for both.
 //!
 //! The design is that of a table of *records*, one per holder or waiter, each with one word that
 //! commits every transition by a single store. Everything else (queues, counts) is derived and can
@@ -13,10 +13,10 @@
 //! | `tree` | locks that outlive their process for those it started (TR) |
 //! | `file_system`, `sharing` | where a table cannot lie, whose it is |
 //! | `elsewhere` | a table that is not the others' (X) |
-//! | `in_place` | the file is deleted, replaced, or out of sight (I) |
+//! | `in_place` | the file is deleted, replaced, or no longer visible (I) |
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
-//! | `verbs`, `handoff` | acquire, release, give up, downgrade, break; who is next |
+//! | `verbs`, `handoff` | acquire, release, give up, downgrade, break; the successors |
 //! | `debts` | what a stopped process stood in the way of |
 //! | `wait_word`, `ahead`, `park`, `hub` | waiting: the word (W), whom to watch (B), by thread (P), by future (H) |
 //! | `pass_over` | who does not take up a hand-off (K) |

@@ -1,4 +1,4 @@
-//! Seeing a table without taking part in it: nothing is made, nothing written, no slot and no lock taken.
+//! Inspecting a table without taking part in it: nothing is created or written, no slot and no lock is taken.
 
 use std::{
     fs::File,
@@ -47,7 +47,7 @@ impl Sight {
         Sight { probe, announced: OnceLock::new() }
     }
 
-    /// Whether the table is where others find it. Nobody is told: that is for those who take part.
+    /// Whether the table is where others find it. Nobody is notified: participants do that.
     pub(super) fn check_in_place(&self, file: &TableFile) -> Result<(), Error> {
         match file.whereabouts(&self.probe) {
             Whereabouts::InPlace => Ok(()),

@@ -1,4 +1,4 @@
-//! A slot's state word: whether somebody lives in the slot, has left it in good order, or nobody does.
+//! A slot's state word: whether a living process uses the slot, has left it properly, or none does.
 //!
 //! ```text
 //! word = kind (2 bits) | the occupant's generation, its low 30 bits

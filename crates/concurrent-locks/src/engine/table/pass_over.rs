@@ -1,5 +1,5 @@
-//! Passing over: a hand-off that its process does not take up (it is stopped, frozen, or its event loop is
-//! busy) goes to the next in line, and the sleeper stands in the queue again, at its old place.
+//! Passing over: a hand-off that its process does not acknowledge (it is stopped, frozen, or its event loop is
+//! busy) goes to the next waiter, and the sleeper is back in the queue, at its old place.
 //!
 //! - K1. A hand-off is taken up by one exchange of the wait word, and taken back by another (W4): so
 //!   nobody believes in a grant that somebody else was given.

@@ -97,7 +97,7 @@ impl Own {
     }
 }
 
-/// Counts the steps along a list: bytes that are damaged may lead round in a circle.
+/// Counts the steps along a list: damaged bytes may form a loop.
 pub(super) struct Steps {
     left: u32,
 }
@@ -314,7 +314,7 @@ impl<'t> Queue<'t> {
         bump(self.count_of(to), 1);
     }
 
-    /// Rule 3: grants every waiter whose turn it is. Fills `wakes`, at most a batch.
+    /// Rule 3: grants every waiter that may be granted. Fills `wakes`, at most a batch.
     pub(super) fn grant_waiters(&self, locked: &Locked<'_>, now: u64, wakes: &mut Wakes) -> Checked<()> {
         if self.resource.waiters.load(Relaxed) == 0 {
             return Ok(());

@@ -261,7 +261,7 @@ impl Table {
         Ok(None)
     }
 
-    /// Gives back the chunks of the dead, whose records are free by now.
+    /// Frees the chunks of dead processes, whose records are free by now.
     pub(super) fn free_chunks(&self, dead: impl Fn(u64) -> bool) -> Result<(), Error> {
         let counters = &self.layout.header().counters;
         for chunk in 0..self.chunks_used() {

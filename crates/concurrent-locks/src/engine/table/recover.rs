@@ -408,7 +408,7 @@ impl Table {
         Ok(())
     }
 
-    /// Puts a letter into a process's mailbox and rings its doorbell.
+    /// Adds an entry to a process's mailbox and signals its `doorbell`.
     pub(super) fn ring(&self, slot: u32, record: u32) -> Checked<()> {
         let slot = self.layout.slot(slot)?;
         let place = slot.letters.fetch_add(1, Relaxed) % super::layout::MAILBOX;
@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_list_that_leads_round_in_a_circle_is_damage() {
-        let table = Table::local("local:circle".to_owned(), Geometry::DEFAULT).unwrap();
+        let table = Table::local("local:loop".to_owned(), Geometry::DEFAULT).unwrap();
         let name = Name::new("a").unwrap();
         for owner in 1..=3 {
             let ask = Ask {
@@ -478,7 +478,7 @@ mod tests {
         let second = table.layout.record(linked(first.next.load(Relaxed)).unwrap()).unwrap();
         second.next.store(head, Relaxed);
         assert!(table.relink(place).is_err());
-        // A rebuild from the records mends it.
+        // A rebuild from the records repairs it.
         let bucket = table.layout.bucket_of(name.hash());
         assert!(table.rebuild(bucket).is_ok());
         assert!(table.relink(place).is_ok());

@@ -1,4 +1,4 @@
-//! Resources: finding a name in its bucket, making it, reclaiming idle ones when the table is full.
+//! Resources: finding a name in its bucket, creating it, evicting idle ones when the table is full.
 //!
 //! Under the bucket's lock only a few entries are tried. What takes long, a search through all of them,
 //! is done without it (`find_room`), and only says where to try next.
@@ -194,7 +194,7 @@ impl Table {
     }
 
     /// Takes an idle entry from the bucket that owns it. That bucket's lock is only tried: waiting
-    /// for it while holding our own could wait in a circle.
+    /// for it while holding our own could deadlock.
     fn reclaim(&self, me: &Attachment, locked: &Locked<'_>, index: u32) -> Checked<bool> {
         let owner = self.layout.resource_owner(index)?;
         let Some(other) = linked(owner.load(Acquire)) else { return Ok(false) };

@@ -1,4 +1,4 @@
-//! Whose a table is: one user's or, as an explicit choice, a group's.
+//! The ownership of a table: one user's or, as an explicit choice, a group's.
 
 /// Who may use a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The verbs: acquire, release, give up, downgrade, break. Each changes the truth by one store of a
+//! The verbs: acquire, release, give up, downgrade, break. Each changes the authoritative state by one store of a
 //! record's word, under the bucket's lock:
 //!
 //! ```text
@@ -100,7 +100,7 @@ impl Table {
             }
             Ok(Arrival::Queued) => self.queued(me, index, record, word, ask, now, grant),
             Ok(Arrival::Busy) => {
-                // The history takes from the record who asked.
+                // The history takes the requester from the record.
                 let error = self.refuse(me, record, ask, now);
                 self.return_record(me, index);
                 Err(error)
@@ -223,7 +223,7 @@ impl Table {
         queue.own(ask.owner)
     }
 
-    /// After queueing: is this wait the end of a circle?
+    /// After queueing: does this wait close a cycle?
     #[cold]
     #[expect(clippy::too_many_arguments, reason = "the rest of `acquire`")]
     fn queued(
@@ -324,7 +324,7 @@ impl Table {
             if word.state() == State::Held {
                 // Under the lock, where nobody can take it back meanwhile (W4).
                 granted = wait_word::look(&record.grant) == Found::Granted;
-                return if granted { Ok(()) } else { Err(Violation("a holder that was not told")) };
+                return if granted { Ok(()) } else { Err(Violation("a holder that was not notified")) };
             }
             let queue = Queue::of(self, place)?;
             if word.state() == State::Waiting {
@@ -464,7 +464,7 @@ impl Table {
         if self.file.is_none() { busy.seen_by_its_process() } else { busy }
     }
 
-    /// The error of a request whose time is over. The queue is looked at before it is left.
+    /// The error of a request that timed out. The queue is read before it is left.
     pub(super) fn time_out(&self, me: &Attachment, ticket: &Ticket) -> Result<Grant, Error> {
         let record = self.layout.record(record_of(ticket.handle))?;
         let mode = record.word().mode();

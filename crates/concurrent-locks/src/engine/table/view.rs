@@ -1,4 +1,4 @@
-//! Seeing: requests as they stand in the table, read by any process without the help of those it sees.
+//! Inspection: the requests in the table, read by any process without the help of others.
 //!
 //! Scans over all records take no lock: they read the word, the fields, the word again, and leave out what
 //! changed in between. Who looks how is in `look.rs`.

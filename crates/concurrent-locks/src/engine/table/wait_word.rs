@@ -1,4 +1,4 @@
-//! The word by which a waiter and whoever grants it meet, so that no wake-up is lost.
+//! The word in which a waiter and its granter meet, so that no wake-up is lost.
 //!
 //! ```text
 //!            begin                 arm                      sleep returns
@@ -31,7 +31,7 @@ pub(super) const NUDGED: u32 = 3;
 pub(super) const GRANTED: u32 = 4;
 /// Granted, and the waiter knows it.
 pub(super) const ACKNOWLEDGED: u32 = 1;
-/// The waiter is a future: ring the doorbell of its process instead of waking this word.
+/// The waiter is a future: signal the `doorbell` of its process instead of waking this word.
 pub(super) const ARMED: u32 = 5;
 
 /// The waiter slept through a grant, or its process did. It is granted nothing until it has looked.

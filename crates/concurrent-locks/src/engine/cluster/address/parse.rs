@@ -1,4 +1,4 @@
-//! From a URL to an [`Address`]. What is refused is never quoted from where a password could be.
+//! Parses a URL into an [`Address`]. Error messages never quote a part that could be a password.
 
 use std::{borrow::Cow, net::Ipv6Addr, path::PathBuf, time::Duration};
 

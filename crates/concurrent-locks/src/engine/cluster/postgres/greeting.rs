@@ -1,4 +1,5 @@
-//! The beginning of a connection: who we are, whether this server will do, the schema, and what a connection keeps.
+//! The handshake of a connection: our identity, whether the server is usable, the schema, and the state that a
+//! connection keeps.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -300,8 +301,8 @@ impl<'a> Conversation<'a> {
         self.answer()?.map(drop).map_err(|refusal| by_hand(&refusal))
     }
 
-    /// The proof of life, and what is told us. A connection of ours that the server has not yet found broken is ended:
-    /// it would keep the lock from us. To listen comes last, so that little is pushed before the greeting ends.
+    /// The proof of life, and the subscription to pushes. A connection of ours that the server has not yet found broken
+    /// is ended: it would keep the lock from us. LISTEN comes last, so that little is pushed before the handshake ends.
     fn live(&mut self, session: &str) -> Result<(), Error> {
         let key = u64::from_str_radix(session, 16)
             .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("the session {session:?}: {error}")))?;

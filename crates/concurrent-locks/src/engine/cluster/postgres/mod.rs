@@ -1,4 +1,4 @@
-//! How PostgreSQL is spoken to: a function per verb, pushes as notifications, and the proof of life.
+//! The PostgreSQL dialect: a function per verb, pushes as notifications, and the proof of life.
 //!
 //! A process has one connection for all of it ([`Role::Both`]). Behind a pool that hands out connections for one
 //! transaction (PgBouncer), calls go over the pool and leave nothing there ([`Role::Calls`]); what belongs to a

@@ -1,4 +1,4 @@
-//! What the server says when it does not do something.
+//! The server's error messages for refused calls.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The beginning of a connection: who we are, whether this server will do, and the scripts.
+//! The handshake of a connection: our identity, whether the server is usable, and the scripts.
 
 use super::{
     resp::{self, Value},

@@ -1,4 +1,4 @@
-//! How Redis and Valkey are spoken to: a script per verb, and pushes on the same connection (RESP3).
+//! The dialect of Redis and Valkey: a script per verb, and pushes on the same connection (RESP3).
 
 mod greeting;
 mod resp;

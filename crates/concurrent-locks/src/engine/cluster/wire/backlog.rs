@@ -1,4 +1,4 @@
-//! Writing, and what a server that does not read leaves behind.
+//! Writing, and the backlog of a server that does not read.
 
 use std::{io, sync::MutexGuard, thread};
 

@@ -1,4 +1,4 @@
-//! [`Desk`]: who waits for which answer, and who reads. Plain state under one short lock.
+//! [`Desk`]: which callers wait for which answer, and which one reads. Plain state under one short lock.
 
 use std::{collections::VecDeque, mem, thread::Thread, time::Instant};
 
@@ -9,14 +9,14 @@ pub(super) enum Phase {
     Open,
     /// Somebody tells everybody that it is broken.
     Ending(String),
-    /// Everybody has been told.
+    /// Everybody has been notified.
     Over(String),
 }
 
 /// The thread of the link that reads while futures wait.
 pub(super) enum Attendant {
     None,
-    /// It will look at the desk by itself.
+    /// It will check the state of the link by itself.
     Starting,
     Running(Thread),
 }
@@ -39,7 +39,7 @@ pub(super) struct Desk {
     pub(super) attended: u64,
 }
 
-/// Who must be told that nobody reads.
+/// Who must be notified that nobody reads.
 #[must_use]
 pub(super) enum Next {
     Nobody,
@@ -82,7 +82,7 @@ impl Desk {
         (!self.answers.is_empty()).then_some(self.progress)
     }
 
-    /// The end of the link in words, if it has ended.
+    /// Why the link has ended, if it has.
     pub(super) fn ended(&self) -> Option<&str> {
         match &self.phase {
             Phase::Open => None,
@@ -90,7 +90,7 @@ impl Desk {
         }
     }
 
-    /// Whether nobody will be told any more: the end has been told, and no reader is left who could be telling.
+    /// Whether nobody will be notified any more: the end has been reported, and no reader is left to report anything.
     pub(super) fn all_told(&self) -> bool {
         matches!(self.phase, Phase::Over(_)) && self.role.is_some()
     }

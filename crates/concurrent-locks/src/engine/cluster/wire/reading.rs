@@ -1,4 +1,4 @@
-//! Who reads, and what a reader does.
+//! Which caller reads, and the work of the reader.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use super::{
     socket,
 };
 
-/// How often the attendant looks whether futures still wait; it goes when none did between two looks.
+/// How often the reader thread checks whether futures still wait; it stops when none did between two checks.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// While one lives, the link's own thread reads (or a blocked thread does).
@@ -187,7 +187,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Tells everybody what has come whole. A frame is consumed before it is told.
+    /// Delivers all complete frames. A frame is consumed before it is delivered.
     fn dispatch(&mut self) -> Result<(), String> {
         let mut kept = false;
         for (index, (line, inbox)) in self.link.lines.iter().zip(&mut self.inboxes).enumerate() {

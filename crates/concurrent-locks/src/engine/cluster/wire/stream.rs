@@ -1,4 +1,4 @@
-//! [`Stream`]: bytes to and from one server, encrypted or not, and its use during the greeting.
+//! [`Stream`]: bytes to and from one server, encrypted or not, and its use during the handshake.
 
 use std::{
     io,
@@ -125,7 +125,7 @@ impl Patience {
     }
 }
 
-/// A stream that one thread uses alone and blocking, until its patience is over.
+/// A stream that one thread uses alone and blocking, until its time limit.
 pub(super) struct Conversation<'a> {
     pub(super) stream: &'a Stream,
     pub(super) host: &'a Host,

@@ -1,4 +1,4 @@
-//! What is seen and counted of a wait for another process.
+//! Status and statistics of a wait for another process.
 
 use super::*;
 

@@ -18,8 +18,8 @@
 --  3. There is no row that all resources' transactions write: stamps are kept per resource, `seen` per session and to
 --     50 ms, statistics are appended and added up later, events get their numbers from who reads them.
 --
--- Durability. Grants and releases are as durable as the server's `synchronous_commit` says, because a token that was told
--- must not be told again after a crash, and a lock that was told must still be held. One flush for each acquire and release
+-- Durability. Grants and releases are as durable as the server's `synchronous_commit` says, because a token that was reported
+-- must not be repeated after a crash, and a lock that was granted must still be held. One flush for each acquire and release
 -- is the price. Only a place in the queue is not waited for: who waits asks again on the next connection. A role that accepts that the last moments before a crash are forgotten (stamps still go
 -- on above by the clock) can have it: ALTER ROLE .. SET synchronous_commit = off. What is only looked at (operations,
 -- events, statistics) is unlogged: a crash of the server empties it.
@@ -74,7 +74,7 @@ CREATE TABLE IF NOT EXISTS concurrent_locks.resource (
     PRIMARY KEY (space, name)
 ) WITH (fillfactor = 50);
 
--- Requests that hold or wait: the only truth of who holds what. `until`: when the hold ends at the latest (0: no limit).
+-- Requests that hold or wait: the authoritative state. `until`: when the hold ends at the latest (0: no limit).
 CREATE TABLE IF NOT EXISTS concurrent_locks.request (
     space text COLLATE "C" NOT NULL,
     request text COLLATE "C" NOT NULL,

@@ -1,19 +1,19 @@
 -- The grant rule (src/grant.rs is its text), who is alive, and what is kept of the past. Times are microseconds since 1970.
 --
 -- LANGUAGE sql only where the planner inlines it (one expression, as volatile as what it calls): otherwise such a function
--- is parsed and planned anew in each transaction, where PL/pgSQL keeps its plans.
+-- is parsed and planned again in each transaction, where PL/pgSQL keeps its plans.
 
 CREATE OR REPLACE FUNCTION concurrent_locks.micros() RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 $$;
 
--- `seen` is written once in so long; so a session counts as heard of up to that much later than it says.
+-- `seen` is written once in so long; so a session's last contact counts as up to that much later than it says.
 CREATE OR REPLACE FUNCTION concurrent_locks.grain() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 50000::bigint';
 
 -- How long a process may be without its advisory lock before what it holds is taken: time to connect again.
 CREATE OR REPLACE FUNCTION concurrent_locks.grace() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 500000::bigint';
 
--- How long a waiter may be silent, and how long a grant by hand-off counts before its session is heard of again.
+-- How long a waiter may be silent, and how long a grant by hand-off counts before its session's next contact.
 CREATE OR REPLACE FUNCTION concurrent_locks.patience() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 3000000::bigint';
 
 CREATE OR REPLACE FUNCTION concurrent_locks.resource_key(_space text, _name text) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
@@ -73,7 +73,7 @@ BEGIN
 END
 $$;
 
--- What is told of a grant, in answers and pushes (there with the request's id).
+-- The fields of a grant, in answers and pushes (there with the request's id).
 CREATE OR REPLACE FUNCTION concurrent_locks.grant_json(_q concurrent_locks.request, _named boolean) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT '{' || CASE WHEN _named THEN '"request":' || to_json(_q.request) || ',' ELSE '' END
         || '"token":' || _q.token || ',"since":' || _q.since || ',"waited":' || _q.waited || ',"owner":' || to_json(_q.owner) || '}'
@@ -129,8 +129,8 @@ BEGIN
 END
 $$;
 
--- When a held request expires if its session is not heard of any more. A grant by hand-off may have gone to a process that
--- was dying: it counts for a short time only, until the session is heard of.
+-- When a held request expires if its session makes no contact any more. A grant by hand-off may have gone to a process that
+-- was dying: it counts for a short time only, until the session makes contact.
 CREATE OR REPLACE FUNCTION concurrent_locks.expiry(_q concurrent_locks.request, _s concurrent_locks.session) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT least(
         CASE
@@ -270,7 +270,7 @@ BEGIN
 END
 $$;
 
--- Rule 3: along the queue, makes every waiter a holder whose turn it is, and takes dead ones out on the way. Reads as far
+-- Rule 3: along the queue, makes every waiter a holder that may be granted, and takes dead ones out on the way. Reads as far
 -- as it grants, and one batch.
 CREATE OR REPLACE FUNCTION concurrent_locks.walk(_space text, _name text, _now bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,6 +1,6 @@
 -- The verbs of one request. Each answers one text of JSON; `engine/cluster/protocol.rs` names the arguments.
 
--- Notes that the caller's session was heard of; false if it is not known. A session whose row was swept meanwhile is found
+-- Records the contact of the caller's session; false if it is not known. A session whose row was swept meanwhile is found
 -- out here, before anything is written for it: sweeping takes only rows that nobody noted for long.
 CREATE OR REPLACE FUNCTION concurrent_locks.heard(_space text, _session text, _now bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN

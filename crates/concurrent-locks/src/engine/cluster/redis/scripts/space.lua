@@ -7,7 +7,7 @@
 --                     the first member of a name is a writer if there is one, readers stand by owner
 --   queue     ZSET    name \0 rank \0 ticket \0 request id, and for the same request
 --                     \0 owner \0 name \0 request id (names are not empty, so the two kinds keep apart)
---   seen      ZSET    session -> when it was heard of last
+--   seen      ZSET    session -> its last contact
 --   sessions  HASH    session -> lease, pid, host, program (MessagePack). Here, because every verb of
 --                     a session reads it: `stamp`, the last one; `watched`, until when somebody looks
 --                     at the events of grants and releases

@@ -30,7 +30,7 @@ else
     names[#names + 1] = page[2][index]
   end
   if cursor == '0' then
-    -- What nobody has given back yet is in no list of names.
+    -- What has not been released yet is in no list of names.
     local last
     for _, queue in ipairs({ { HOLDERS, '-' }, { QUEUE, '[\1' } }) do
       for _, member in ipairs(call('ZRANGEBYLEX', queue[1], queue[2], '+')) do

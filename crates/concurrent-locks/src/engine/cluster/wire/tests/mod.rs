@@ -179,7 +179,7 @@ fn ask(link: &Link, text: &str) -> Result<String, Failure> {
 /// Sends as a future does: somebody else must read.
 fn gather(link: &Link, text: &str) -> Receiver<Result<String, Failure>> {
     let (tell, told) = channel();
-    // A test that is over does not listen any more.
+    // A test that has ended does not listen any more.
     send(link, text, Pace::Gathered, Box::new(move |result| drop(tell.send(result))));
     told
 }
