@@ -1,11 +1,11 @@
 //! A process's client of a server: a session, a connection, and its requests.
 //!
-//! - C1. One mutex guards the state, and calls are written while it is held. So the order of calls on
-//!   the connection is the order of the stages: nothing is cancelled before it is asked for.
-//! - C2. Nobody is woken or told anything while it is held ([`After`]). A call on a connection that has
+//! - C1. One mutex guards the state, and calls are written while it is held. So the order of calls on the
+//!   connection is the order of the stages: nothing is cancelled before it is requested.
+//! - C2. Nobody is woken and no callback runs while it is held ([`After`]). A call on a connection that has
 //!   ended is answered `Broken` at once, by the thread that sends it: such an answer takes no lock.
-//! - C3. A connection that ends loses nothing: on the next one the session introduces itself again and
-//!   says what every stage demands (R1).
+//! - C3. A connection that ends loses nothing: on the next one the session repeats its handshake and
+//!   resends what every stage requires (R1).
 //! - C4. A forked child never uses its parent's client; it makes its own (see [`super::Cluster`]).
 
 use std::{

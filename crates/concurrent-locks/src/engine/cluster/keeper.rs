@@ -1,11 +1,11 @@
 //! The keeper: one thread per session that renews the lease, watches its deadlines and the time-outs
 //! of futures, and repeats the search for deadlocks.
 //!
-//! - K1. It never waits for an answer, and never connects: what the server does or does not do cannot
-//!   delay the word that a lock is lost.
-//! - K2. It sleeps until the next moment it is needed, and whoever brings an earlier one wakes it.
-//! - K3. What it does every [`LOOK`] costs the same however many requests there are; all of them are gone through
-//!   only when something is due.
+//! - K1. It never waits for an answer, and never connects: no behaviour of the server can delay the report
+//!   that a lock is lost.
+//! - K2. It sleeps until the next moment it is needed; code that sets an earlier one wakes it.
+//! - K3. Its work every [`LOOK`] costs the same however many requests there are; it goes through all of
+//!   them only when something is due.
 
 use std::{sync::PoisonError, thread, time::Duration};
 

@@ -1,21 +1,22 @@
 //! The lease of a session, as a pure state machine: no clock, no I/O.
 //!
-//! A session is what one process has at a server. The server keeps what a session holds for one
-//! *length* after its last contact; any answered call is such a contact. The process has to
-//! know, without asking, until when it can be sure:
+//! A session is one process's presence on a server. The server keeps a session's grants for one *length*
+//! after its last contact; any answered call is such a contact. The process has to know, without a call,
+//! until when it can be sure:
 //!
 //! - L1. `heard` is when the newest answered call was *sent*. The server received it then or later, so
 //!   it keeps our grants at least until `heard + length`.
-//! - L2. A grant by hand-off is made while its owner may be dead, so until the server has contact with the
-//!   session again it counts for [`UNCONFIRMED`] only. It is confirmed when a call is answered that was
-//!   sent after we had learned of the grant; until then we believe in it until `heard + UNCONFIRMED`.
-//! - L3. What we believe ends a [`margin`](Lease::margin) before what the server grants, for clocks that
-//!   do not run alike and for telling those who have to stop.
+//! - L2. A grant by hand-off is made while its owner may be dead, so until the session's next contact with
+//!   the server it counts for [`UNCONFIRMED`] only. It is confirmed when a call is answered that was sent
+//!   after we had learned of the grant; until then we trust it until `heard + UNCONFIRMED`.
+//! - L3. We stop trusting a grant a [`margin`](Lease::margin) before the server ends it, to allow for
+//!   clocks of different rates and for notifying those who have to stop.
 //! - L4. A loss is final: once reported it stays, even if the server answers after all.
-//! - L5. Where the server takes the end of a connection for the death of its process (`guarded`), it waits for
-//!   [`GRACE`] before it acts on that. So without a connection we believe in our grants for [`BELIEF`] from when
-//!   it was last *seen* open, by a look at the socket. When its end was noticed says nothing: the process may
-//!   have been stopped meanwhile. While something is held, it is looked at every [`LOOK`].
+//! - L5. Where the server treats the end of a connection as the death of its process (`guarded`), it waits
+//!   for [`GRACE`] before it acts on that. So without a connection we trust our grants for [`BELIEF`] from
+//!   when it was last *seen* open, by a check of the socket. The time at which its end was noticed proves
+//!   nothing: the process may have been stopped meanwhile. While something is held, the socket is checked
+//!   every [`LOOK`].
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The order in which the owners of this process acquired their locks: for contradictions between two orders, which are
 //! deadlocks that have not happened yet.
 //!
-//! It is a hint for people, so it costs no call of its own: each pair is sent once, many in one call, with the next
-//! release or renewal, with a look at deadlocks, and at the end.
+//! It is a hint for people, so it causes no call of its own: each pair is sent once, many in one call, with
+//! the next release or renewal, with a search for deadlocks, and at the end.
 
 use std::collections::HashSet;
 

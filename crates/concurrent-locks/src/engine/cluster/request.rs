@@ -8,14 +8,14 @@
 //!     dropped: Forsaken ◀───────┘   answer: left, granted         Lost
 //! ```
 //!
-//! - R1. What is sent to the server about a request is decided by its stage alone, and every verb is
-//!   idempotent by the request's id. So after a lost connection each request is simply sent again.
+//! - R1. The stage of a request alone determines what is sent about it, and every verb is idempotent by the
+//!   request's id. So after a lost connection each request is simply resent.
 //! - R2. Answers and pushes may come in any order and twice; each is applied only where the stage
 //!   expects it, and ignored elsewhere.
-//! - R3. A request whose caller has gone (`Forsaken`, `Releasing`) is remembered until the server has
-//!   answered: nothing is leaked there.
-//! - R4. A grant that is lost before its caller has taken it is no loss: nobody was inside. The request asks again,
-//!   or leaves the queue if it has timed out.
+//! - R3. A request whose caller has gone (`Forsaken`, `Releasing`) is kept until the server has answered:
+//!   nothing leaks there.
+//! - R4. A grant that is lost before its caller has taken it is not a loss: nobody entered. The request
+//!   queues again, or leaves the queue if it has timed out.
 
 use std::{collections::BTreeMap, task::Waker, thread::Thread};
 

@@ -4,9 +4,9 @@
 //! The table lets in readers together or one writer, so the requests that have *entered* agree on
 //! what they need of the kernel. The first takes the lock file for all, the last releases it.
 //!
-//! - **H1** A grant stands on one *hold* of the lock file, and only while that file is the one that others
-//!   find. If somebody deletes it, what stood on it is lost for good; who comes then takes the file that
-//!   is there, as a new hold.
+//! - **H1** A grant depends on one *hold* of the lock file, and only while that file is the one that others
+//!   find. If somebody deletes it, its grants are lost for good; later requests use the file that is there,
+//!   as a new hold.
 
 use std::{
     path::Path,

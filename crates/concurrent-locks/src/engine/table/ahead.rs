@@ -1,11 +1,11 @@
 //! The process that a waiter watches, and when it checks for itself: one rule for threads and futures.
 //!
-//! - B1. The first in line watches those who hold; every other waiter watches the one before it. So a
-//!   death wakes, in each queue, the one whom it concerns, and a grant or a normal end wakes nobody but the
-//!   one who is granted.
-//! - B2. A waiter that becomes first in line is not notified: it has watched the one before it, who holds now. It
-//!   finds the other holders at its next look.
-//! - B3. A look asks for the death of all of them, watched or not: the first in line may be stopped.
+//! - B1. The first in line watches the holders; every other waiter watches the one before it. So a death
+//!   wakes, in each queue, only the waiter that it concerns, and a grant or a normal end wakes only the one
+//!   that is granted.
+//! - B2. A waiter that becomes first in line is not notified: it has watched the one before it, which now
+//!   holds. It finds the other holders at its next check.
+//! - B3. A check queries the death of all of them, watched or not: the first in line may be stopped.
 //! - B4. The word of a waiter's own process is not watched: it ends with the waiter.
 
 use std::{

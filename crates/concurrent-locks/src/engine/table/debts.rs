@@ -1,7 +1,7 @@
-//! Deferred releases: what could not be released at once, because a process was stopped (SIGSTOP,
-//! debugger, freezer) in the middle of a change of the same bucket. The caller gets the error that
-//! names it; a thread releases it as soon as the stopped process goes on or dies, so that neither a
-//! held lock nor a waiter stays behind that nobody knows of.
+//! Deferred releases: locks that could not be released at once, because a process was stopped (SIGSTOP,
+//! debugger, freezer) in the middle of a change of the same bucket. The caller gets the error that names
+//! it; a thread releases the lock as soon as the stopped process continues or dies, so that neither a held
+//! lock nor a waiter is left behind unnoticed.
 
 use super::{Table, verbs::Leaving};
 use crate::{

@@ -1,13 +1,13 @@
-//! The hub: one thread per process and table, started when the first future waits. It wakes the
-//! futures that other processes granted, serves their time-outs, and looks for the dead and for
-//! deadlocks on their behalf. A grant made in the same process wakes the future directly.
+//! The hub: one thread per process and table, started when the first future waits. It wakes the futures
+//! that other processes granted, handles their time-outs, and checks for deaths and deadlocks on their
+//! behalf. A grant made in the same process wakes the future directly.
 //!
-//! - H1. While the hub sleeps, it looks again at `wakes_at` at the latest. Whoever needs it earlier rings
-//!   its `doorbell`.
-//! - H2. For a while after somebody has begun to wait it wakes once a slice all the same, so that futures
-//!   that wait again and again for a short time need not ring: a ring costs more than their hand-off.
-//! - H3. Each future has looks of its own (P1), made by the hub. It watches those whom its futures watch
-//!   (`ahead.rs`), as they were at the futures' last looks, or when it first met them.
+//! - H1. While the hub sleeps, it checks again at `wakes_at` at the latest. Code that needs it earlier
+//!   signals its `doorbell`.
+//! - H2. For a while after a wait has begun it wakes once a slice anyway, so that futures that wait
+//!   repeatedly for a short time need not signal: a signal costs more than their hand-off.
+//! - H3. Each future has checks of its own (P1), made by the hub. It watches the processes that its futures
+//!   watch (`ahead.rs`), as of the futures' last checks, or of when it first met them.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

@@ -1,11 +1,11 @@
 //! Whether the table's file is where others find it, and the consequences if it is not.
 //!
-//! - I1. Only a file without any name, as our own descriptor of it says, is gone for everybody: then
-//!   the table is retired, and all of its users are notified. What one process alone cannot see (after
-//!   `chroot`, `setuid`, a mount over the folder) is that process's own trouble.
-//! - I2. Every acquisition and every release has checked within `IN_PLACE_EVERY`; and a table is never made
-//!   within twice that time of the moment at which its path was seen empty (`file.rs`). So whoever is
-//!   inside when newcomers enter another table at that path learns it at release, at the latest.
+//! - I1. Only a file without any name, as shown by our own descriptor of it, is gone for everybody: then
+//!   the table is retired, and all of its users are notified. If one process alone cannot see it (after
+//!   `chroot`, `setuid`, a mount over the folder), only that process is affected.
+//! - I2. Every acquisition and every release has checked within `IN_PLACE_EVERY`; and a table is never
+//!   created within twice that time of the moment at which its path was seen empty (`file.rs`). So a holder
+//!   inside when new processes enter another table at that path learns it at release, at the latest.
 
 use std::{
     sync::atomic::Ordering::{Relaxed, Release},

@@ -1,12 +1,12 @@
 //! One reading of the table, by a participant or by an observer.
 //!
-//! - V1. Who takes part copies a queue under its bucket's lock, so that it is of one moment. Where that lock is
-//!   not to be had, because a process was stopped while it held it, and for observers, who take no locks,
-//!   the records are read instead: they are what is true (T1).
-//! - V2. Without the lock, each request is true of one moment, two requests may be of two. A queue that cannot be
-//!   of one moment (holders that exclude each other) is read again; if it stays so, what did not stand through two
-//!   readings gives way to what was granted later.
-//! - V3. What could not be seen, or may be out of date, is said.
+//! - V1. A participant copies a queue under its bucket's lock, so that the copy is consistent. If that lock
+//!   is not available, because a process was stopped while it held it, and for observers, which take no
+//!   locks, the records are read instead: they are authoritative (T1).
+//! - V2. Without the lock, each request is consistent, but two requests may be from different moments. A
+//!   queue that is impossible (holders that exclude each other) is read again; if it stays so, requests
+//!   that changed between two readings give way to those granted later.
+//! - V3. Whatever could not be read, or may be out of date, is reported.
 
 use std::{
     collections::{HashMap, HashSet},

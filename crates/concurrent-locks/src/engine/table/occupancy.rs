@@ -7,10 +7,10 @@
 //!                 LIVE or LEFT --vacate--> FREE  (by whoever has cleaned up after it)
 //! ```
 //!
-//! - O1. The word names the occupant, so a reaper that was stopped for long cannot free the slot of a
-//!   newcomer: `vacate` exchanges the very word that was judged.
-//! - O2. LEFT says that its occupant held nothing and waited for nothing when it began to end. It is no
-//!   proof of death: the slot belongs to its process until the kernel frees the byte (L1).
+//! - O1. The word names the occupant, so a reaper that was stopped for long cannot free the slot of a new
+//!   process: `vacate` exchanges the very word that was judged.
+//! - O2. LEFT says that its occupant held nothing and waited for nothing when it began to end. It does not
+//!   prove a death: the slot belongs to its process until the kernel frees the byte (L1).
 
 use std::sync::atomic::{
     AtomicU32,

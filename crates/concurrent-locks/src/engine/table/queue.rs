@@ -3,11 +3,11 @@
 //! All of it is derived from the records (T1) and changed only under the bucket's lock. The rule
 //! itself is `crate::grant`; here it is applied to the list.
 //!
-//! - Q1. Holders are a prefix of the list; `first_waiter` is the first that is none.
+//! - Q1. Holders are a prefix of the list; `first_waiter` is the first that is not a holder.
 //! - Q2. `readers`, `writers` and `waiters` count the records of the list by word.
 //! - Q3. A grant commits the word first; then come links, counts and the wake word (W1). A crash in
 //!   between is finished by a rebuild.
-//! - Q4. Waiters that were passed over (`pass_over.rs`) keep their place, and the rule does not see them.
+//! - Q4. Waiters that were passed over (`pass_over.rs`) keep their place, and the rule skips them.
 
 use std::sync::atomic::{
     AtomicU32,

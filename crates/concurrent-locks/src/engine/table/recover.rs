@@ -1,17 +1,17 @@
 //! Recovery: rebuilding a bucket from its records, and cleaning up after the dead.
 //!
 //! - R1. `rebuild` trusts T1 to T4 only, never a link or count, and may be run at any time under the
-//!   bucket's lock. It ends with the grants and wake-ups that may be owed.
-//! - R2. Cleaning up is idempotent, record by record, and a reaper keeps nothing but one bucket's lock at a
-//!   time. So several may be at it, and one that dies or is stopped midway is in nobody's way.
+//!   bucket's lock. It ends with the grants and wake-ups that may still be due.
+//! - R2. Cleaning up is idempotent, record by record, and a reaper holds one bucket's lock at a time. So
+//!   several may clean up at once, and one that dies or is stopped midway blocks nobody.
 //! - R3. A reaper removes a record only after it checked, under the bucket's lock, that the chunk
 //!   still belongs to the dead generation (prototype bug 4).
-//! - R4. Bucket locks the dead held are taken over by whoever needs them: a word whose generation is
-//!   not the slot's names somebody dead. Generations are 15 bits there, so a slot's stale words are
-//!   swept every `SWEEP_EVERY` occupants, before one could come to name a newcomer.
-//! - R5. A process stopped inside a short lock keeps what is in that bucket, and nothing else: a reaper
-//!   passes over such a bucket, and who attaches or waits for another name does not fail for it. The slot stays
-//!   taken until somebody who comes next gets what is left.
+//! - R4. Bucket locks of dead processes are taken over by whichever process needs them: a word whose
+//!   generation is not the slot's names a dead process. Generations are 15 bits there, so a slot's stale
+//!   words are swept every `SWEEP_EVERY` occupants, before one could come to name a new process.
+//! - R5. A process stopped inside a short lock blocks that bucket, and nothing else: a reaper skips such a
+//!   bucket, and attaching or waiting for another name does not fail because of it. The slot stays taken
+//!   until a later process gets the rest.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 

@@ -1,7 +1,7 @@
 //! Resources: finding a name in its bucket, creating it, evicting idle ones when the table is full.
 //!
-//! Under the bucket's lock only a few entries are tried. What takes long, a search through all of them,
-//! is done without it (`find_room`), and only says where to try next.
+//! Under the bucket's lock only a few entries are tried. A search through all of them, which takes long, is
+//! done without it (`find_room`), and only suggests where to try next.
 
 use std::sync::atomic::{
     AtomicU64,

@@ -1,7 +1,7 @@
 //! Inspection: the requests in the table, read by any process without the help of others.
 //!
-//! Scans over all records take no lock: they read the word, the fields, the word again, and leave out what
-//! changed in between. Who looks how is in `look.rs`.
+//! Scans over all records take no lock: they read the word, the fields, the word again, and skip records
+//! that changed in between. `look.rs` decides which process reads in which way.
 
 use std::{
     sync::atomic::Ordering::{Acquire, Relaxed},

@@ -12,12 +12,12 @@
 //! ```
 //!
 //! - W1. The record's word is committed to held before the wait word becomes GRANTED.
-//! - W2. GRANTED means that a wake-up may still be owed: the granter can die between the two. Who
-//!   rebuilds after a death wakes every held record that is not ACKNOWLEDGED again.
+//! - W2. GRANTED means that a wake-up may still be due: the granter can die between the two. A rebuild
+//!   after a death wakes every held record that is not ACKNOWLEDGED again.
 //! - W3. A waiter goes to sleep only by the change IDLE -> ASLEEP (ARMED for a future), which fails
 //!   if a grant or nudge came first.
-//! - W4. A grant is taken up by GRANTED -> ACKNOWLEDGED and taken back by GRANTED -> PASSED_OVER, one
-//!   exchange each: only one of the two happens. Whoever believes in a grant has made the first.
+//! - W4. A grant is acknowledged by GRANTED -> ACKNOWLEDGED and taken back by GRANTED -> PASSED_OVER, one
+//!   exchange each: only one of the two happens. A waiter that trusts its grant has made the first.
 
 use super::atomic_word::AtomicWord;
 
