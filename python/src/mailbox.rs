@@ -80,7 +80,7 @@ pub(crate) fn next_wait() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A loop, to tell it from another one at its address, and its mailbox.
+/// A loop, to distinguish it from another one at its address, and its mailbox.
 type Known = (Py<PyWeakrefReference>, Weak<Mailbox>);
 
 /// By the address of their loop.

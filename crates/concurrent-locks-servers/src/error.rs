@@ -25,7 +25,7 @@ pub enum Error {
     Io {
         /// What was tried.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

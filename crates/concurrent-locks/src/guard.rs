@@ -358,7 +358,7 @@ impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
         let ending = if std::thread::panicking() { Ending::Panicked } else { Ending::Normal };
-        // A drop has nobody to tell that the grant was lost; `release` does.
+        // A drop cannot report that the grant was lost; `release` does.
         let _ = self.give_back(ending);
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct LeasedEngine {
 struct Server {
     /// Which method began each request, and with which `max_hold`.
     asked: Vec<(&'static str, Option<Duration>)>,
-    /// Whom to tell of the loss of which handle.
+    /// The callbacks for the loss of each handle.
     watches: Vec<(u64, Told<Error>)>,
     /// Who waits for an answer.
     questions: Vec<Told<Standing>>,

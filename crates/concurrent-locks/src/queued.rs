@@ -40,7 +40,7 @@ pub enum Begun {
 /// let Begun::Queued(second) = locks.write("skills").begin()? else { panic!("it is held") };
 /// assert_eq!(locks.status("skills")?.unwrap().waiters.len(), 1);
 /// drop(first);
-/// let second = second.blocking_while(|| true)?.expect("nobody said no");
+/// let second = second.blocking_while(|| true)?.expect("it always returns true");
 /// assert!(locks.read("skills").try_now().is_err());
 /// # drop(second);
 /// # Ok::<(), concurrent_locks::Error>(())

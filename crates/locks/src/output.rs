@@ -95,7 +95,7 @@ impl Output {
     }
 
     fn say(&self, line: impl fmt::Display) {
-        // When stderr is closed there is nobody left to tell.
+        // When stderr is closed there is nobody left to inform.
         let _ = writeln!(anstream::stderr().lock(), "{line}");
     }
 }

@@ -126,7 +126,7 @@ fn run_and_report(
             let given = release(guards, &held, code, ended, output)?;
             // What was not waited for above has to arrive before this process ends.
             match locks.detach() {
-                // That they end with their lease was said already.
+                // That they end with their lease was reported already.
                 Err(_) if ended => {}
                 Err(error) => output.warning(format_args!("{error}")),
                 Ok(()) => {}
@@ -249,7 +249,7 @@ fn release(
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Lost => {
                 lost = true;
-                // Why it was ended was said already.
+                // Why it was ended was reported already.
                 if !ended {
                     output.warning(format_args!("the lock {name:?} was lost while the command ran: {error}"));
                 }

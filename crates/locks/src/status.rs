@@ -26,7 +26,7 @@ pub(crate) fn run(args: &StatusArgs, locks: &LockManager, output: &Output) -> an
     };
     if output.is_quiet() && !output.json() {
         let held = status.values().any(is_held);
-        // Free is said only of what was seen.
+        // Only locks that could be read are shown as free.
         if !held && !unseen.is_empty() {
             unseen.iter().for_each(|unseen| output.warning(unseen));
             return Ok(Exit::Unavailable.into());

@@ -130,7 +130,7 @@ pub(crate) fn of<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<&'a Guard> {
 
 /// Runs the body of a slot or method (R1, R3).
 ///
-/// PyO3 does not know that the thread is attached (only [`Python::attach`] tells it, at a cost): a
+/// PyO3 does not know that the thread is attached (only [`Python::attach`] records it, at a cost): a
 /// `Py` dropped in the body would be put aside, for the next time it knows. So the body of what is hot
 /// drops no `Py`, or with [`Py::drop_ref`].
 ///

@@ -42,7 +42,7 @@ impl TaskWorker {
         })
     }
 
-    /// Works until told to stop.
+    /// Works until asked to stop.
     pub(super) async fn work(mut self) {
         let shared = Arc::clone(&self.shared);
         while !shared.stop.load(Ordering::Relaxed) {

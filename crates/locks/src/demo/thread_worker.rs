@@ -32,7 +32,7 @@ impl ThreadWorker {
         })
     }
 
-    /// Works until told to stop.
+    /// Works until asked to stop.
     pub(super) fn work(mut self) {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let episode = self.shared.episode(&mut self.rng);

@@ -36,7 +36,7 @@ pub(crate) fn command(orphan: Orphan, output: &Output, program: &OsStr, argument
     command
 }
 
-/// The format of what is said if the program cannot be run.
+/// The format of the message if the program cannot be run.
 const JSON: &str = "json";
 
 /// A start by [`command`].

@@ -24,7 +24,7 @@ use signal_hook::{
     low_level::siginfo::{Cause, Origin},
 };
 
-/// The signals that are heard. `SIGCHLD` says that the command changed its state.
+/// The signals that are caught. `SIGCHLD` means that the command changed its state.
 const HEARD: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGTSTP, SIGCONT, SIGCHLD];
 
 /// One thing that happened.
@@ -88,7 +88,7 @@ impl Happenings {
                     return None;
                 }
                 let mut sleeper = [PollFd::new(signals.get_read(), PollFlags::IN)];
-                // It ends early by a signal, of which the next look tells.
+                // It ends early by a signal, which the next check reports.
                 let _ = poll(&mut sleeper, Timespec::try_from(left).ok().as_ref());
             }
         }

@@ -25,7 +25,7 @@ pub(crate) struct Outer<'a> {
 }
 
 impl Outer<'_> {
-    /// What the environment tells.
+    /// The environment's data.
     pub(crate) fn look(locks: &LockManager) -> Result<Outer<'_>, Error> {
         let inherited = locks.inherited_owner()?;
         let list = |variable, separator| -> Vec<String> {

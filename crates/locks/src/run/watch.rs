@@ -55,7 +55,7 @@ impl<'a> Watch<'a> {
                 Demand::Terminate => {
                     self.say();
                     family.send(Signal::TERM);
-                    // Who is stopped hears nothing.
+                    // A stopped process handles no signal.
                     family.send(Signal::CONT);
                 }
                 Demand::Kill => {

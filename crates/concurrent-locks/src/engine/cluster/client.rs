@@ -102,7 +102,7 @@ impl Client {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, then wakes and tells whom that concerns (C2).
+    /// Changes the state, then wakes and notifies those concerned (C2).
     pub(super) fn with<R>(&'static self, change: impl FnOnce(&mut State, &mut After) -> R) -> R {
         let mut after = After::default();
         let result = change(&mut self.state(), &mut after);
@@ -173,7 +173,7 @@ impl Client {
             let numbers: Vec<u64> = state.records.keys().copied().collect();
             for number in numbers {
                 if let Some(record) = state.records.get_mut(&number) {
-                    // What was said on the last connection may have been heard.
+                    // Calls sent on the last connection may have been received.
                     record.uncertain |= matches!(record.stage, Stage::Asking | Stage::Waiting | Stage::Leaving(_));
                     record.attention = None;
                     if let Wake::Thread(thread) = &record.wake {

@@ -25,7 +25,7 @@ pub(super) const MOST_REFUSALS: u32 = 3;
 const ASKED_AT_ONCE: usize = 256;
 
 impl Client {
-    /// Says what the stage of a request demands (R1). Without a connection it is said on the next one.
+    /// Sends what the stage of a request requires (R1). Without a connection it is sent on the next one.
     pub(super) fn say(&'static self, state: &mut State, number: u64, pace: Pace) {
         let State { link: Some(link), records, backlog, asked: under_way, .. } = state else { return };
         let Some(record) = records.get_mut(&number) else { return };
@@ -183,7 +183,7 @@ impl Client {
             }
             (Verb::Cancel, Stage::Forsaken) => state.forget(after, number),
             (Verb::Release, Stage::Releasing(_)) => {
-                // Said twice, the first may have been heard, and its answer lost.
+                // Sent twice: the first may have been received, and its answer lost.
                 let lost = reply.lost.is_some() && record.releases == 1;
                 let lost = lost.then(|| lost_error(&record.asked.name, "the server no longer had it"));
                 state.released(after, number, lost.map_or(Ok(()), Err));
@@ -193,7 +193,7 @@ impl Client {
         }
     }
 
-    /// Says it if it still has to be said: its stage was changed without the connection at hand.
+    /// Sends it if it still has to be sent: its stage was changed without the connection at hand.
     pub(super) fn say_what_is_left(&'static self, number: u64) {
         self.with(|state, _| {
             let Some(record) = state.records.get(&number) else { return };

@@ -44,7 +44,7 @@ pub(super) struct Keeper {
     renewing: u32,
     /// While something is held, the link's thread reads what comes unasked.
     pub(super) watch: Option<Attention>,
-    /// When something in our way could expire, as the server said.
+    /// When something that blocks us could expire, according to the server.
     next: Option<u64>,
 }
 
@@ -236,7 +236,7 @@ impl Client {
         });
     }
 
-    /// What a renewal tells of our requests.
+    /// The answer of a renewal about our requests.
     fn told(&'static self, state: &mut State, after: &mut After, reply: &Renewed, sent: u64) {
         for granted in &reply.granted {
             if let Some(number) = self.number(&granted.request) {
@@ -298,7 +298,7 @@ impl State {
         }
         let renewed = self.keeper.renewed;
         // Who only holds need not say that it lives while its calls say so. Who waits has to look after the queue, and
-        // who has a new connection has to hear what it lost.
+        // on a new connection a session must learn what it lost.
         let told = if waits || renewed == 0 { renewed } else { renewed.max(self.lease.heard()) };
         let due = told.saturating_add(self.lease.interval(waits));
         self.keeper.next.filter(|_| waits).map_or(due, |next| due.min(next))

@@ -110,7 +110,7 @@ impl Generation {
 }
 
 impl Cluster {
-    /// Connects to the server: whether it is there, and lets us in, is better told now than at the
+    /// Connects to the server: if it is missing or refuses the login, that is better reported now than at the
     /// first lock.
     pub(crate) fn open(address: Address) -> Result<&'static dyn Engine, Error> {
         let url = address.to_string();

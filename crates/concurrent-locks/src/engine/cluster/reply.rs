@@ -97,7 +97,7 @@ pub(super) struct RenewedGrant {
     pub(super) grant: Granted,
 }
 
-/// What the server tells a session on its own: one of these.
+/// The server's pushes to a session: one of these.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Push {

@@ -103,7 +103,7 @@ pub(super) enum Wake {
     Task(Waker),
 }
 
-/// Whom to tell of a loss.
+/// The callback for a loss.
 pub(super) type Tell = Box<dyn FnOnce(Error) + Send>;
 
 pub(super) struct Record {

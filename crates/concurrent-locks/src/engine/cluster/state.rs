@@ -116,7 +116,7 @@ impl State {
         works.then(|| now.saturating_add(least))
     }
 
-    /// A grant as we keep it. `sent`: when the call was sent whose answer tells of it.
+    /// A grant as we keep it. `sent`: when the call was sent whose answer reported it.
     pub(super) fn hold_of(&self, number: u64, granted: &Granted, sent: u64, learned: u64) -> Option<Hold> {
         let record = self.records.get(&number)?;
         let now = clock::now();

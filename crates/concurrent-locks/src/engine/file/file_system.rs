@@ -46,7 +46,7 @@ fn refused(folder: &Path, why: &str) -> Error {
     )
 }
 
-/// What nobody can tell from one machine.
+/// File systems that cannot be judged from one machine.
 pub(super) fn doubt(folder: &Path) -> Option<String> {
     let mount = mount(folder)?;
     mount.is_doubtful().then(|| {

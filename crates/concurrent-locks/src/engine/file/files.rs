@@ -50,7 +50,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), Error> {
 }
 
 /// A file name of at most 113 bytes that stands for a name: what can be read of it, then a hash that
-/// tells apart names which differ only in case, in what a file name cannot have, or far behind.
+/// distinguishes names which differ only in case, in what a file name cannot have, or far behind.
 fn stem(name: Name<'_>) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c.to_ascii_lowercase() } else { '_' };
     let readable: String = name.text().chars().take(READABLE_BYTES).map(plain).collect();

@@ -142,7 +142,7 @@ impl FileEngine {
 
     fn new(directory: &Path) -> Result<FileEngine, Error> {
         files::make_folder(directory)?;
-        // Whether files can be made and locked here is better told now than at the first lock.
+        // Better fail now than at the first lock if files cannot be created and locked here.
         file_system::check(directory)?;
         let url = format!("file:{}", directory.display());
         let first = Generation::new(directory, &url)?;

@@ -3,7 +3,7 @@
 //! - V1. Nothing is made, and no lock file is locked, not even for a moment: it would refuse others.
 //! - V2. Whether a lock file is locked, and who waits for it, is read from the kernel's list of locks
 //!   (`/proc/locks`). It shows the processes of this machine and PID namespace only. So a recorded holder that it
-//!   does not show may be elsewhere, or may have died and left its record: then that is said.
+//!   does not show may be elsewhere, or may have died and left its record: then that is reported.
 
 use std::{
     collections::HashMap,
@@ -169,7 +169,7 @@ impl Observer for FileObserver {
     }
 }
 
-/// What can be said of the directory itself.
+/// Facts about the directory itself.
 pub(super) fn of_directory(url: &str, directory: &Path) -> Result<Health, Error> {
     let failed = |error: std::io::Error| kernel_lock::failed("read the directory", directory, &error);
     let metadata = std::fs::metadata(directory).map_err(failed)?;

@@ -261,7 +261,7 @@ impl Process {
                 if let Some(deadline) = request.deadline {
                     self.timer.clear(deadline, ticket.handle);
                 }
-                // A future that is dropped has nobody to tell.
+                // A dropped future has nobody to notify.
                 let _ = self.leave(ticket.handle, &request, &grant, Ending::Normal);
             }
         }

@@ -50,7 +50,7 @@ pub(super) fn read(path: &Path) -> Option<Holder> {
     holder_in(&std::fs::read_to_string(path).ok()?)
 }
 
-/// The same with the name of the lock, which the name of the file does not tell.
+/// The same with the name of the lock, which the name of the file does not show.
 pub(super) fn read_with_name(path: &Path) -> Option<(String, Holder)> {
     let text = std::fs::read_to_string(path).ok()?;
     let name = text.lines().find_map(|line| line.strip_prefix("name "))?;

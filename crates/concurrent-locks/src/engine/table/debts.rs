@@ -49,7 +49,7 @@ impl Table {
         match error.kind() {
             ErrorKind::TimedOut | ErrorKind::Deadlock | ErrorKind::Lost => {}
             ErrorKind::Unreachable => self.owe(Debt::Leave(*ticket)),
-            // The first error is the one to tell.
+            // The first error is the one to report.
             _ => drop(self.cancel(ticket)),
         }
     }

@@ -290,7 +290,7 @@ fn in_use_and_not_ours(path: &Path, header: &Header) -> Error {
     )
 }
 
-/// This boot of the machine. Who cannot tell must not judge a table by it.
+/// This boot of the machine. If it is unknown, a table must not be judged by it.
 fn this_boot(path: &Path) -> Result<[u64; 2], Error> {
     kernel::boot().map_err(|error| {
         Error::io(

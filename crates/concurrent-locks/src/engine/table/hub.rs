@@ -247,7 +247,7 @@ impl Table {
             for (index, ticket, looked) in &due {
                 let Ok(record) = self.layout.record(*index) else { continue };
                 let ahead = self.ahead_of(me, record);
-                // An error here is met again, and told, by the future itself when it looks.
+                // An error here occurs again, and is reported, at the future's own check.
                 let _ = self.look_ahead(me, record, &ahead, *looked, now);
                 for slot in ahead.slots() {
                     if asked.insert(*slot) {

@@ -29,7 +29,7 @@ pub(super) enum Whereabouts {
     Deleted,
     /// It has another name.
     Moved,
-    /// This process cannot tell, and why.
+    /// Unknown to this process, and why.
     OutOfSight(String),
 }
 

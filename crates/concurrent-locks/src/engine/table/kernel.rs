@@ -207,7 +207,7 @@ pub(super) fn processors() -> usize {
 }
 
 /// Whether the kernel trusts the processor's time stamp counter enough to be its own clock; `None`
-/// where it does not tell (no `/sys`).
+/// where it does not report it (no `/sys`).
 pub(super) fn trusts_ticks() -> Option<bool> {
     let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     std::fs::read_to_string(source).ok().map(|source| source.trim() == "tsc")

@@ -46,7 +46,7 @@ pub(super) struct Look<'t> {
     times: Times,
     /// Buckets whose lock could not be had.
     stuck: HashSet<u32>,
-    /// What the kernel said of the processes in the slots.
+    /// The kernel's answers about the processes in the slots.
     lives: HashMap<u32, ProcessState>,
     /// The bucket of the one name that was asked for, if its lock was not taken.
     asked: Option<u32>,
@@ -294,7 +294,7 @@ fn is_waiting(seen: &Seen) -> bool {
     seen.word.state() == State::Waiting
 }
 
-/// What tells a request from another in the same record.
+/// What distinguishes a request from another in the same record.
 fn identity(seen: &Seen) -> (u32, u64, u64) {
     (seen.record, seen.word.0, seen.ticket)
 }

@@ -280,7 +280,7 @@ fn loom_wait_word_a_granter_that_dies_before_it_tells_is_made_good() {
             move || {
                 // The granter dies after the commit, before the wait word.
                 waiter.held.store(true, Relaxed);
-                // The rebuild finds a held record that is not acknowledged, and tells again.
+                // The rebuild finds a held record that is not acknowledged, and wakes it again.
                 waiter.grant();
                 waiter.grant();
             }

@@ -291,7 +291,7 @@ impl<'t> Queue<'t> {
         Ok(())
     }
 
-    /// Takes a record out of the list. `was` is what its word said before it was freed.
+    /// Takes a record out of the list. `was` is its word before it was freed.
     #[inline]
     pub(super) fn unlink(&self, index: u32, record: &Record, was: State, mode: Mode) -> Checked<()> {
         let (prev, next) = (record.prev.load(Relaxed), record.next.load(Relaxed));

@@ -36,7 +36,7 @@ use crate::{
     mode::Mode,
 };
 
-/// Half of what 15 bits can tell apart.
+/// Half of the range of 15 bits.
 const SWEEP_EVERY: u32 = 1 << 14;
 
 impl Table {
@@ -67,7 +67,7 @@ impl Table {
             for holder in queue.holders() {
                 let (record_index, record) = holder?;
                 if record.grant.get() != ACKNOWLEDGED {
-                    // Who granted it may have died before it said so (W1).
+                    // The granter may have died before the wake-up (W1).
                     let _ = wait_word::grant(&record.grant);
                     self.wake_again(record_index, record)?;
                 }

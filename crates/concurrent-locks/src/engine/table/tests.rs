@@ -59,7 +59,7 @@ fn give_back(table: &Table, grant: &Grant) {
     table.release(grant, Ending::Normal, Fairness::Strict).unwrap();
 }
 
-/// A waker that tells each time.
+/// A waker that reports each time.
 struct Bell(Sender<()>);
 
 impl Wake for Bell {

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// The oldest server that will do, as it tells its version.
+/// The oldest supported server version.
 const OLDEST: u32 = 130_000;
 
 pub(super) fn greet(
@@ -76,7 +76,7 @@ struct Conversation<'a> {
     dialect: &'a PostgresDialect,
     stream: &'a mut dyn Greeting,
     input: &'a mut Vec<u8>,
-    /// The number of the server's process, as it (or what stands before it) told.
+    /// The number of the server's process, as reported by it (or a pooler in front of it).
     process: Option<u32>,
 }
 

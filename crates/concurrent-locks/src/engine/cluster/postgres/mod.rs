@@ -6,13 +6,13 @@
 //!
 //! Whether a connection is ours alone is proven, not assumed:
 //!
-//! - S1. In the greeting PostgreSQL tells the number of its process (`BackendKeyData`). A pooler, which is no process
-//!   of PostgreSQL's, tells a number of its own. Only if it is the number of the process that answers our first
-//!   question (`pg_backend_pid()`) do we speak with PostgreSQL itself (or through what only passes bytes on).
+//! - S1. In the handshake PostgreSQL reports the number of its process (`BackendKeyData`). A pooler, which is not a
+//!   process of PostgreSQL's, reports a number of its own. Only if it is the number of the process that answers our
+//!   first query (`pg_backend_pid()`) is our peer PostgreSQL itself (or a proxy that only forwards bytes).
 //! - S2. Otherwise nothing is left on the connection, and its end proves nothing: calls as [`Role::Calls`], no
 //!   notifications, the lease alone decides (`life=lease`). A second connection (`listen=`) has to pass S1.
-//! - S3. A pooler may tell the number of the process it begins with. So each call is carried out only in that process;
-//!   the first that comes elsewhere ends the connection, and the next one is as S2 has it.
+//! - S3. A pooler may report the number of the process it begins with. So each call is executed only in that process;
+//!   the first that arrives elsewhere ends the connection, and the next one is as in S2.
 
 mod greeting;
 mod refusal;
@@ -66,7 +66,7 @@ pub(crate) struct PostgresDialect {
     password: Option<String>,
     database: String,
     role: Role,
-    /// Whether a schema that is missing is made, or else told as such (`Closed`).
+    /// Whether a missing schema is created, or else reported as such (`Closed`).
     pub(crate) makes_schema: bool,
     /// What the call at hand has brought so far: it is answered when the server is ready for the next.
     brought: Mutex<Option<Result<String, Failure>>>,

@@ -77,7 +77,7 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Takes the next answer. What is said unasked is not one, except where it is what we wait for:
+    /// Takes the next answer. An unsolicited message is not one, except where it is what we wait for:
     /// the confirmation of a subscription.
     fn answer<T>(&mut self, subscribed: bool, take: impl FnOnce(&Value<'_>) -> T) -> Result<T, Error> {
         loop {
@@ -122,7 +122,7 @@ impl Conversation<'_> {
     }
 
     /// The database, whether this server has our keys and takes writes (nothing is deleted), and whether it has the
-    /// commands that scripts need: where they were renamed, that is better told now. (No script has that name.)
+    /// commands that scripts need: where they were renamed, that is better reported now. (No script has that name.)
     fn look_around(&mut self, hello: &Hello<'_>) -> Result<(), Error> {
         let db = hello.db.to_string();
         if hello.db != 0 {

@@ -126,7 +126,7 @@ fn frame(value: &Value<'_>) -> Frame {
 }
 
 /// The first word of an error says what it is. Before Redis 7, that of a command in a script stands
-/// behind what is said about the script.
+/// after the part about the script.
 fn kind(error: &str) -> &str {
     let said = match error.rsplit_once(": -") {
         Some((about, said)) if about.starts_with("ERR Error running script") => said,

@@ -7,7 +7,7 @@ use super::{Answer, inbox::Inbox};
 /// How far the link is.
 pub(super) enum Phase {
     Open,
-    /// Somebody tells everybody that it is broken.
+    /// A thread notifies everybody that it is broken.
     Ending(String),
     /// Everybody has been notified.
     Over(String),

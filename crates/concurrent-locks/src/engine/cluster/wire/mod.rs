@@ -79,7 +79,7 @@ use crate::{
 /// What is done with the answer to a call.
 pub(crate) type Answer = Box<dyn FnOnce(Result<String, Failure>) + Send>;
 
-/// What a link tells its engine.
+/// The notifications of a link to its engine.
 pub(crate) trait Listener: Send + Sync {
     fn pushed(&self, text: &str);
     /// Exactly once, after the answers that the end leaves broken. One that came in time may be delivered after.

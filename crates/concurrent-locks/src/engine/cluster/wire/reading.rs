@@ -32,7 +32,7 @@ enum Until {
     Done,
     /// It is not done at the deadline.
     Late,
-    /// The link ends, told by whoever ended it.
+    /// The link ends, reported by the thread that ended it.
     Ended,
 }
 
@@ -51,7 +51,7 @@ impl Link {
                 Phase::Open => {}
                 Phase::Over(_) if desk.all_told() => {
                     drop(desk);
-                    return done(); // W5: told between the look above and this one
+                    return done(); // W5: reported between the check above and this one
                 }
                 Phase::Ending(_) | Phase::Over(_) => {
                     following.join(&mut desk.followers);

@@ -22,7 +22,7 @@ const PROBE_AFTER: Duration = Duration::from_secs(15);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
 
-/// That the other end sends no more. Elsewhere that is a part of `HUP`, as far as the system tells it.
+/// That the other end sends no more. Elsewhere that is a part of `HUP`, as far as the system reports it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const ENDED: PollFlags = PollFlags::RDHUP;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -125,7 +125,7 @@ pub(super) fn clock_offset() -> i64 {
     0
 }
 
-/// This machine's host name; empty where the system does not tell.
+/// This machine's host name; empty if the system does not report it.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "system call")]
 pub(super) fn host_name() -> String {
@@ -136,7 +136,7 @@ pub(super) fn host_name() -> String {
     String::from_utf8_lossy(&name[..end]).into_owned()
 }
 
-/// This machine's host name; empty where the system does not tell.
+/// This machine's host name; empty if the system does not report it.
 #[cfg(not(unix))]
 pub(super) fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()

@@ -29,7 +29,7 @@ CREATE OR REPLACE FUNCTION concurrent_locks.instance() RETURNS bigint LANGUAGE s
     SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
 $$;
 
--- Takes the resource for this transaction, and tells the time.
+-- Locks the resource for this transaction, and returns the time.
 CREATE OR REPLACE FUNCTION concurrent_locks.enter(_space text, _name text) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN

@@ -151,7 +151,7 @@ local function load_rule()
     return call('ZRANGEBYLEX', HOLDERS, '[' .. region .. '\0', '(' .. region .. '\1', 'LIMIT', 0, limit)
   end
 
-  -- The strongest mode that the owner itself holds; `held` is what `look` said.
+  -- The strongest mode that the owner itself holds; `held` is the result of `look`.
   function rule.own_mode(name, owner, held)
     if held.writer == owner then
       return 'write'

@@ -98,7 +98,7 @@ impl<S: Read + Write> Peer<S> {
     }
 
     fn say(&mut self, line: &str) {
-        // Whoever has gone does not hear it.
+        // A listener that has gone does not get it.
         let _ = self.stream.get_mut().write_all(format!("{line}\n").as_bytes());
     }
 
