@@ -17,7 +17,7 @@ use crate::{
     owner,
 };
 
-/// Who cannot go on while a thread waits.
+/// An owner that cannot continue while a thread waits.
 pub(crate) enum Stops {
     /// What its event loop runs, and what the thread was about before the loop ran.
     EventLoop,
@@ -38,7 +38,7 @@ impl Stops {
 /// How often a server is asked.
 const ASK_SERVER: Duration = Duration::from_millis(250);
 
-/// Looks who stands before one request.
+/// Finds the owners ahead of one request.
 pub(crate) struct Look {
     pub(crate) locks: &'static LockManager,
     /// The guard as it is shown.
@@ -52,7 +52,7 @@ pub(crate) struct Look {
     pub(crate) looked: Option<Instant>,
 }
 
-/// One who stands before the request.
+/// An owner ahead of the request.
 struct InTheWay {
     label: String,
     kind: Kind,
@@ -109,7 +109,7 @@ impl Look {
         Ok(found.filter(|_| mode == Mode::Write))
     }
 
-    /// What the owner is, if it cannot go on while this thread waits.
+    /// The kind of the owner, if it cannot continue while this thread waits.
     fn stopped(&self, py: Python<'_>, id: &str) -> PyResult<Option<Kind>> {
         let here = |kinds: &[Kind]| {
             let homes = home::of(py, id);

@@ -38,7 +38,7 @@ pub(crate) struct Mailbox {
     thread: AtomicUsize,
     letters: Mutex<Letters>,
     bell: End<PipeWriter>,
-    /// Who waits. Used with the GIL only.
+    /// The waiters. Used with the GIL only.
     waits: Mutex<BTreeMap<u64, Wait>>,
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn default_timeout(mode: Mode) -> Timeout {
     }
 }
 
-/// A guard for one lock, by whoever enters it.
+/// A guard for one lock, owned by the caller that enters it.
 #[inline]
 pub(crate) fn simple_guard<'py>(
     manager: &Bound<'py, Manager>,
@@ -179,7 +179,7 @@ impl Manager {
         one(&slf, resource_name, Mode::Write, asker, &timeout, priority, note, max_hold)
     }
 
-    /// A guard that is shown under the requester's name, but belongs to whoever enters it.
+    /// A guard that is shown under the requester's name, but belongs to the caller that enters it.
     #[pyo3(name = "_lock_shown_as")]
     fn lock_shown_as<'py>(
         slf: Bound<'py, Self>,

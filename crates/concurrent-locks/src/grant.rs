@@ -118,7 +118,7 @@ impl Walk {
             return Step::Grant;
         }
         self.stayed = self.stayed.with(mode);
-        // Not decided by who holds: what an owner holds is not in the way of its own later requests.
+        // Not decided by the holders: an owner's grants do not block its own later requests.
         if Mode::ALL.iter().all(|mode| mode.conflicts().meets(self.stayed)) { Step::Stop } else { Step::Stay }
     }
 }

@@ -45,7 +45,7 @@ pub struct Guard {
     state: State,
     /// `Some` for a labelled owner, whose count of requests includes this guard.
     identity: Option<Arc<Identity>>,
-    /// Who is to be notified of the lock's loss, if anybody.
+    /// The callbacks for the lock's loss, if any.
     watch: OnceLock<Arc<Watch>>,
 }
 

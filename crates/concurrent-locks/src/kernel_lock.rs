@@ -84,7 +84,7 @@ impl KernelLock {
         })
     }
 
-    /// Whether it still keeps out who takes the lock by this path.
+    /// Whether it still excludes processes that take the lock by this path.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         self.file.get().is_some() && is_at(self.file.identity(), path)
     }
@@ -242,7 +242,7 @@ mod tests {
         assert!(KernelLock::try_take(&path, Mode::Read).unwrap().is_none());
     }
 
-    /// A waiter that has the old file open gets its lock after it was removed, and must go on to the new one.
+    /// A waiter that has the old file open gets its lock after it was removed, and must switch to the new one.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_waiter_of_a_removed_file_goes_on_to_the_new_one() {

@@ -31,7 +31,7 @@ struct Server {
     asked: Vec<(&'static str, Option<Duration>)>,
     /// The callbacks for the loss of each handle.
     watches: Vec<(u64, Told<Error>)>,
-    /// Who waits for an answer.
+    /// Waiters for an answer.
     questions: Vec<Told<Standing>>,
     /// Whether the leases of all grants have expired.
     over: bool,

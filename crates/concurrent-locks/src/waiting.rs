@@ -36,7 +36,7 @@ impl Waiting {
     }
 
     pub(crate) fn park(self) -> Result<Grant, Error> {
-        // A wait that goes on ends in a grant or an error.
+        // A wait that continues ends in a grant or an error.
         self.park_while(&mut || true).and_then(|grant| grant.ok_or_else(spent))
     }
 

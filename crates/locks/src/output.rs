@@ -68,7 +68,7 @@ impl Output {
         }
     }
 
-    /// Says on stderr that something is wrong although the verb goes on.
+    /// Reports a problem on stderr although the verb continues.
     pub(crate) fn warning(&self, text: impl fmt::Display) {
         if self.json {
             self.say_object(&serde_json::json!({ "warning": text.to_string() }));

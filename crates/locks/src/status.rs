@@ -19,7 +19,7 @@ const SHORT: usize = 8;
 
 pub(crate) fn run(args: &StatusArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
     let (status, unseen) = look(args, locks)?;
-    // Whoever asked now would wait: what only the dead have is free for the asking.
+    // A request now would wait: locks that only dead processes hold are free.
     let is_held = |status: &Status| {
         let processes = status.holders.iter().map(|holder| holder.process);
         processes.chain(status.waiters.iter().map(|waiter| waiter.process)).any(|process| process != ProcessState::Dead)

@@ -26,7 +26,7 @@ pub(crate) fn guard_verify(object: &Bound<'_, PyAny>) -> PyResult<&'static str> 
     }
     let (sender, answer) = mpsc::channel();
     let tell = move |standing| {
-        // Whoever was interrupted by Ctrl-C waits no more.
+        // A caller interrupted by Ctrl-C waits no more.
         let _ = sender.send(standing);
     };
     object::of(object)?.with_held(|held| {

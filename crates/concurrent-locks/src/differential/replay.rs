@@ -85,7 +85,7 @@ struct Replay {
     names: [String; NAMES],
     resources: [Specification; NAMES],
     tokens: [Tokens; NAMES],
-    /// Of those who wait, and of those who hold, by the number of the request.
+    /// Of the waiters, and of the holders, by the number of the request.
     tickets: HashMap<u64, Ticket>,
     grants: HashMap<u64, Grant>,
 }

@@ -45,7 +45,7 @@ use crate::{
 ///
 /// Waits for whoever is passing. That should be short: take the passage for the writing, not for
 /// the thinking before it. A process that is stopped *while* it passes makes the others wait until
-/// it goes on or is killed; there is no order among them but that of the tokens.
+/// it continues or is killed; there is no order among them but that of the tokens.
 ///
 /// # Errors
 /// `Lost` if a greater token has passed; `Corrupt` if the fence file holds no number; `Permission`,

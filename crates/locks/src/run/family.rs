@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) struct Family {
     command: Pid,
     /// Everybody ever found and not known to have ended, with the instant it was started: number and
-    /// start together name a process for ever. Who was found stays when its parent ends.
+    /// start together name a process for ever. A process that was found stays when its parent ends.
     members: HashMap<i32, u64>,
     /// Whether the command itself was looked for.
     sought: bool,
@@ -30,7 +30,7 @@ impl Family {
         self.send_to_found(signal);
     }
 
-    /// Stops everybody. Who stands still starts nobody: when no more are found, all are.
+    /// Stops all of them. A stopped process starts no others: when no more are found, all are stopped.
     pub(crate) fn kill(&mut self) {
         self.send(Signal::STOP);
         while self.find() {
@@ -39,13 +39,13 @@ impl Family {
         self.send_to_found(Signal::KILL);
     }
 
-    /// Whether nobody who was found is left.
+    /// Whether none of those found is left.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.find();
         self.members.is_empty()
     }
 
-    /// Looks who is there; whether there are new ones.
+    /// Finds the current processes; returns whether there are new ones.
     fn find(&mut self) -> bool {
         if !std::mem::replace(&mut self.sought, true) {
             let number = self.command.as_raw_nonzero().get();

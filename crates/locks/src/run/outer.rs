@@ -67,7 +67,7 @@ impl Outer<'_> {
         for name in wanted {
             let Some(mut inside) = self.holder(name, 0)? else { continue };
             let mut turn = turn(name, &self.ids[inside]);
-            // Who is inside by such a turn re-entered as somebody further out: its turn shows it.
+            // A holder that is inside by such a turn re-entered for an owner further out: its turn shows it.
             while let Some(further) = self.holder(&turn, inside + 1)? {
                 inside = further;
                 turn = self::turn(name, &self.ids[inside]);

@@ -106,7 +106,7 @@ impl Lease {
         match (waits, self.guarded) {
             (false, _) => every,
             (true, false) => every.min(HEARTBEAT),
-            // Who waits is who finds the dead, and is to find them within a second, the grace included.
+            // Waiters detect dead holders, and are to do so within a second, the grace included.
             (true, true) => every.min(HEARTBEAT * 4 / 10),
         }
     }

@@ -133,7 +133,7 @@ pub(super) struct Revoked {
 #[derive(Debug, Deserialize)]
 pub(super) struct StatisticsReply {
     pub(super) resources: Vec<Tally>,
-    /// Where to go on; absent at the end.
+    /// Where to continue; absent at the end.
     #[serde(default)]
     pub(super) next: Option<String>,
 }

@@ -94,7 +94,7 @@ pub(super) enum Stage {
     Released(Result<(), Error>),
 }
 
-/// Who is woken when the stage changes.
+/// The waker for a change of the stage.
 #[derive(Debug, Default)]
 pub(super) enum Wake {
     #[default]

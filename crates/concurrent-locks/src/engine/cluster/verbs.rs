@@ -178,7 +178,7 @@ impl Client {
             }
             record.wake = Wake::Task(context.waker().clone());
             if record.blocking {
-                // It was begun by a thread and goes on as a future.
+                // It was begun by a thread and continues as a future.
                 record.blocking = false;
                 record.attention = attention;
                 let deadline = record.deadline;

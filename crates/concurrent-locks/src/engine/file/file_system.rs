@@ -29,7 +29,7 @@ pub(super) fn check(folder: &Path) -> Result<(), Error> {
 /// V1.
 fn excludes(folder: &Path) -> Result<bool, Error> {
     let path = folder.join(token::MAKER);
-    // Who is refused the first has seen that locks exclude.
+    // If the first is refused, locks exclude.
     let Some(first) = KernelLock::try_take(&path, Mode::Read)? else { return Ok(true) };
     let second = KernelLock::try_take(&path, Mode::Write)?;
     // Of a file that was deleted meanwhile, both may have been had.

@@ -19,7 +19,7 @@ pub(super) struct Files {
     pub(super) lock: PathBuf,
     /// The last fencing token.
     pub(super) token: PathBuf,
-    /// Who holds the lock file.
+    /// The holder of the lock file.
     pub(super) holder: PathBuf,
 }
 

@@ -138,7 +138,7 @@ impl Journal {
         }
     }
 
-    /// Statistics by name and mode, without who holds and waits now.
+    /// Statistics by name and mode, without current holders and waiters.
     pub(super) fn statistics(&self, name: Option<&str>) -> Vec<(String, [Statistics; 2])> {
         let pages = self.pages();
         let wanted = pages.accounts.iter().filter(|(own, _)| name.is_none_or(|name| name == *own));

@@ -14,7 +14,7 @@ use crate::{engine::Grant, error::Error};
 /// How long a loss may go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Who is to be notified of a loss.
+/// The callback for a loss.
 type Tell = Box<dyn FnOnce(Error) + Send>;
 
 #[derive(Default)]

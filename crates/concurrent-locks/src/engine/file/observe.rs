@@ -1,7 +1,7 @@
 //! Inspecting the locks of a directory from outside: its records, and the kernel's list of locks.
 //!
 //! - V1. Nothing is made, and no lock file is locked, not even for a moment: it would refuse others.
-//! - V2. Whether a lock file is locked, and who waits for it, is read from the kernel's list of locks
+//! - V2. Whether a lock file is locked, and its waiters, are read from the kernel's list of locks
 //!   (`/proc/locks`). It shows the processes of this machine and PID namespace only. So a recorded holder that it
 //!   does not show may be elsewhere, or may have died and left its record: then that is reported.
 
@@ -221,7 +221,7 @@ fn waiter(mode: Mode, pid: u32) -> Waiter {
     Waiter { owner, label, pid, host, mode, since, waited_ms: 0.0, priority, token: None, note, process }
 }
 
-/// Who has locked one file, and who waits for it, as the kernel shows them.
+/// The processes that have locked one file, and those that wait for it, as the kernel shows them.
 #[derive(Debug, Default)]
 struct Locked {
     held: Vec<(Mode, u32)>,
@@ -254,7 +254,7 @@ fn kernel_locks() -> Result<HashMap<Place, Locked>, String> {
     Err("this system does not show which processes lock files".to_owned())
 }
 
-/// Lines like `7: FLOCK  ADVISORY  WRITE 4711 08:01:4242 0 EOF`; with `->` before the kind for who waits.
+/// Lines like `7: FLOCK  ADVISORY  WRITE 4711 08:01:4242 0 EOF`; with `->` before the kind for a waiter.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only there the kernel shows its locks"))]
 fn parse(list: &str) -> HashMap<Place, Locked> {
     let mut locks: HashMap<Place, Locked> = HashMap::new();

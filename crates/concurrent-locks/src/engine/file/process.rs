@@ -408,7 +408,7 @@ impl Process {
         (self.resources().len(), self.requests().len())
     }
 
-    /// In a forked child: closes the lock files of its parent, which the parent goes on to hold. What
+    /// In a forked child: closes the lock files of its parent, which the parent still holds. What
     /// another thread was just using at the fork cannot be looked at, and stays open.
     pub(super) fn close_inherited(&self) {
         if let Ok(resources) = self.resources.try_lock() {

@@ -12,7 +12,7 @@ use crate::{
     status::{Holder, ProcessState},
 };
 
-/// Records the holder of the lock `name` in place of whoever was there.
+/// Records the holder of the lock `name`, replacing the previous one.
 pub(super) fn write(path: &Path, name: &str, holder: &Holder) -> Result<(), Error> {
     let Holder { owner, label, pid, host, mode, since, token, note, .. } = holder;
     let lines = [

@@ -222,7 +222,7 @@ impl Resource {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Grants all who wait, if the process has the lock file. Returns whom to wake.
+    /// Grants all waiters, if the process has the lock file. Returns those to wake.
     fn admit(&self, state: &mut State, table: &dyn Engine) -> Vec<Waker> {
         let Some(hold) = state.held.as_ref().map(|held| held.number) else { return Vec::new() };
         let mut given: Vec<(u64, u64)> = state.granted().map(|(entrant, own)| (entrant.pass, own.token)).collect();
@@ -348,7 +348,7 @@ impl State {
         self.granted().next().is_some() || self.entrants.iter().any(waits)
     }
 
-    /// What those who wait need of the kernel.
+    /// What the waiters need of the kernel.
     fn needs(&self) -> Option<Mode> {
         if self.held.is_some() {
             return None;
@@ -366,7 +366,7 @@ impl State {
         Some(self.entrants.remove(index))
     }
 
-    /// Ends the wait of all who wait, each with what `end` makes of its pass. Returns whom to wake.
+    /// Ends all waits, each with the result of `end` for its pass. Returns those to wake.
     fn settle(&mut self, mut end: impl FnMut(u64) -> Stage) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for entrant in &mut self.entrants {

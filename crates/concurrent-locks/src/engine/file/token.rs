@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// Who waits with the old file open must not go on counting in it.
+    /// A waiter with the old file open must not continue to count in it.
     #[test]
     fn a_deleted_file_gives_out_no_more_tokens() {
         let directory = tempfile::tempdir().unwrap();

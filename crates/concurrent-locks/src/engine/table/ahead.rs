@@ -24,7 +24,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// The first sleep without a look, and the longest one of who cannot be woken by a death.
+/// The first sleep without a check, and the longest one of a waiter that a death cannot wake.
 pub(super) const SLICE: Duration = Duration::from_millis(50);
 /// How many processes a waiter watches besides its own word.
 pub(super) const WATCHED: usize = 12;

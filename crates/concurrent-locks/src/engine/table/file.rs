@@ -4,7 +4,7 @@
 //!   into place; a name that is taken in the meantime wins.
 //! - F2. Nothing read from a file is used before it was checked: type, owner, permissions, size,
 //!   magic, layout, geometry, clock.
-//! - F3. A table of another boot or layout is replaced only by whoever holds the liveness bytes of
+//! - F3. A table of another boot or layout is replaced only by a process that holds the liveness bytes of
 //!   all slots, so only when nobody is alive in it; it is marked retired for those who raced.
 //! - F4. Who only looks opens a table to read, makes none, replaces none and locks nothing in it. So root may
 //!   look at a table that it must not take part in.
@@ -341,7 +341,7 @@ impl Turn {
     /// How long the making may take, or somebody else may lock the folder for reasons of their own.
     const PATIENCE: Duration = Duration::from_secs(5);
 
-    /// Waits for it; goes on without where it cannot be had, which costs no more than room (F1).
+    /// Waits for it; continues without it if it is not available, which only costs room (F1).
     fn to_make(path: &Path) -> Turn {
         let started = kernel::monotonic();
         let Ok(folder) = File::open(folder_of(path)).and_then(above_standard_streams) else { return Turn(None) };

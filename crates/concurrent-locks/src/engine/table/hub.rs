@@ -37,7 +37,7 @@ use crate::{
 
 /// How long the hub sleeps when no future waits; the `doorbell` ends it.
 const IDLE: Duration = Duration::from_secs(3600);
-/// How long after somebody began to wait it goes on to wake once a slice (H2), in nanoseconds.
+/// How long after a wait began it keeps waking once a slice (H2), in nanoseconds.
 const LINGER: u64 = 1_000_000_000;
 /// A slice, in nanoseconds.
 const SLICE_NANOS: u64 = 50_000_000;

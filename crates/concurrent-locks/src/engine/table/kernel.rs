@@ -90,7 +90,7 @@ pub(super) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) {
             reserved: 0,
         };
     }
-    // futex_waitv takes an absolute time, by the kernel's own clock and not by what may stand in for it.
+    // futex_waitv takes an absolute time, by the kernel's own clock and not by a replacement of it.
     let deadline = timespec(kernel_monotonic() + timeout);
     // SAFETY: `waiters` holds `count` initialised entries whose addresses are live, aligned words
     // borrowed by `watches`; `deadline` lives for the whole call. The kernel only reads them.

@@ -113,7 +113,7 @@ mod text_tests {
 pub(super) struct Header {
     pub(super) magic: AtomicU64,
     pub(super) layout: AtomicU32,
-    /// 1 open, 2 retired (closed to newcomers and users alike).
+    /// 1 open, 2 retired (closed to new processes and users alike).
     pub(super) state: AtomicU32,
     pub(super) geometry: [AtomicU32; 6],
     pub(super) size: AtomicU64,
@@ -137,7 +137,7 @@ pub(super) struct Line<T>(pub(super) T);
 pub(super) struct Counters {
     /// Resources below this index were used at least once.
     pub(super) resources_used: AtomicU32,
-    /// Where the search for an idle resource goes on.
+    /// Where the search for an idle resource continues.
     pub(super) resource_hand: AtomicU32,
     /// Chunks below this index were used at least once.
     pub(super) chunks_used: AtomicU32,
@@ -379,7 +379,7 @@ impl Offsets {
     }
 }
 
-/// An index or state that cannot be: the table was written by somebody who does not keep the rules.
+/// An impossible index or state: the table was written by a process that breaks the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Violation(pub(super) &'static str);
 

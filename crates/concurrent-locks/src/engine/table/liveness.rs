@@ -205,7 +205,7 @@ impl Table {
             return Ok(false);
         }
         let locked = liveness.is_alive(self, name.slot)?;
-        // The generation again: a newcomer may have taken the byte in between.
+        // The generation again: a new process may have taken the byte in between.
         Ok(!locked || slot.generation.load(Acquire) & 0x7fff != name.generation || self.exits(slot, name.generation))
     }
 
@@ -219,9 +219,9 @@ impl Table {
         }
         let generation = slot.generation.load(Acquire);
         let is_alive = liveness.is_alive(self, index)?;
-        // In this order: who has ended, or exits, takes no tree byte any more.
+        // In this order: a process that has ended, or exits, takes no tree byte any more.
         let dead = (!is_alive || self.exits(slot, generation & 0x7fff)) && !liveness.has_tree(self, index)?;
-        // A newcomer takes the bytes first and raises the generation then (A2): under this one nobody lives.
+        // A new process takes the bytes first and then raises the generation (A2): under this one nobody is alive.
         let same = slot.generation.load(Acquire) == generation;
         Ok((dead && same).then_some(Corpse { slot: index, generation, state }))
     }

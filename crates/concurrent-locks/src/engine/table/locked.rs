@@ -74,7 +74,7 @@ impl Table {
         Ok(Locked::held(bucket, index))
     }
 
-    /// Takes the lock, or says who has kept it for as long as `patience`.
+    /// Takes the lock, or returns the process that has kept it for as long as `patience`.
     #[cold]
     fn lock_bucket_slow(
         &self,
@@ -120,7 +120,7 @@ impl Table {
 
     /// After a take-over (S2): the lists may be half changed.
     fn rebuild_taken(&self, bucket: &Bucket, index: u32) -> Result<(), Error> {
-        // What the dead stored before it died is visible: its file lock was dropped after, and
+        // What the dead process stored before it died is visible: its file lock was dropped after, and
         // we asked the kernel about that lock.
         fence(std::sync::atomic::Ordering::SeqCst);
         if let Err(violation) = self.rebuild(index) {

@@ -165,7 +165,7 @@ impl<'t> Look<'t> {
         }
     }
 
-    /// Says which of these names' buckets somebody has begun to change and does not go on with (V3).
+    /// Reports which of these names' buckets have a change that was begun and does not continue (V3).
     pub(super) fn note_stuck(&mut self, selected: &[(u32, String)]) -> Result<(), Error> {
         let layout = &self.table.layout;
         let owner = |bucket| Checked::Ok(short_lock::Name::of(layout.bucket(bucket)?.lock.get()));
@@ -303,7 +303,7 @@ fn exclude_each_other(a: &Seen, b: &Seen) -> bool {
     a.word.mode().conflicts_with(b.word.mode()) && a.party != b.party && a.token != b.token
 }
 
-/// Whether these requests can have stood together: who waits waits for somebody, and holders do not exclude each other.
+/// Whether these requests can have coexisted: each waiter waits for somebody, and holders do not exclude each other.
 fn is_of_one_moment(queue: &[Seen]) -> bool {
     let holders = || queue.iter().filter(|seen| !is_waiting(seen));
     let has_waiters = queue.iter().any(is_waiting);

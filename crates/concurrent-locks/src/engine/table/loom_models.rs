@@ -164,7 +164,7 @@ fn loom_short_lock_of_the_dead_is_taken_over_once() {
             }
         };
         let other = thread::spawn(work(1));
-        // What the dead one did before it died is visible to whoever takes over.
+        // What the dead process did before it died is visible to the one that takes over.
         shared.1.change();
         shared.2.store(true, Release);
         let mine = work(0)();

@@ -204,7 +204,7 @@ impl Table {
     }
 
     /// A table that was deleted or replaced is closed for good, so that its users learn that
-    /// newcomers use another one.
+    /// new processes use another one.
     #[inline]
     fn check_open(&self) -> Result<(), Error> {
         match &self.file {
@@ -321,7 +321,7 @@ impl Engine for Table {
         let standing = engine::look_at(self.name_of(grant));
         match self.whereabouts(me) {
             Whereabouts::InPlace => standing,
-            // Newcomers use another table then: who holds this one is not alone any more.
+            // New processes use another table then: holders in this one are no longer exclusive.
             Whereabouts::Deleted | Whereabouts::Moved => Standing::Lost,
             Whereabouts::OutOfSight(_) => standing.max(Standing::Unknown),
         }

@@ -38,7 +38,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Sight {
     /// To ask the kernel who lives.
     pub(super) probe: File,
-    /// The table's first page once more, to be written: who wants to see every event announces it there.
+    /// The table's first page once more, to be written: a reader that wants to see every event announces it there.
     announced: OnceLock<Option<Mapping>>,
 }
 

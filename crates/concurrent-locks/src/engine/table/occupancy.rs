@@ -4,7 +4,7 @@
 //! word = kind (2 bits) | the occupant's generation, its low 30 bits
 //!
 //! FREE --enter--> LIVE --leave--> LEFT          (by the occupant)
-//!                 LIVE or LEFT --vacate--> FREE  (by whoever has cleaned up after it)
+//!                 LIVE or LEFT --vacate--> FREE  (by the process that cleaned up after it)
 //! ```
 //!
 //! - O1. The word names the occupant, so a reaper that was stopped for long cannot free the slot of a new

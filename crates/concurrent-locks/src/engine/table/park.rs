@@ -139,7 +139,7 @@ impl Table {
 }
 
 /// Asking whether marked processes are dead by now: at once, then with pauses that double (P2). A thread
-/// that ended in a process that goes on looks marked for ever.
+/// that ended in a process that continues looks marked for ever.
 #[derive(Default)]
 pub(super) struct Suspicions(Vec<(u32, Duration)>);
 

@@ -60,7 +60,7 @@ impl Table {
             let record = self.layout.record(index)?;
             let waited = now.saturating_sub(record.requested.load(Relaxed));
             self.emit_record(EventKind::Wait, record, mode, now, waited)?;
-            // However it sleeps, it looks when it goes on.
+            // However it sleeps, it checks when it continues.
             self.wake_again(index, record)?;
             for (index, wake) in asked.iter() {
                 self.wake(me, index, wake)?;

@@ -355,7 +355,7 @@ impl<'t> Queue<'t> {
         Ok(())
     }
 
-    /// Whether somebody writes who has no further requests, so that no waiter can be granted:
+    /// Whether there is a writer that has no further requests, so that no waiter can be granted:
     /// spares the walk when many wait behind a writer.
     fn is_closed(&self) -> Checked<bool> {
         if self.resource.writers.load(Relaxed) == 0 {

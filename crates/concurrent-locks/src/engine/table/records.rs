@@ -221,7 +221,7 @@ impl Table {
         Ok(())
     }
 
-    /// Claims a free chunk for this process; if there is none, cleans up after the dead and tries again.
+    /// Claims a free chunk for this process; if there is none, cleans up after dead processes and retries.
     fn claim_chunk(&self, me: &Attachment) -> Result<u32, Error> {
         if let Some(chunk) = self.claim_free_chunk(me)? {
             return Ok(chunk);

@@ -1,4 +1,4 @@
-//! Recovery: rebuilding a bucket from its records, and cleaning up after the dead.
+//! Recovery: rebuilding a bucket from its records, and cleaning up after dead processes.
 //!
 //! - R1. `rebuild` trusts T1 to T4 only, never a link or count, and may be run at any time under the
 //!   bucket's lock. It ends with the grants and wake-ups that may still be due.
@@ -247,13 +247,13 @@ impl Table {
         Ok(reaped)
     }
 
-    /// Cleans up after those whose end the kernel has marked: a newcomer's part. Who waits for something
+    /// Cleans up after those whose end the kernel has marked: a new process's part. A waiter for something
     /// looks closer.
     pub(super) fn reap_marked(&self, me: &Attachment) -> Result<(), Error> {
         for slot in 0..self.slots_used() {
             let live = Occupancy::of(self.layout.slot(slot)?.state.load(Acquire)) == Occupancy::Live;
             match if live && self.is_marked(slot) { self.reap(me, slot) } else { Ok(false) } {
-                // Who stands in the way of that is no reason to keep a newcomer out.
+                // An obstacle to that is no reason to refuse a new process.
                 Err(error) if error.kind() != ErrorKind::Unreachable => return Err(error),
                 _ => {}
             }
@@ -307,7 +307,7 @@ impl Table {
         }
     }
 
-    /// Removes all records of the dead, but for those whose buckets a stopped process keeps: that process (R5).
+    /// Removes all records of a dead process, except those whose buckets a stopped process holds: returns it (R5).
     fn remove_records(&self, me: &Attachment, dead: impl Fn(u64) -> bool) -> Result<Option<short_lock::Name>, Error> {
         let mut in_the_way = None;
         for chunk in 0..self.chunks_used() {
@@ -324,7 +324,7 @@ impl Table {
         Ok(in_the_way)
     }
 
-    /// Takes one request of a dead process out (R3) and hands its lock on; or says who is in the way (R5).
+    /// Removes one request of a dead process (R3) and hands its lock on; or returns the process that blocks this (R5).
     fn remove_record(
         &self,
         me: &Attachment,

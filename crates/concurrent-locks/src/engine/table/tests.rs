@@ -70,7 +70,7 @@ impl Wake for Bell {
 }
 
 /// A future times out in the very instant in which it is granted: it finds the grant on its way
-/// out of the queue. Whoever gets its record next must not be taken for it.
+/// out of the queue. The next user of its record must not be taken for it.
 #[test]
 fn a_grant_found_on_the_way_out_leaves_no_waker_behind() {
     let table = Table::local("local:left-behind".to_owned(), Geometry::DEFAULT).unwrap();

@@ -204,7 +204,7 @@ impl Table {
         })
     }
 
-    /// Who holds a resource and the tickets of who waits, in order: for the error of a busy lock.
+    /// The holders of a resource and the tickets of its waiters, in order: for the error of a busy lock.
     pub(super) fn holders_and_tickets(&self, name: &str) -> Result<(Vec<Holder>, Vec<u64>), Error> {
         let me = self.me()?;
         let name = Name::new(name).map_err(|_| Violation("a resource's name"))?;

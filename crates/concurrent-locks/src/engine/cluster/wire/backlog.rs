@@ -8,7 +8,7 @@ use super::{Link, socket};
 #[derive(Default)]
 pub(super) struct Output {
     pub(super) bytes: Vec<u8>,
-    /// Whether a thread goes on with what the system did not take (B1).
+    /// Whether a thread writes the bytes that the system did not accept (B1).
     pub(super) writer: bool,
 }
 

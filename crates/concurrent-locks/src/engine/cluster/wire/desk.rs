@@ -23,13 +23,13 @@ pub(super) enum Attendant {
 
 pub(super) struct Desk {
     pub(super) phase: Phase,
-    /// Who waits for the answers to come, the oldest first.
+    /// The callbacks of the outstanding answers, the oldest first.
     pub(super) answers: VecDeque<Answer>,
     /// When the last answer came, or the first was waited for again.
     progress: Instant,
     /// Whether calls are kept back for the next write.
     pub(super) kept: bool,
-    /// The role of the reader: who takes the inboxes out reads for all.
+    /// The role of the reader: the thread that takes the inboxes out reads for all.
     pub(super) role: Option<Vec<Inbox>>,
     /// Blocked threads that do not read.
     pub(super) followers: Vec<Thread>,

@@ -216,7 +216,7 @@ impl Link {
         }
     }
 
-    /// Told once; whoever comes later does nothing.
+    /// Reported once; later calls do nothing.
     fn end(&self, why: &str) {
         let answers = {
             let mut desk = self.desk();

@@ -1,4 +1,4 @@
--- The grant rule (src/grant.rs is its text), who is alive, and what is kept of the past. Times are microseconds since 1970.
+-- The grant rule (src/grant.rs defines it), liveness, and the history. Times are microseconds since 1970.
 --
 -- LANGUAGE sql only where the planner inlines it (one expression, as volatile as what it calls): otherwise such a function
 -- is parsed and planned again in each transaction, where PL/pgSQL keeps its plans.
@@ -103,7 +103,7 @@ BEGIN
 END
 $$;
 
--- Whether a guarded session lives no more, by its advisory lock. Shared, so that two who look at the same moment do not
+-- Whether a guarded session lives no more, by its advisory lock. Shared, so that two that check at the same moment do not
 -- take each other for it. A process may only have lost its connection, and still believe in its lock or its place: it is
 -- doubted first, for as long as it takes to connect again (`_at_once` is for who only looks). A lock that went with a restart of the server proves nothing.
 CREATE OR REPLACE FUNCTION concurrent_locks.has_died(_s concurrent_locks.session, _now bigint, _at_once boolean) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -121,7 +121,7 @@ BEGIN
     IF _s.doubted > _s.seen THEN
         RETURN _now - _s.doubted >= concurrent_locks.grace();
     END IF;
-    -- Whoever has the row locked is the process itself, alive, or doubts it already.
+    -- The holder of the row lock is the process itself, alive, or one that doubts it already.
     UPDATE concurrent_locks.session s SET doubted = _now WHERE s.ctid = ANY (ARRAY(
         SELECT own.ctid FROM concurrent_locks.session own
             WHERE own.space = _s.space AND own.session = _s.session FOR UPDATE SKIP LOCKED));
@@ -283,7 +283,7 @@ DECLARE
     _ticket bigint := 0;
     _taken integer;
 BEGIN
-    -- While somebody writes who waits for nothing more here, nobody can be granted.
+    -- While there is a writer that waits for nothing more here, nobody can be granted.
     PERFORM FROM concurrent_locks.request h WHERE h.space = _space AND h.name = _name AND h.held AND h.mode = 'write'
         AND NOT EXISTS (SELECT FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name AND NOT q.held
             AND q.mode IN ('read', 'write') AND q.owner = h.owner);

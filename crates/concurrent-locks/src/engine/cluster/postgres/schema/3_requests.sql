@@ -100,7 +100,7 @@ BEGIN
     INSERT INTO concurrent_locks.request SELECT _q.*;
     IF NOT _q.held THEN
         PERFORM concurrent_locks.note_event(_space, 'wait', _now, _q, _pid, 0, 0);
-        -- A place in the queue is no promise that must outlive a crash of the server: who waits asks again then.
+        -- A place in the queue need not survive a crash of the server: a waiter requests again then.
         PERFORM set_config('synchronous_commit', 'off', true);
         RETURN '{"queued":{}}';
     END IF;

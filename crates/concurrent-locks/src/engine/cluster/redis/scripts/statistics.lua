@@ -18,7 +18,7 @@ local function add_all_of(name)
   add('waiting', rule.waiters(name))
 end
 
--- Of all names some at a time, so that nobody waits long for this: `cursor` says where to go on.
+-- Of all names some at a time, so that nobody waits long for this: `cursor` says where to continue.
 local names, next_cursor = {}, '0'
 if ARGV[1] ~= '' then
   names[1] = ARGV[1]

@@ -200,7 +200,7 @@ fn an_answer_that_a_reader_has_taken_counts_although_the_link_is_over() {
     assert_eq!(slot.lock().unwrap().take().unwrap().unwrap(), "a");
 }
 
-/// Who waits for a push has no answer whose callback would wake it.
+/// A waiter for a push has no answer whose callback would wake it.
 #[test]
 fn who_waits_for_a_push_is_woken_by_the_end() {
     let (endpoint, _server) = serve(|mut peer| while peer.call().is_some() {});
