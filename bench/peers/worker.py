@@ -1,8 +1,8 @@
-"""A worker in Python: takes and gives back the lock of a peer, as it is told on standard input.
+"""A worker in Python: acquires and releases the lock of a peer, as standard input says.
 
 python worker.py RedisPy|PythonRedisLock URL LOCK
 
-What it is told and what it answers is written in `src/cluster/errand.rs`.
+Its commands and answers are described in `src/cluster/errand.rs`.
 """
 
 from __future__ import annotations

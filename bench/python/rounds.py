@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 Contender = Callable[[int], float]
-"""Does its work as often as it is told, and gives the seconds that took: CPU time where nothing sleeps."""
+"""Does its work as often as requested, and returns the seconds that took: CPU time where nothing sleeps."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Nobody else wants the lock: what it costs to take it and give it back."""
+"""Nobody else wants the lock: the cost of acquiring and releasing it."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ const BELLS: &str = "board.bells";
 pub(crate) enum Bell {
     /// How many are ready.
     Ready = 0,
-    /// 0 before the start, 1 while it runs, 2 when it is over.
+    /// 0 before the start, 1 while it runs, 2 when it has ended.
     Phase = 16,
-    /// Whose turn it is.
+    /// The worker that runs now.
     Turn = 32,
 }
 

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_is_told_and_does_not_stop_the_others() {
+    fn one_that_fails_is_reported_and_does_not_stop_the_others() {
         let plan = Plan { rounds: 3, extra: 0, ..Plan::QUICK };
         let mut runs = 0;
         let fails_late = Contender::new("late", || {
@@ -216,7 +216,7 @@ mod tests {
             anyhow::ensure!(runs < 2, "no more");
             Ok(vec![1.0])
         });
-        let measured = rounds(plan, vec![fails_late, Contender::new("good", || Ok(vec![2.0]))]).expect("told apart");
+        let measured = rounds(plan, vec![fails_late, Contender::new("good", || Ok(vec![2.0]))]).expect("separated");
         assert_eq!(measured.rows.len(), 1);
         assert_eq!(measured.rows[0].0, "good");
         assert_eq!(measured.failed, ["late could not be measured: no more"]);

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_and_starvation_are_told() {
+    fn noise_and_starvation_are_reported() {
         let mut text = Vec::new();
         table().print(&mut text).expect("a Vec takes everything");
         let text = String::from_utf8(text).expect("we wrote text");

@@ -2,7 +2,7 @@
 
     python docs/python/generate_api.py
 
-A test fails if `api.md` is not what this gives.
+A test fails if `api.md` differs from its output.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import concurrent_locks
 
 HEAD = """# API reference
 
-Made from the docstrings by `python docs/python/generate_api.py`; change those, not this page. Everything here
+Generated from the docstrings by `python docs/python/generate_api.py`; edit those, not this page. Everything here
 can be imported from `concurrent_locks`, the last section from `concurrent_locks.fencing`.
 """
 

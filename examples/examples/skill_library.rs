@@ -1,4 +1,4 @@
-//! A JSON file that threads rewrite, and a lock that waits no longer than it is told:
+//! A JSON file that threads rewrite, and a lock with a time limit:
 //! `cargo run -p agent-memories --example skill_library`
 
 #![expect(clippy::print_stdout, reason = "an example talks on stdout")]
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("tables: {:?}", library.search("table")?);
     println!("fill-form after 4 agents used it 25 times each: {:?}", library.get("fill-form")?);
 
-    // Somebody holds the file; we wait 100 ms and are told who it is.
+    // Somebody holds the file; we wait 100 ms and learn who it is.
     let auditor = locks.owner("auditor")?;
     let audit = auditor.read("skill_library:file").note("yearly audit").blocking()?;
     let refused = locks.write("skill_library:file").timeout(Duration::from_millis(100)).blocking();

@@ -32,7 +32,7 @@ async def time_out() -> None:
 
 
 async def fail_inside() -> None:
-    """An exception goes through unchanged, and the lock is given back."""
+    """An exception goes through unchanged, and the lock is released."""
     locks = get_lock_manager()
     try:
         async with locks.write_lock("profile"):
@@ -54,7 +54,7 @@ async def cancel() -> None:
 
 
 async def deadlock() -> None:
-    """Two tasks take two locks in two orders: one is told at once, gives back what it holds, and tries again."""
+    """Two tasks take two locks in two orders: one is refused at once, releases its lock, and retries."""
     locks = get_lock_manager()
     both_hold = asyncio.Barrier(2)
 
@@ -67,7 +67,7 @@ async def deadlock() -> None:
                     async with locks.write_lock(target, owner=label):
                         return attempt
             except DeadlockError as error:
-                print(f"Deadlock: {label} was told of a circle of {len(error.cycle)} and tries again")
+                print(f"Deadlock: {label} was refused in a cycle of {len(error.cycle)} and retries")
         raise AssertionError("two attempts were not enough")
 
     attempts = await asyncio.gather(transfer("ann", "a", "b"), transfer("bob", "b", "a"))

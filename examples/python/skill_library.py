@@ -1,7 +1,7 @@
 """Skills of agents: in memory and in one JSON file, and an index to find them, under named locks.
 
 The file is shared by processes: who changes it holds `skill_library:file`, reads it again, changes it and
-writes it anew. `before/skill_library.py` is how it was.
+writes it again. `before/skill_library.py` is how it was.
 """
 
 from __future__ import annotations

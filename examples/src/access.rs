@@ -1,4 +1,4 @@
-//! How an agent gets at the stores: in whose name the locks are taken, and who hears of it.
+//! How an agent gets at the stores: in whose name the locks are taken, and who is notified.
 
 use std::{
     fmt,
@@ -41,7 +41,7 @@ impl Access {
         self
     }
 
-    /// Tells `observer` of every section when it ends, before its locks are given back.
+    /// Notifies `observer` of every section when it ends, before its locks are released.
     #[must_use]
     pub fn observed(mut self, observer: impl Fn(&Section<'_>) + Send + Sync + 'static) -> Access {
         self.observer = Some(Arc::new(observer));
@@ -143,7 +143,7 @@ pub struct Section<'a> {
     pub asked: Instant,
     /// When all of it was held; without locks, when it was asked for.
     pub granted: Instant,
-    /// When the section was over.
+    /// When the section ended.
     pub released: Instant,
 }
 
@@ -157,13 +157,13 @@ pub struct Lock {
 }
 
 /// The locks of one section, and the proof for the steps of a store that need them.
-#[must_use = "the locks are given back as soon as this is dropped"]
+#[must_use = "the locks are released as soon as this is dropped"]
 pub struct Held {
     locks: Vec<Lock>,
     mode: Mode,
     asked: Instant,
     granted: Instant,
-    /// `None` without locks, and once given back.
+    /// `None` without locks, and once released.
     guards: Option<GuardAll>,
     owner: Option<Owner>,
     observer: Option<Observer>,

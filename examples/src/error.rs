@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The lock was not got, or was lost. Its text names the holder and the queue.
+    /// The lock was not acquired, or was lost. Its text names the holder and the queue.
     #[error(transparent)]
     Lock(#[from] concurrent_locks::Error),
     /// SQLite refused.
@@ -17,7 +17,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file is not the JSON it should be: torn, or never was.

@@ -23,7 +23,7 @@ pub(crate) fn load<T: DeserializeOwned + Default>(path: &Path) -> Result<T, Erro
     serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
 }
 
-/// Writes the file anew beside the old one and puts it in the old one's place, so that a writer
+/// Writes a new file beside the old one and puts it in the old one's place, so that a writer
 /// that dies half-way leaves the old file whole. There is one name for the new file: two writers at
 /// once write into each other's, and only the lock keeps them apart.
 pub(crate) fn save(path: &Path, value: &impl Serialize) -> Result<(), Error> {

@@ -32,7 +32,7 @@ pub struct Skill {
 /// The skills themselves, in memory and in one JSON file. Locks: `skill_library`, `skill_library:file`.
 ///
 /// For threads: its calls park the thread that waits. Changes hold both locks, reload the file,
-/// change it and write it anew; searches look at what was loaded last and hold only the first.
+/// change it and write it again; searches look at what was loaded last and hold only the first.
 #[derive(Debug)]
 pub struct SkillLibrary {
     path: PathBuf,

@@ -60,7 +60,7 @@ async fn without_the_lock_an_interleaved_change_is_lost() {
     let path = folder.path().join("skill_memory.db");
     let open = || SkillMemoryStore::open(&path, Access::unlocked().thinking(THINKING)).unwrap();
     let (a, b) = (open(), open());
-    // The first has read when it is pending, and no thinking is over before the second has read too:
+    // The first has read when it is pending, and no thinking has ended before the second has read too:
     // one thread polls both, and timers fire only when it comes to rest.
     let (first, second) = interleave(a.record_use("s", true), b.record_use("s", false)).await;
     first.and(second).unwrap();
@@ -227,7 +227,7 @@ async fn a_refusal_names_the_holder_and_changes_nothing() {
 }
 
 #[test]
-fn an_observer_hears_of_each_section_once() {
+fn an_observer_is_notified_of_each_section_once() {
     let (manager, folder) = locks();
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ears = Arc::clone(&heard);

@@ -6,7 +6,7 @@
 //! `cargo test -p concurrent-locks-death --test hostile_bytes`.
 //!
 //! Run so far: twice 10 minutes of one core (23,568 and 17,549 inputs). The first found an overflow,
-//! which is mended and in the corpus (`*-last-operation`, `*-last-ticket`); the second found nothing.
+//! which is fixed and in the corpus (`*-last-operation`, `*-last-ticket`); the second found nothing.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,8 +1,8 @@
 """Named, fair read/write locks for tasks, threads and processes.
 
-``async with get_lock_manager().read_lock("episodic_db"):`` holds a lock together with other readers,
-``write_lock`` alone; both work with a plain ``with`` too. ``distributed_lock`` reaches across processes
-wherever it is used; with ``CONCURRENT_LOCKS_URL=host:`` in the environment, all of them do.
+``async with get_lock_manager().read_lock("episodic_db"):`` shares a lock with other readers,
+``write_lock`` holds it exclusively; both work with a plain ``with`` too. ``distributed_lock`` always reaches
+across processes; with ``CONCURRENT_LOCKS_URL=host:`` in the environment, all of them do.
 """
 
 import logging
@@ -72,5 +72,5 @@ __all__ = [
     "write_lock",
 ]
 
-# Who does not configure logging hears nothing: errors say the same.
+# Without a logging configuration nothing is printed: the errors have the same information.
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -1,4 +1,4 @@
-"""Whether a task awaits the very call that waits for it: a deadlock with oneself, by way of a thread."""
+"""Whether a task awaits the very call that waits for it: a deadlock with oneself, through a thread."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def _code_of_calls() -> CodeType | None:
 
 
 def awaits(task: Any, call: Future[Any]) -> bool:
-    """Whether ``task`` can go on only when ``call`` is done, as far as can be seen.
+    """Whether ``task`` can continue only when ``call`` is done, as far as can be detected.
 
-    It is followed through awaited tasks and ``gather``. What a task waits for by ``asyncio.wait``, a task
-    group, or an event is not seen: then the wait ends by its time-out.
+    It is followed through awaited tasks and ``gather``. Waits by ``asyncio.wait``, a task group, or an event
+    are not detected: they end by time-out.
     """
     seen: set[int] = set()
     waits = [getattr(task, "_fut_waiter", None)]

@@ -67,27 +67,27 @@ class Enterable:
     """What both native types of guards have; ``guard.py`` adds the rest. Known to type checkers only."""
 
     def __enter__(self) -> Self:
-        """Take it, waiting on this thread."""
+        """Acquire it, waiting on this thread."""
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Give it back."""
+        """Release it."""
 
     # Awaitables at runtime, not coroutines; AsyncExitStack's types want coroutines.
     async def __aenter__(self) -> Self:
-        """Take it, waiting in this task."""
+        """Acquire it, waiting in this task."""
 
     async def __aexit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Give it back."""
+        """Release it."""
 
     def __call__(self, function: Callable[_P, _R], /) -> Callable[_P, _R]:
         """Decorate a function: each of its calls enters a guard of its own for the same request."""
 
     def __await__(self) -> Generator[Any, None, Self]:
-        """Take it, waiting in this task; to be released by hand."""
+        """Acquire it, waiting in this task; it must be released explicitly."""
 
 @final
 class Guard(Enterable): ...

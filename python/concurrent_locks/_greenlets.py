@@ -1,6 +1,6 @@
-"""Greenlets: who they are, and how those of gevent and eventlet wait for each other.
+"""Greenlets: their identity, and how those of gevent and eventlet wait for each other.
 
-Nothing is imported that the program has not imported itself.
+Only modules that the program has imported itself are used.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def wait(readiness: _core.Readiness) -> None:
 
 
 def name(greenlet: Any) -> str:
-    """What a greenlet is called: as the thread that the program takes it for, or as its library calls it."""
+    """The name of a greenlet: that of the thread for which the program takes it, or its library's name."""
     thread = getattr(threading, "_active", {}).get(threading.get_ident()) if hub() else None
     if thread is not None and thread is not threading.main_thread():
         return str(thread.name)
@@ -52,12 +52,12 @@ def name(greenlet: Any) -> str:
 
 
 def must_not_be_patched(what: str) -> None:
-    """Refuse what needs a real thread where ``threading`` makes greenlets."""
+    """Refuse a feature that needs a real thread where ``threading`` makes greenlets."""
     gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
     if (gevent is not None and gevent.is_module_patched("threading")) or (
         eventlet is not None and eventlet.is_monkey_patched("thread")
     ):
         raise UnsupportedError(
             f"{what} needs a thread, and gevent or eventlet has made greenlets of threads: "
-            "ask `verify()` from time to time, or wait in a process that is not patched"
+            "call `verify()` periodically, or wait in a process that is not patched"
         )

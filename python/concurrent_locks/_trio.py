@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def enter(guard: _core.Guard, timeout: float | None) -> _core.Guard:  # noqa: ASYNC109
-    """Take a lock. As everywhere in trio it is a checkpoint, whether the lock is free or not."""
+    """Acquire a lock. As everywhere in trio it is a checkpoint, whether the lock is free or not."""
     await trio.lowlevel.checkpoint_if_cancelled()
     readiness = _core.guard_begin(guard, timeout)
     if readiness is not None:
@@ -53,5 +53,5 @@ def event() -> tuple[Callable[[], object], trio.Event]:
 
 
 async def verify(verify: Callable[[], Standing]) -> Standing:
-    """Ask on a thread."""
+    """Verify on a thread."""
     return await trio.to_thread.run_sync(verify)

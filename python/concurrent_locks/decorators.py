@@ -1,7 +1,7 @@
 """Decorators that hold a lock while a function runs.
 
 They go on plain functions, ``async def``, generators and async generators (held from the first step to
-the last), and under ``@staticmethod`` and ``@classmethod``. What they decorate keeps its signature.
+the last), and under ``@staticmethod`` and ``@classmethod``. A decorated function keeps its signature.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ResourceName = str | Callable[..., str]
-"""A name, a template such as ``"db:{self.path.name}"``, or a function of as many of a call's arguments as it takes."""
+"""A name, a template such as ``"db:{self.path.name}"``, or a function of a call's arguments: as many as it accepts."""
 
 
 _Guard = Guard | DistributedGuard
@@ -37,7 +37,7 @@ def read_lock(
     owner: str | None = None,
     note: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Hold a lock together with other readers while the decorated function runs."""
+    """Share a lock with other readers while the decorated function runs."""
     return _holding("read_lock", resource_name, timeout, priority, owner, note)
 
 
@@ -49,7 +49,7 @@ def write_lock(
     owner: str | None = None,
     note: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Hold a lock alone while the decorated function runs."""
+    """Hold a lock exclusively while the decorated function runs."""
     return _holding("write_lock", resource_name, timeout, priority, owner, note)
 
 
@@ -61,12 +61,12 @@ def distributed_lock(
     owner: str | None = None,
     note: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Hold a lock alone, across processes, while the decorated function runs."""
+    """Hold a lock exclusively, across processes, while the decorated function runs."""
     return _holding("distributed_lock", resource_name, timeout, priority, owner, note)
 
 
 def holding(guard: _Guard, function: Callable[P, R]) -> Callable[P, R]:
-    """Hold what a guard is for while a function runs; each call has a guard of its own."""
+    """Hold a guard's lock while a function runs; each call has a guard of its own."""
 
     def another(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> _Guard:
         return guard.copy() if isinstance(guard, DistributedGuard) else cast("_Guard", _core.guard_copy(guard))
@@ -94,7 +94,7 @@ def _holding(
         def guard(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Guard:
             nonlocal lock
             if lock is None:
-                # At the first call, not at the import: the environment may say later which locks.
+                # At the first call, not at the import: the environment may be set later.
                 lock = cast("Callable[..., _Guard]", getattr(get_lock_manager(), method))
             called = name if isinstance(name, str) else name(args, kwargs)
             return lock(called, timeout, **options) if options else lock(called, timeout)

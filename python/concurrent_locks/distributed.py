@@ -45,7 +45,7 @@ _claims: dict[tuple[str, str, str], object] = {}
 class DistributedLock:
     """The distributed lock of one name. Two of these with one name exclude each other.
 
-    Can be shared by threads, tasks and processes: whoever locks gets a guard of its own.
+    Can be shared by threads, tasks and processes: each use gets a guard of its own.
     """
 
     def __init__(self, resource_name: str, *, manager: LockManager | None = None) -> None:
@@ -57,7 +57,7 @@ class DistributedLock:
 
     @property
     def manager(self) -> LockManager:
-        """The manager on whose engine it is: one that reaches across processes."""
+        """The manager whose engine it uses: one that reaches across processes."""
         from .manager import LockManager, get_lock_manager
 
         manager = self._manager or get_lock_manager()
@@ -65,9 +65,9 @@ class DistributedLock:
 
     @property
     def lock_file_path(self) -> Path:
-        """A file that tells who holds the lock, while it is held.
+        """A file that names the holder, while the lock is held.
 
-        It is for people and monitoring. What excludes others is the engine, whatever becomes of the file.
+        It is for people and monitoring. The engine ensures exclusion, whatever happens to the file.
         """
         return shapes.LOCK_DIR / self._file_name
 
@@ -142,7 +142,7 @@ class DistributedGuard:
 
     @property
     def owner(self) -> str | None:
-        """Who holds it: the task, the thread, or the name given."""
+        """The owner that holds it: the task, the thread, or the given name."""
         return self._guard.owner if self._guard is not None else self._owner
 
     def held_for(self) -> float:
@@ -154,7 +154,7 @@ class DistributedGuard:
         return self._guard is not None and self._guard.locked()
 
     def acquire(self, blocking: bool = True, timeout: Timeout = ...) -> bool:
-        """Take it, waiting on this thread; see :meth:`Guard.acquire`."""
+        """Acquire it, waiting on this thread; see :meth:`Guard.acquire`."""
         check_acquire(timeout)
         if not blocking:
             return self._try(timeout)
@@ -165,7 +165,7 @@ class DistributedGuard:
         return True
 
     async def acquire_async(self, timeout: Timeout = ...) -> bool:  # noqa: ASYNC109
-        """Take it, waiting in this task. Returns whether it is held now."""
+        """Acquire it, waiting in this task. Returns whether it is held now."""
         try:
             await self._enter_async(self._timeout if timeout is ... else timeout)
         except LockTimeoutError:
@@ -173,7 +173,7 @@ class DistributedGuard:
         return True
 
     def release(self) -> None:
-        """Give it back. Any task or thread may do so. Raises :class:`RuntimeError` if it is not held."""
+        """Release it. Any task or thread may do so. Raises :class:`RuntimeError` if it is not held."""
         guard = self._held()
         held_for, owner = guard.held_for(), guard.owner
         self._unmark()
@@ -327,7 +327,7 @@ class DistributedGuard:
         try:
             marker.write(self._path, told)
         except OSError as error:
-            # The lock is held all the same: the file only tells.
+            # The lock is held all the same: the file is only informational.
             logger.warning("no marker file for the distributed lock %r: %s", self.resource_name, error)
             return
         self._marker = self._path

@@ -1,4 +1,4 @@
-"""What can go wrong with a lock.
+"""The errors of locks.
 
 Every error of this package is a :class:`LockError`. Busy (:class:`LockTimeoutError`) and broken
 (:class:`LockEngineError`) are never confused. All of them can be pickled.
@@ -11,21 +11,21 @@ from typing import Any
 
 
 class LockError(Exception):
-    """The base of all errors of this package. Its text says who holds what, and what to do."""
+    """The base of all errors of this package. Its text names the holder, and what to do."""
 
     def __init__(self, message: str, *, resource_name: str | None = None, mode: str | None = None) -> None:
         super().__init__(message)
         self.resource_name = resource_name
-        """The lock it is about, where it is about one."""
+        """The lock it is about, if any."""
         self.mode = mode
-        """How it was wanted: ``"read"`` or ``"write"``."""
+        """The requested mode: ``"read"`` or ``"write"``."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__.copy())
 
 
 class LockTimeoutError(LockError, TimeoutError):
-    """The lock was busy until the time to wait for it was over. Also a :class:`TimeoutError`."""
+    """The lock was busy until the request timed out. Also a :class:`TimeoutError`."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class LockTimeoutError(LockError, TimeoutError):
     ) -> None:
         super().__init__(message, resource_name=resource_name, mode=mode)
         self.holders: list[dict[str, Any]] = holders or []
-        """Who held it, as in :meth:`LockManager.status`."""
+        """The holders, as in :meth:`LockManager.status`."""
         self.position = position
         """The place in the queue, from 1; ``None`` if the request did not queue."""
         self.waited = waited
@@ -47,9 +47,9 @@ class LockTimeoutError(LockError, TimeoutError):
 
 
 class DeadlockError(LockError, RuntimeError):
-    """To wait on would have been for ever: owners wait for each other in a circle.
+    """The wait would have lasted for ever: owners wait for each other in a cycle.
 
-    Release what is held, and try again; or take locks in one order everywhere; or use
+    Release the other locks, and retry; or take locks in one order everywhere; or use
     :meth:`LockManager.lock_all`.
     """
 
@@ -63,19 +63,19 @@ class DeadlockError(LockError, RuntimeError):
     ) -> None:
         super().__init__(message, resource_name=resource_name, mode=mode)
         self.cycle: list[dict[str, Any]] = cycle or []
-        """Who waits for what, in order; each waits for the next, the last for the first."""
+        """The waits, in order; each owner waits for the next, the last for the first."""
 
 
 class LockLostError(LockError, RuntimeError):
-    """The lock was lost while it was held (its lease was over, or an operator broke it): its section was not alone."""
+    """The lock was lost while held (its lease expired, or an operator broke it): the section was not exclusive."""
 
 
 class InvalidNameError(LockError, ValueError):
-    """A resource name has 1 to 255 bytes of UTF-8 without NUL; this one has not."""
+    """A resource name has 1 to 255 bytes of UTF-8 without NUL; this one is different."""
 
 
 class UnsupportedError(LockError, NotImplementedError):
-    """The engine, the system, or the async library cannot do this."""
+    """The engine, the system, or the async library does not support this."""
 
 
 class LockTableFullError(LockError):

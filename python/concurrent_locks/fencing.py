@@ -1,12 +1,12 @@
-"""Fences: what a lock protects refuses the late write of a holder that no longer holds.
+"""Fences: a protected resource refuses the late write of a process that no longer holds the lock.
 
-A process can stand still after its last look at the lock and before its write; meanwhile the lock goes
-to another, which writes. So the writer brings the token of its grant along (``guard.token``), and the
-store compares: it remembers the greatest and refuses what is smaller, with :class:`LockLostError`.
+A process can be stopped after its last check of the lock and before its write; meanwhile the lock is granted
+to another, which writes. So each write carries the token of its grant (``guard.token``), and the store
+compares: it remembers the greatest and refuses smaller ones, with :class:`LockLostError`.
 A token equal to the greatest passes: one grant may write many times.
 
-All writers of a resource must come through its fence, with tokens of the same lock. ``docs/fencing.md``
-has the whole story, also what to do when tokens begin anew.
+All writers of a resource must go through its fence, with tokens of the same lock. ``docs/fencing.md``
+has the details, including what to do when tokens restart.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from . import _core
 from .errors import LockLostError
 
 SQLITE_SCHEMA = _core.FENCE_SQLITE_SCHEMA
-"""Statements that make the table ``fence`` and its trigger, where they are missing: ``connection.executescript``."""
+"""Statements that create the table ``fence`` and its trigger if they are missing: ``connection.executescript``."""
 SQLITE_CHECK = _core.FENCE_SQLITE_CHECK
-"""What :func:`sqlite_check` executes: ``?1`` is the resource, ``?2`` the token."""
+"""The statement of :func:`sqlite_check`: ``?1`` is the resource, ``?2`` the token."""
 POSTGRES_SETUP = _core.FENCE_POSTGRES_SETUP
-"""One statement that makes the table and the function ``concurrent_locks.fence``, where they are missing."""
+"""One statement that creates the table and the function ``concurrent_locks.fence`` if they are missing."""
 POSTGRES_CHECK = _core.FENCE_POSTGRES_CHECK
 """The check for clients with numbered parameters (asyncpg): ``$1`` is the resource, ``$2`` the token."""
 POSTGRES_SQLSTATE = _core.FENCE_POSTGRES_SQLSTATE
@@ -42,18 +42,18 @@ _IN_TRANSACTION = 2
 def write_file(path: str | PathLike[str], token: int, contents: bytes | str) -> None:
     """Replace a file's content, unless a greater token has written it. Text becomes UTF-8.
 
-    Readers see the old content or the new, whole, without a lock; when it returns, the content is on the
-    disk. The greatest token is in ``NAME.fence`` beside the file. It waits for the disk: on an event loop,
-    ``await asyncio.to_thread(write_file, ...)``.
+    Readers see the complete old or new content, without a lock; when the call returns, the content is on
+    disk. The greatest token is in ``NAME.fence`` beside the file. The call waits for the disk: on an event
+    loop, use ``await asyncio.to_thread(write_file, ...)``.
     """
     _core.fence_write_file(path, token, contents.encode() if isinstance(contents, str) else contents)
 
 
 @contextmanager
 def passing(path: str | PathLike[str], token: int) -> Generator[Path, None, None]:
-    """Alone at the fence beside a file or folder, for writes that :func:`write_file` does not fit.
+    """Pass the fence beside a file or folder exclusively, for writes that :func:`write_file` does not fit.
 
-    ``with passing("events.log", guard.token) as log:`` gives the path, without symbolic links. Others wait
+    ``with passing("events.log", guard.token) as log:`` yields the path, without symbolic links. Others wait
     until the block ends, so it should be short.
     """
     passage = _core.FencePassage(path, token)
@@ -143,7 +143,7 @@ def _is_redis_refusal(error: Exception) -> bool:
 
 
 def _raise_if_refused(error: Exception, refused: bool, resource: str, token: int) -> NoReturn:
-    """Tell a refusal as :class:`LockLostError`; any other error stays what it is."""
+    """Raise a refusal as :class:`LockLostError`, and any other error unchanged."""
     if not refused:
         raise error
     told = str(error).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Guards: what ``read_lock``, ``write_lock`` and ``lock_all`` make, to be entered with ``with`` or ``async with``."""
+"""Guards: the results of ``read_lock``, ``write_lock`` and ``lock_all``, for ``with`` or ``async with``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .lost import Lease, Lost, Standing
 from .shapes import LockType
 
 Timeout = float | EllipsisType | None
-"""Seconds; ``None``, negative or infinite: for ever; ``0``: one try; ``...``: the guard's own."""
+"""Seconds; ``None``, negative or infinite: for ever; ``0``: one try; ``...``: the guard's default."""
 
 
 C = TypeVar("C")
@@ -54,20 +54,20 @@ else:
 
 
 class _Entered(Enterable):
-    """What one lock and several locks have in common, beyond what the native types do."""
+    """The methods common to one lock and several locks, beyond those of the native types."""
 
     def acquire(self, blocking: bool = True, timeout: Timeout = ...) -> bool:
-        """Take it, waiting on this thread; the rules are those of :class:`threading.Lock`.
+        """Acquire it, waiting on this thread; the rules are those of :class:`threading.Lock`.
 
-        ``-1``, ``None`` or infinite is for ever; any other negative number is a :class:`ValueError`. Returns
-        whether it is held now: ``False`` means that the time was over. Where an event loop runs, the loop
-        waits, too; if what it runs is in the way, that is a :class:`RuntimeError`.
+        ``-1``, ``None`` or infinite means for ever; any other negative number is a :class:`ValueError`. Returns
+        whether it is held now: ``False`` means that it timed out. A running event loop is blocked, too; if
+        one of its own tasks holds the lock or is ahead in the queue, that is a :class:`RuntimeError`.
         """
         check_acquire(timeout)
         return _core.guard_acquire(self, blocking, timeout)
 
     async def acquire_async(self, timeout: Timeout = ...) -> bool:  # noqa: ASYNC109
-        """Take it, waiting in this task. Returns whether it is held now."""
+        """Acquire it, waiting in this task. Returns whether it is held now."""
         try:
             wait = _core.guard_acquiring(self, timeout)
             if wait is not self:
@@ -77,10 +77,10 @@ class _Entered(Enterable):
         return True
 
     def release(self) -> None:
-        """Give it back. Any task or thread may do so.
+        """Release it. Any task or thread may do so.
 
         Raises :class:`RuntimeError` if it is not held, :class:`LockLostError` if it was lost while it was
-        held: its lease was over, or an operator broke it.
+        held: its lease expired, or an operator broke it.
         """
         _core.guard_release(self)
 
@@ -99,15 +99,15 @@ class _Entered(Enterable):
 
     @property
     def lease(self) -> Lease | None:
-        """How long it stays ours if its server is not heard of any more; ``None`` where there is no lease.
+        """How long it stays held without further contact with its server; ``None`` where there is no lease.
 
-        Of several locks, the lease that ends first. Asks nobody. Only while it is held.
+        Of several locks, the lease that expires first. Makes no call. Only while it is held.
         """
-        told = _core.guard_lease(self)
-        return None if told is None else Lease(*told)
+        lease = _core.guard_lease(self)
+        return None if lease is None else Lease(*lease)
 
     def verify(self) -> Standing:
-        """Ask whether it is still ours, waiting on this thread for the server's answer where there is one.
+        """Check whether it is still held, waiting on this thread for the server's answer if there is a server.
 
         Of several locks, the worst standing. A lock with a lease can be lost right after the answer; only
         a storage that refuses old tokens is safe then.
@@ -125,16 +125,16 @@ class _Entered(Enterable):
         return await asyncio.to_thread(self.verify)
 
     def lost(self) -> Lost:
-        """Make an event for the loss of what is held now: to await beside the work, or to wait for on a thread.
+        """Make an event for the loss of the current hold: to await beside the work, or to wait for on a thread.
 
-        It comes when the lease or ``max_hold`` is over, or an operator broke the lock; on ``file:`` when
-        the lock file is deleted. Without a lease (``local:``, ``host:``) nobody tells, and it never comes;
-        :meth:`verify` sees it.
+        It is set when the lease or ``max_hold`` expires, or an operator breaks the lock; on ``file:`` when
+        the lock file is deleted. Without a lease (``local:``, ``host:``) it is never set; there
+        :meth:`verify` detects a loss.
         """
         return Lost(self)
 
     def on_lost(self, callback: Callable[[LockLostError], object]) -> None:
-        """Have ``callback`` called with the error when what is held now is lost; see :meth:`lost`.
+        """Have ``callback`` called with the error when the current hold is lost; see :meth:`lost`.
 
         A thread of the package calls it, or this one if it is lost already.
         """
@@ -143,7 +143,7 @@ class _Entered(Enterable):
 
     @property
     def owner(self) -> str | None:
-        """Who holds it: the task, the thread, or the name given. Before that, the name given."""
+        """The owner that holds it: the task, the thread, or the given name. Before that, the given name."""
         return _core.guard_owner(self)
 
     def __reduce__(self) -> NoReturn:
@@ -158,9 +158,9 @@ class _Entered(Enterable):
 class Guard(_Entered):
     """A request for one lock, which holds it while it is entered.
 
-    Made by :meth:`LockManager.read_lock` and :meth:`LockManager.write_lock`. It takes nothing until it
-    is entered, and may be entered again after it was released. ``as`` gives the guard itself. It
-    belongs to whoever enters it, and can be given back by anybody.
+    Made by :meth:`LockManager.read_lock` and :meth:`LockManager.write_lock`. It acquires nothing until it
+    is entered, and may be entered again after it was released. ``as`` binds the guard itself. It
+    belongs to the task or thread that enters it; any may release it.
     """
 
     @property
@@ -170,7 +170,7 @@ class Guard(_Entered):
 
     @property
     def mode(self) -> LockType:
-        """How it is held; before that, how it is asked for."""
+        """The mode in which it is held; before that, the requested mode."""
         return LockType(_core.guard_mode(self))
 
     @property
@@ -179,10 +179,10 @@ class Guard(_Entered):
         return _core.guard_tokens(self)[0]
 
     def upgrade(self, timeout: Timeout = ...) -> None:
-        """Turn reading into writing as soon as all other readers are gone, ahead of all waiters.
+        """Upgrade from read to write as soon as all other readers are gone, ahead of all waiters.
 
-        Of two that upgrade one lock, one is refused with :class:`DeadlockError` at once. Whatever
-        fails, the guard goes on reading; but if the lock was lost meanwhile, nothing is held, and the
+        Of two that upgrade one lock, one is refused with :class:`DeadlockError` at once. After a failure
+        the guard still holds for reading; but if the lock was lost meanwhile, nothing is held, and the
         error is :class:`LockLostError`. The write hold has a token of its own.
         """
         _core.guard_upgrade(self, timeout)
@@ -194,7 +194,7 @@ class Guard(_Entered):
             await wait
 
     def downgrade(self) -> None:
-        """Turn writing into reading. Nobody writes in between."""
+        """Downgrade from write to read. Nobody writes in between."""
         _core.guard_downgrade(self)
 
 
@@ -202,12 +202,12 @@ class Guard(_Entered):
 class GuardAll(_Entered):
     """A request for several locks, all or nothing. Made by :meth:`LockManager.lock_all`.
 
-    They are taken in the order of their names, so two of them never wait for each other in a circle.
+    They are acquired in the order of their names, so two of them never deadlock.
     """
 
     @property
     def resource_names(self) -> list[str]:
-        """The locks' names, in the order in which they are taken."""
+        """The locks' names, in the order in which they are acquired."""
         return [name for name, _ in _core.guard_target(self)]
 
     @property

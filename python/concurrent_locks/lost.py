@@ -1,4 +1,4 @@
-"""The news that a lock is lost: an event that threads and tasks can wait for, and a thread that brings it."""
+"""Notification of lost locks: an event that threads and tasks can wait for, and the thread that sets it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Lease:
-    """How long a lock stays ours if its server is not heard of any more. Times are seconds.
+    """How long a lock stays held without further contact with its server. Times are seconds.
 
-    ``length`` is the longest it can run without a renewal, ``remaining`` how long it still runs. It is
-    ``in_danger`` with no more than a third left: who cannot stop in an instant should stop now.
+    ``length`` is the longest it can run without a renewal, ``remaining`` the time left. It is
+    ``in_danger`` with no more than a third left: a holder that cannot stop in an instant should stop now.
     """
 
     length: float
@@ -32,11 +32,11 @@ class Lease:
 
 
 class Standing(Enum):
-    """How a guard stands: the answer of ``verify``.
+    """The state of a guard: the result of ``verify``.
 
-    ``RENEWED``: the server has just confirmed it, and the lease runs anew. ``HELD``: the engine knows
-    without asking anybody. ``UNKNOWN``: nobody could say, which is no loss: the lock is ours until the
-    lease is over. ``LOST``: it is not ours any more.
+    ``RENEWED``: the server has just confirmed it, and the lease starts again. ``HELD``: the engine knows
+    without a call. ``UNKNOWN``: no answer, which is no loss: the lock is held until the lease expires.
+    ``LOST``: it is no longer held.
     """
 
     RENEWED = "renewed"
@@ -46,14 +46,14 @@ class Standing(Enum):
 
 
 class Lost:
-    """The loss of what a guard holds, as an event. Made by ``Guard.lost``; keep it to wait for it again.
+    """The loss of a guard's lock, as an event. Made by ``Guard.lost``; keep it to wait for it again.
 
     It can be awaited beside the work, in asyncio and trio, and waited for by threads. It is never set
     once the guard was released.
     """
 
     def __init__(self, guard: Any) -> None:
-        _greenlets.must_not_be_patched("to be told of a loss")
+        _greenlets.must_not_be_patched("notification of a loss")
         self._told = threading.Event()
         self._tells: list[Callable[[], object]] = []
         self._lock = threading.Lock()
@@ -61,7 +61,7 @@ class Lost:
         _messenger().watch(guard, self)
 
     def is_set(self) -> bool:
-        """Whether the lock is lost, as far as was told."""
+        """Whether a loss of the lock has been reported."""
         return self._told.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -70,7 +70,7 @@ class Lost:
 
     @property
     def error(self) -> LockLostError | None:
-        """Why it is lost; ``None`` while it is not."""
+        """The reason of the loss; ``None`` without one."""
         return self._error
 
     def __await__(self) -> Generator[Any, None, LockLostError]:
@@ -131,7 +131,7 @@ def _event_of_task() -> tuple[Callable[[], object], Any]:
 
 
 class _Messenger:
-    """The thread that waits for losses; there is none before somebody wants to know of one."""
+    """The thread that waits for losses; it starts with the first use."""
 
     def __init__(self) -> None:
         self.forks = _core.forks()

@@ -1,4 +1,4 @@
-"""The lock manager: the front door of the package."""
+"""The lock manager: the entry point of the package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Mode = LockType | Literal["read", "write"]
 class LockManager(_core.Manager):
     """Named read/write locks for tasks, threads and processes.
 
-    ``LockManager()`` has the reach that ``$CONCURRENT_LOCKS_URL`` says, else ``local:``: this process.
+    ``LockManager()`` uses ``$CONCURRENT_LOCKS_URL``, else ``local:``: this process.
     ``LockManager("host:")`` reaches all processes of this user on this machine. There is one manager
     per URL and process; it can be shared by threads, tasks and event loops, pickled, and used after a
     fork.
@@ -28,12 +28,12 @@ class LockManager(_core.Manager):
     _made: ClassVar[dict[str, LockManager]] = {}
 
     def __new__(cls, url: str | None = None) -> LockManager:
-        """Open the locks that a URL names, or find them among those that are open."""
+        """Open the locks that a URL names, or return the manager that has them open."""
         if url is None:
             return get_lock_manager()
         made = cls._made.get(url)
         if made is None:
-            # Two threads may come so far with one URL: the first one's manager is everybody's.
+            # Two threads may get here with one URL: all use the first one's manager.
             with _opening:
                 new = super().__new__(cls, url)
             made = cls._made.setdefault(new.url, new)
@@ -55,7 +55,7 @@ class LockManager(_core.Manager):
         owner: str | None = None,
         note: str | None = None,
     ) -> distributed.DistributedGuard:
-        """Make a guard that holds ``resource_name`` alone across processes, for ``with`` or ``async with``.
+        """Make a guard that holds ``resource_name`` exclusively across processes, for ``with`` or ``async with``.
 
         See :class:`DistributedLock`.
         """
@@ -99,9 +99,9 @@ class LockManager(_core.Manager):
     ) -> GuardAll:
         """Make a guard that holds several locks, all or nothing: ``{"a": "read", "b": "write"}``.
 
-        They are taken in the order of their names, whoever asks, so two of these never wait for each
-        other in a circle. A name given twice is taken once, for writing if either wants that. The
-        timeout is for all of them together; ``max_hold`` counts for each from when it was taken.
+        They are acquired in the order of their names, so two such requests never deadlock. A name given
+        twice is acquired once, for writing if either wants that. The timeout covers all of them together;
+        ``max_hold`` counts for each from when it was acquired.
         """
         pairs = cast("Iterable[tuple[str, Mode]]", wanted.items() if isinstance(wanted, Mapping) else wanted)
         modes: dict[str, bool] = {}
@@ -112,16 +112,16 @@ class LockManager(_core.Manager):
         return self._lock_several(sorted(modes.items()), timeout, priority, owner, note, max_hold)
 
     def status(self, resource_name: str | None = None) -> dict[str, dict[str, Any]]:
-        """Who holds and who waits: ``{name: status}`` as ``locks status --json`` prints it.
+        """Holders and waiters: ``{name: status}`` as ``locks status --json`` prints it.
 
-        Empty for a name that nobody holds or waits for and the engine does not remember.
+        Empty for a free name that the engine does not remember.
         """
         return cast("dict[str, dict[str, Any]]", json.loads(self._status_json(resource_name)))
 
     def get_lock_status(self, resource_name: str | None = None) -> dict[str, Any]:
-        """Who holds and how many wait: ``{name: status}``.
+        """Holders and the number of waiters: ``{name: status}``.
 
-        Asked for one name, the answer has the keys of its status too:
+        For one name, the result has the keys of its status too:
         ``m.get_lock_status("a")["readers"]`` is ``m.get_lock_status("a")["a"]["readers"]``.
         """
         found = {name: {key: status[key] for key in STATUS_KEYS} for name, status in self.status(resource_name).items()}
@@ -132,8 +132,8 @@ class LockManager(_core.Manager):
     def get_statistics(self, resource_name: str | None = None) -> dict[str, Any]:
         """Counters and times, by lock and lock type.
 
-        Of one lock: ``{"resource_name": name, "locks": {"read": {...}, ...}}``, ``{}`` if it is
-        unknown. Of all: ``{name: {"read": {...}, ...}}``. Only lock types that were used are there.
+        For one lock: ``{"resource_name": name, "locks": {"read": {...}, ...}}``, ``{}`` if it is
+        unknown. For all: ``{name: {"read": {...}, ...}}``. Only lock types that were used are included.
         """
         if resource_name is None:
             every = cast("dict[str, dict[str, Any]]", json.loads(self._statistics_json(None)))
@@ -144,15 +144,15 @@ class LockManager(_core.Manager):
         return {"resource_name": resource_name, "locks": locks} if locks else {}
 
     def reset_statistics(self, resource_name: str | None = None) -> None:
-        """Forget the counters of one lock, or of all."""
+        """Reset the counters of one lock, or of all."""
         self._forget_statistics(resource_name)
         distributed.statistics.reset(resource_name)
 
     async def detect_deadlocks(self, threshold: float = DEADLOCK_TIMEOUT) -> list[dict[str, Any]]:
-        """List who waits in a circle, and who has waited longer than ``threshold`` seconds.
+        """List requests that wait in a cycle, or have waited longer than ``threshold`` seconds.
 
-        A circle is broken when it closes, so entries with a ``cycle`` are rare: one member gets a
-        :class:`DeadlockError`. Those that only wait long have an empty ``cycle``.
+        A cycle is broken when it closes, so entries with a ``cycle`` are rare: one member gets a
+        :class:`DeadlockError`. Entries that only wait long have an empty ``cycle``.
         """
         report = json.loads(self._deadlocks_json(threshold))
         suspects = [_entry(suspect, suspect["request_id"], []) for suspect in report["suspects"]]
@@ -163,7 +163,7 @@ class LockManager(_core.Manager):
         ]
 
     def _suspect(self, link: dict[str, Any]) -> dict[str, Any]:
-        """One link of a cycle, in the words of a suspect."""
+        """One link of a cycle, in the format of a suspect."""
         status = self.get_lock_status(link["waits_for"])
         return {
             "resource": link["waits_for"],
@@ -176,22 +176,22 @@ class LockManager(_core.Manager):
         }
 
     def break_lock(self, resource_name: str, token: int) -> dict[str, Any]:
-        """Take a lock from the holder with this fencing token, and tell who it was.
+        """Take a lock from the holder with this fencing token, and return that holder.
 
         The holder is not stopped; it learns of its loss (:class:`LockLostError`) when it releases, or
-        at once where locks have leases and it asked to (:meth:`Guard.lost`).
+        at once where locks have leases and it uses :meth:`Guard.lost`.
         Only for an operator who knows that the holder will do no harm.
         """
         return cast("dict[str, Any]", json.loads(self._break_lock_json(resource_name, token)))
 
     def health(self) -> dict[str, Any]:
-        """Tell how the engine is: capacity, processes, problems, as ``locks doctor --json``."""
+        """Return the state of the engine: capacity, processes, problems, as ``locks doctor --json``."""
         return cast("dict[str, Any]", json.loads(self._health_json()))
 
     def events(self, cursor: int | None = None, wait: float = 0.0) -> tuple[list[dict[str, Any]], int]:
         """Events from ``cursor`` on (``None``: from now on) and the next cursor, as ``locks watch --json``.
 
-        Waits at most so many seconds for the first event, on this thread.
+        Waits at most ``wait`` seconds for the first event, on this thread.
         """
         events, following = self._events_json(cursor, wait)
         return json.loads(events), following

@@ -1,4 +1,4 @@
-"""Marker files: they tell people and monitoring who holds a distributed lock. Nothing rests on them."""
+"""Marker files: they show people and monitoring the holder of a distributed lock. No code relies on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0)
 
 
 def write(path: str, told: dict[str, Any]) -> None:
-    """Put a file in its place, and its folder if it is missing. Who reads it meanwhile sees all or nothing of it."""
+    """Put a file in its place, and its folder if it is missing. Concurrent readers see all or nothing of it."""
     # By descriptor: it is on the way of every distributed lock, and a text file costs more than the rest.
     new = f"{path}.{os.getpid()}.{threading.get_ident()}.new"
     try:
@@ -33,6 +33,6 @@ def write(path: str, told: dict[str, Any]) -> None:
 
 
 def remove(path: str) -> None:
-    """Take a file away, if it is there."""
+    """Remove a file, if it exists."""
     with suppress(FileNotFoundError):
         os.unlink(path)

@@ -1,4 +1,4 @@
-"""The words and shapes of the package: lock types, constants, and what statistics and status look like."""
+"""The data types of the package: lock types, constants, and the format of statistics and status."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ LOCK_DIR = Path("memory/locks")
 """Where marker files of distributed locks are, relative to the working directory."""
 
 DEFAULT_READ_TIMEOUT = 10.0
-"""Seconds that ``read_lock`` waits unless told otherwise."""
+"""Seconds that ``read_lock`` waits by default."""
 
 DEFAULT_WRITE_TIMEOUT = 30.0
-"""Seconds that ``write_lock`` waits unless told otherwise."""
+"""Seconds that ``write_lock`` waits by default."""
 
 DEFAULT_DISTRIBUTED_TIMEOUT = 60.0
-"""Seconds that ``distributed_lock`` waits unless told otherwise."""
+"""Seconds that ``distributed_lock`` waits by default."""
 
 DEADLOCK_CHECK_INTERVAL = 0.1
-"""Seconds between two looks for a deadlock by one who waits."""
+"""Seconds between two searches for a deadlock by a waiter."""
 
 DEADLOCK_TIMEOUT = 300.0
 """Seconds after which a wait is suspected of being a deadlock."""
@@ -32,15 +32,15 @@ class LockType(enum.Enum):
     """How a lock is held."""
 
     READ = "read"
-    """Together with other readers."""
+    """Shared with other readers."""
     WRITE = "write"
-    """Alone."""
+    """Exclusively."""
     DISTRIBUTED = "distributed"
-    """Alone, across processes."""
+    """Exclusively, across processes."""
 
 
 class LockStatus(enum.Enum):
-    """What became of a request."""
+    """The outcome of a request."""
 
     WAITING = "waiting"
     ACQUIRED = "acquired"
@@ -65,7 +65,7 @@ class LockRequest:
 
     def __post_init__(self) -> None:
         if isinstance(self.resource_name, LockType):
-            # Without an id, what follows has come one place early.
+            # Without an id, the other arguments are one place early.
             self.lock_type = self.resource_name
             self.request_id, self.resource_name = uuid.uuid4().hex, self.request_id
 
@@ -78,7 +78,7 @@ class LockRequest:
         return None if self.acquired_at is None else (self.released_at or time.time()) - self.acquired_at
 
     def to_dict(self) -> dict[str, Any]:
-        """The request as it goes into JSON."""
+        """The request as JSON data."""
         return {**asdict(self), "lock_type": self.lock_type.value, "status": self.status.value}
 
 
@@ -104,7 +104,7 @@ class LockStatistics:
     """The last 100 operations, oldest first."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The statistics as they go into JSON."""
+        """The statistics as JSON data."""
         kind = self.lock_type
         return {**asdict(self), "lock_type": kind.value if isinstance(kind, LockType) else kind}
 
@@ -135,10 +135,10 @@ def idle_status(resource_name: str) -> dict[str, Any]:
 
 
 class StatusOfOne(dict[str, Any]):
-    """``{name: status}`` of one name that also answers the status' own keys: ``["readers"]``.
+    """``{name: status}`` of one name that also has the keys of the status: ``["readers"]``.
 
-    It is the plain dictionary for everything else: ``json.dumps``, ``==``, ``len``, iteration. A key
-    that is both, because a lock is called like a key, means the lock.
+    It is the plain dictionary for everything else: ``json.dumps``, ``==``, ``len``, iteration. If a lock
+    has the name of a key, that key means the lock.
     """
 
     def __init__(self, status: dict[str, Any]) -> None:

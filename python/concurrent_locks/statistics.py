@@ -1,4 +1,4 @@
-"""Statistics of locks that the engine does not tell apart: those of this process, counted here."""
+"""Statistics of locks that the engine does not distinguish: those of this process, counted here."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Times:
 
 
 class Counters:
-    """What happened to one lock."""
+    """The counters of one lock."""
 
     def __init__(self) -> None:
         self.acquisitions = 0
@@ -77,11 +77,11 @@ class Collector:
 
     def __init__(self, lock_type: str) -> None:
         self._lock_type = lock_type
-        self._start_anew()
+        self._restart()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._start_anew)
+            os.register_at_fork(after_in_child=self._restart)
 
-    def _start_anew(self) -> None:
+    def _restart(self) -> None:
         """Forget everything: a forked child has done nothing yet, and its parent's mutex may be locked for ever."""
         self._mutex = threading.Lock()
         self._counters: dict[str, Counters] = {}
@@ -98,7 +98,7 @@ class Collector:
             return counters.shown(resource_name, self._lock_type) if counters else {}
 
     def reset(self, resource_name: str | None) -> None:
-        """Forget one lock, or all. Who holds or waits now stays counted."""
+        """Reset one lock, or all. Current holders and waiters stay counted."""
         with self._mutex:
             for name in [resource_name] if resource_name is not None else list(self._counters):
                 old = self._counters.pop(name, None)

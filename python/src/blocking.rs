@@ -40,7 +40,7 @@ pub(crate) fn wait<T: Send>(
     });
     match (result.or_raise(py)?, raised) {
         (Some(won), None) => Ok(won),
-        // Granted and interrupted in the same instant: dropping `won` gives it back.
+        // Granted and interrupted in the same instant: dropping `won` releases it.
         (_, Some(raised)) => Err(raised),
         (None, None) => unreachable!("the wait goes on until the question is answered with no"),
     }

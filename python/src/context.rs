@@ -103,7 +103,7 @@ impl Asyncio {
     }
 }
 
-/// What [`running_loop_before_312`] was told of one holder.
+/// What [`running_loop_before_312`] learned of one holder.
 struct Told {
     /// Kept alive, so that no other object gets its address.
     holder: Py<PyAny>,
@@ -115,7 +115,7 @@ struct Told {
 const PLACES: usize = 8;
 static TOLD: GilCell<[Option<Told>; PLACES]> = GilCell::new([const { None }; PLACES]);
 
-/// CPython 3.11 keeps, in the thread's dictionary, a holder object made anew whenever a loop starts or
+/// CPython 3.11 keeps, in the thread's dictionary, a holder object made again whenever a loop starts or
 /// stops to run: as long as it is the same holder, in the same process, it is the same loop.
 #[inline]
 fn running_loop_before_312<'py>(py: Python<'py>, asyncio: &Asyncio) -> PyResult<Option<Bound<'py, PyAny>>> {

@@ -1,4 +1,4 @@
-//! Fences beside files. `concurrent_locks/fencing.py` is what is shown of them.
+//! Fences beside files. `concurrent_locks/fencing.py` is their public interface.
 
 use std::{
     path::PathBuf,

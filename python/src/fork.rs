@@ -2,7 +2,7 @@
 //!
 //! The locks themselves are the crate's business. What is cached here (owners, running loops) carries
 //! the epoch it was made in, and is not used in another one. `os.register_at_fork` is not asked: it
-//! does not hear of forks by other extension modules.
+//! does not see forks by other extension modules.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +25,7 @@ pub(crate) fn forks() -> u64 {
 
 /// Makes forked children count.
 #[cfg(unix)]
-#[expect(unsafe_code, reason = "libc offers no safe way to hear of a fork")]
+#[expect(unsafe_code, reason = "libc offers no safe way to learn of a fork")]
 pub(crate) fn watch() -> PyResult<()> {
     extern "C" fn in_child() {
         EPOCH.fetch_add(1, Ordering::Relaxed);

@@ -1,10 +1,10 @@
-//! Where owners of this process live: who can go on only when a thread is free.
+//! Where owners of this process run: which of them can continue only when a thread is free.
 //!
 //! A thread that waits stops its event loop, and with it every task of it; or all greenlets of the thread. If one of
-//! those holds what is waited for, the wait is for ever. So who waits there looks first who stands before it.
+//! those holds what is waited for, the wait is for ever. So a waiter there first checks the owners ahead of it.
 //!
 //! - **H1** An owner lives where it last asked. A name that several tasks and threads give lives in all their places.
-//! - **H2** What is known here was told by this process: a forked child knows nothing of its parent's owners (O2).
+//! - **H2** What is known here comes from this process: a forked child knows nothing of its parent's owners (O2).
 
 use std::{
     cell::Cell,

@@ -1,4 +1,4 @@
-//! Who stands before a request that waits on a thread, and cannot go on while that thread waits.
+//! The owners ahead of a request that waits on a thread that cannot continue while that thread waits.
 //!
 //! - **B1** The rule is that of the queue: a request waits for every holder and every earlier waiter that conflicts
 //!   with it, and for those that they wait for. Two reads do not conflict.
@@ -17,7 +17,7 @@ use crate::{
     owner,
 };
 
-/// Who cannot go on while a thread waits.
+/// An owner that cannot continue while a thread waits.
 pub(crate) enum Stops {
     /// What its event loop runs, and what the thread was about before the loop ran.
     EventLoop,
@@ -38,7 +38,7 @@ impl Stops {
 /// How often a server is asked.
 const ASK_SERVER: Duration = Duration::from_millis(250);
 
-/// Looks who stands before one request.
+/// Finds the owners ahead of one request.
 pub(crate) struct Look {
     pub(crate) locks: &'static LockManager,
     /// The guard as it is shown.
@@ -52,7 +52,7 @@ pub(crate) struct Look {
     pub(crate) looked: Option<Instant>,
 }
 
-/// One who stands before the request.
+/// An owner ahead of the request.
 struct InTheWay {
     label: String,
     kind: Kind,
@@ -74,7 +74,7 @@ impl Look {
             return Ok(());
         }
         for (name, mode) in &self.wanted {
-            // That the engine cannot be looked at is told by the wait itself, as its error.
+            // If the engine cannot be inspected, the wait itself reports the error.
             let Ok(Some(status)) = py.detach(|| self.locks.status(name)) else { continue };
             if let Some(blocker) = self.in_the_way(py, &status, *mode)? {
                 return Err(self.refusal(py, name, *mode, &blocker)?);
@@ -109,7 +109,7 @@ impl Look {
         Ok(found.filter(|_| mode == Mode::Write))
     }
 
-    /// What the owner is, if it cannot go on while this thread waits.
+    /// The kind of the owner, if it cannot continue while this thread waits.
     fn stopped(&self, py: Python<'_>, id: &str) -> PyResult<Option<Kind>> {
         let here = |kinds: &[Kind]| {
             let homes = home::of(py, id);
@@ -152,7 +152,7 @@ impl Look {
                 "DeadlockError",
                 format!(
                     "waiting to {mode} {name:?} is a deadlock with oneself: {label} (a task of this process) {does}, and \
-                     awaits the call that waits here; call it before the lock is taken or after it is given back, \
+                     awaits the call that waits here; call it before the lock is taken or after it is released, \
                      or directly, without a thread: what a task holds it may take again"
                 ),
             ),

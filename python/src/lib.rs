@@ -1,6 +1,6 @@
 //! The native half of the Python package `concurrent_locks`: a binding of the crate `concurrent-locks`.
 //!
-//! No lock logic lives here. This half decides *who asks* ([`owner`], [`context`]), *how a wait is
+//! No lock logic lives here. This half decides *the owner* ([`owner`], [`context`]), *how a wait is
 //! waited* ([`waiting`] on asyncio, [`readiness`] elsewhere, [`blocking`] on a thread) and what a
 //! Python guard is ([`guard`]). Shapes, decorators and distributed locks are Python's
 //! (`python/concurrent_locks`).

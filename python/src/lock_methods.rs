@@ -33,9 +33,9 @@ pub(crate) fn add_to(class: &Bound<'_, pyo3::types::PyType>) -> PyResult<()> {
         read_lock,
         c"read_lock($self, resource_name, timeout=10.0, *, priority=0, owner=None, note=None, max_hold=None)\n--\n\n\
           Make a guard that holds ``resource_name`` together with other readers while it is entered.\n\n\
-          ``timeout`` is in seconds: ``None``, negative or infinite is for ever, ``0`` one try. A ``priority`` of\n\
-          p counts like having come p seconds earlier. ``owner`` is a name for who asks, instead of the current\n\
-          task or thread: all who give one name re-enter each other's locks. ``note`` is shown in status and errors.\n\
+          ``timeout`` is in seconds: ``None``, negative or infinite means for ever, ``0`` one try. A ``priority`` of\n\
+          p counts like having arrived p seconds earlier. ``owner`` names the owner, instead of the current task or\n\
+          thread: requests with the same name re-enter each other's locks. ``note`` is shown in status and errors.\n\
           After ``max_hold`` seconds the lock goes to the next waiter; only for redis:// and postgres://.",
     )?;
     add(
@@ -43,7 +43,7 @@ pub(crate) fn add_to(class: &Bound<'_, pyo3::types::PyType>) -> PyResult<()> {
         c"write_lock",
         write_lock,
         c"write_lock($self, resource_name, timeout=30.0, *, priority=0, owner=None, note=None, max_hold=None)\n--\n\n\
-          Make a guard that holds ``resource_name`` alone while it is entered. See :meth:`read_lock`.",
+          Make a guard that holds ``resource_name`` exclusively while it is entered. See :meth:`read_lock`.",
     )
 }
 

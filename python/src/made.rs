@@ -1,4 +1,4 @@
-//! What is made at the import: strings, modules, functions and classes of Python that are used later.
+//! Created at import: strings, modules, functions and classes of Python that are used later.
 //!
 //! - **I1** Nothing here, and nothing else that is made once, is made later than at the import. PyO3 makes such things
 //!   behind a `Once`, and lets the GIL go meanwhile. A child that is forked in that moment by another thread would

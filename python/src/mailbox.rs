@@ -38,7 +38,7 @@ pub(crate) struct Mailbox {
     thread: AtomicUsize,
     letters: Mutex<Letters>,
     bell: End<PipeWriter>,
-    /// Who waits. Used with the GIL only.
+    /// The waiters. Used with the GIL only.
     waits: Mutex<BTreeMap<u64, Wait>>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn next_wait() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A loop, to tell it from another one at its address, and its mailbox.
+/// A loop, to distinguish it from another one at its address, and its mailbox.
 type Known = (Py<PyWeakrefReference>, Weak<Mailbox>);
 
 /// By the address of their loop.
@@ -165,7 +165,7 @@ impl Mailbox {
         drop(old);
     }
 
-    /// The wait is over.
+    /// The wait has ended.
     pub(crate) fn forget(&self, wait: u64) {
         let old = lock(&self.waits).remove(&wait);
         drop(old);
@@ -183,7 +183,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// The loop is closed: nobody will be told of a grant any more, so nobody may wait for one.
+    /// The loop is closed: nobody will be notified of a grant any more, so nobody may wait for one.
     fn close(&self) {
         if !self.is_ours() {
             return;

@@ -1,4 +1,4 @@
-//! `LockManager`: the native half. Makes guards, and looks at the locks.
+//! `LockManager`: the native half. Makes guards, and inspects the locks.
 //!
 //! What is looked at goes to Python as JSON text, in the shapes of `docs/json.md`. It is looked at without
 //! the GIL: it may be a server that answers.
@@ -40,7 +40,7 @@ pub(crate) fn default_timeout(mode: Mode) -> Timeout {
     }
 }
 
-/// A guard for one lock, by whoever enters it.
+/// A guard for one lock, owned by the caller that enters it.
 #[inline]
 pub(crate) fn simple_guard<'py>(
     manager: &Bound<'py, Manager>,
@@ -80,7 +80,7 @@ impl<'py> FromPyObject<'_, 'py> for MaxHold {
 }
 
 impl Manager {
-    /// Who asks: the name given, else who will enter the guard.
+    /// The requester: the name given, else who will enter the guard.
     fn asker(&self, owner: Option<Bound<'_, PyString>>) -> PyResult<Asker> {
         let Some(label) = owner else { return Ok(Asker::Current) };
         owner::check_label(label.py(), self.locks, &label)?;
@@ -179,7 +179,7 @@ impl Manager {
         one(&slf, resource_name, Mode::Write, asker, &timeout, priority, note, max_hold)
     }
 
-    /// A guard that is shown under the requester's name, but belongs to whoever enters it.
+    /// A guard that is shown under the requester's name, but belongs to the caller that enters it.
     #[pyo3(name = "_lock_shown_as")]
     fn lock_shown_as<'py>(
         slf: Bound<'py, Self>,

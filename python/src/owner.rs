@@ -1,4 +1,4 @@
-//! Who asks. An owner is the current task or greenlet, else the thread; or a name that the caller gives.
+//! Owners. An owner is the current task or greenlet, else the thread; or a name that the caller gives.
 //!
 //! - **O1** A task or greenlet is known by its address. Its entry goes, by a weak reference's callback, before the
 //!   address can be another one's.
@@ -65,13 +65,13 @@ impl Drop for OwnerObject {
 
 /// Who a guard asks for.
 pub(crate) enum Asker {
-    /// Whoever enters the guard.
+    /// The caller that enters the guard.
     Current,
-    /// Whoever enters the guard, shown under another name.
+    /// The caller that enters the guard, shown under another name.
     Requester(Box<str>),
-    /// All who give this name together.
+    /// All callers that give this name, together.
     Named(Py<PyString>),
-    /// Whoever enters the guard, as an owner of its own for this request.
+    /// The caller that enters the guard, as an owner of its own for this request.
     Nobody,
 }
 
@@ -326,7 +326,7 @@ impl Forget {
 
 static NAMED: GilCell<Option<HashMap<String, Py<OwnerObject>>>> = GilCell::new(None);
 
-/// The owner of all who give this name; kept as long as somebody may hold a lock under it.
+/// The owner of all callers that give this name; kept as long as one may hold a lock under it.
 fn named(py: Python<'_>, locks: &LockManager, label: &str, kind: Kind) -> PyResult<Py<OwnerObject>> {
     /// Beyond this many, names that nobody uses are forgotten.
     const KEPT: usize = 1024;

@@ -1,4 +1,4 @@
-//! A request in the queue, whatever it is for, and the slot in which a wait keeps it.
+//! A request in the queue, of any kind, and the slot in which a wait keeps it.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -61,7 +61,7 @@ impl Slot {
         // Taken out meanwhile: waking others runs Python code (G2).
         let taken = self.lock().take();
         let Some(mut waiter) = taken else {
-            return Err(PyRuntimeError::new_err("this wait for a lock is over"));
+            return Err(PyRuntimeError::new_err("this wait for a lock has ended"));
         };
         match guard.poll(py, &mut waiter, &mut Context::from_waker(waker)) {
             Poll::Ready(result) => result.map(|()| true),

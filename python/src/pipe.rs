@@ -1,4 +1,4 @@
-//! Pipes that wake whoever waits, in an event loop or a greenlet.
+//! Pipes that wake waiters in an event loop or a greenlet.
 //!
 //! - **P1** In a forked child nothing is done to a pipe of its parent's: it is not written, read, or closed. A daemon
 //!   closes all descriptors, and then its number is that of a file of its own.

@@ -1,4 +1,4 @@
-//! Waiting where there is no asyncio: a file descriptor becomes readable when there is something to see.
+//! Waiting without asyncio: a file descriptor becomes readable when there is progress.
 
 use std::{
     io::{PipeReader, PipeWriter},
@@ -56,7 +56,7 @@ impl Readiness {
         self.pipe.descriptor()
     }
 
-    /// Whether the wait is over: the guard holds. Raises if it ended otherwise.
+    /// Whether the wait has ended: the guard holds. Raises if it ended otherwise.
     fn poll(&self, py: Python<'_>) -> PyResult<bool> {
         if self.knock.knocked.swap(false, Ordering::AcqRel) {
             self.pipe.take()?;

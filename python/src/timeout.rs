@@ -1,4 +1,4 @@
-//! `timeout=`: seconds as Python says them.
+//! `timeout=`: seconds in Python's conventions.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -42,7 +42,7 @@ impl Timeout {
     }
 
     /// Whether a request gives up at once.
-    pub(crate) fn is_over_at_once(self) -> bool {
+    pub(crate) fn ends_at_once(self) -> bool {
         matches!(self, Timeout::Try | Timeout::For(Duration::ZERO))
     }
 

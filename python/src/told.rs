@@ -1,4 +1,4 @@
-//! How long the waiting requests of this process were told to wait, for
+//! The time limits of the waiting requests of this process, for
 //! `LockManager.detect_deadlocks`: the engine knows deadlines, not time-outs.
 
 use std::{
@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use crate::{guard::Target, owner::OwnerObject, timeout::Timeout};
 
-/// What one request was told.
+/// The limit of one request.
 struct Entry {
     owner: Py<OwnerObject>,
     names: Target,

@@ -1,9 +1,9 @@
-//! Wakers: what the crate calls when a queued request is granted, refused, or out of time.
+//! Wakers: called by the crate when a queued request is granted, refused, or timed out.
 //!
 //! A waker may be called on any thread, with or without the GIL, and while the interpreter shuts down.
-//! So it runs no Python code: it leaves a letter in the loop's [`Mailbox`]. The exception is a grant by
+//! So it runs no Python code: it leaves an entry in the loop's [`Mailbox`]. The exception is a grant by
 //! the very thread on which the loop runs, inside [`collect`]: those wakes are delivered as soon as the
-//! call into the crate is over, without the way through the mailbox.
+//! call into the crate has returned, without the way through the mailbox.
 
 use std::{
     cell::RefCell,
@@ -76,7 +76,7 @@ fn deliver(py: Python<'_>) {
     WOKE.store(false, Ordering::Relaxed);
     for bell in WOKEN.take() {
         if let Err(error) = bell.mailbox.deliver(py, bell.wait) {
-            // What was called released its lock; that a loop would not be told is no error of its caller's.
+            // What was called released its lock; that a loop could not be notified is no error of its caller's.
             error.write_unraisable(py, None);
         }
     }

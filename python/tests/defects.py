@@ -69,7 +69,7 @@ async def a_writer_that_timed_out_frees_nobody(locks: Any) -> None:
 
 
 def a_removed_lock_file_lets_nobody_in(locks: Any) -> None:
-    """The first gives back; before it removes the file, the second (which waited) gets in; now a third tries."""
+    """The first releases; before it removes the file, the second (which waited) gets in; now a third tries."""
     name = new_name()
     first, second, third = (locks.DistributedLock(name) for _ in range(3))
     second_is_in, second_may_go = threading.Event(), threading.Event()

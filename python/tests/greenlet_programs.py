@@ -250,7 +250,7 @@ def native_thread() -> str:
     return "right" if len(entered) == 2 and is_free() else "not entered"
 
 
-def told_of_a_loss() -> str:
+def notified_of_a_loss() -> str:
     with locks.write_lock(name) as guard:
         try:
             guard.on_lost(print)

@@ -75,7 +75,7 @@ def held_by_thread(lock: Any) -> Iterator[Holder]:
 
 
 def gets(lock: Any, *arguments: Any) -> bool:
-    """Whether `acquire` takes the lock, which is given back at once."""
+    """Whether `acquire` takes the lock, which is released at once."""
     got = lock.acquire(*arguments)
     if got:
         lock.release()

@@ -1,4 +1,4 @@
-"""A real process that takes locks when it is told to.
+"""A real process that takes locks on command.
 
     python lock_taker.py URL
 

@@ -12,7 +12,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
 
 
 def load(path: Path) -> ModuleType:
-    """The module in a file, anew."""
+    """The module in a file, loaded again."""
     name = f"loaded_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

@@ -35,7 +35,7 @@ def instances(kind: type) -> list[Any]:
     return [each for each in gc.get_objects() if type(each) is kind]
 
 
-async def test_a_guard_that_was_awaited_and_dropped_is_given_back_at_once(manager: LockManager, name: str) -> None:
+async def test_a_guard_that_was_awaited_and_dropped_is_released_at_once(manager: LockManager, name: str) -> None:
     guard = manager.write_lock(name)
     assert await guard is guard
     with pytest.warns(ResourceWarning, match=name):

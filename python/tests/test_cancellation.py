@@ -177,7 +177,7 @@ async def test_a_storm(manager: LockManager, name: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["cancelled", "timed out"])
-async def test_a_guard_may_be_used_again_after_its_wait_was_over(manager: LockManager, name: str, end: str) -> None:
+async def test_a_guard_may_be_used_again_after_its_wait_has_ended(manager: LockManager, name: str, end: str) -> None:
     guard = manager.write_lock(name, timeout=None if end == "cancelled" else 0.05)
     async with held_by_task(manager.write_lock(name)):
         waiting = asyncio.create_task(enter(guard))

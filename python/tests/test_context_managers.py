@@ -52,7 +52,7 @@ async def test_an_exception_is_never_swallowed(manager: LockManager, name: str) 
     assert is_free(manager, name)
 
 
-async def test_a_guard_entered_by_two_tasks_at_once_is_told(manager: LockManager, name: str) -> None:
+async def test_a_guard_entered_by_two_tasks_at_once_is_refused(manager: LockManager, name: str) -> None:
     guard = manager.write_lock(name)
     async with held_by_task(manager.write_lock(name)):
         waiting = asyncio.create_task(guard.acquire_async())

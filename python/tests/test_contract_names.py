@@ -76,7 +76,7 @@ def test_lock_statuses() -> None:
     }
 
 
-def test_there_is_one_manager_whoever_asks() -> None:
+def test_there_is_one_manager_for_all() -> None:
     found: list[LockManager] = []
     start = threading.Barrier(16)
 
@@ -100,6 +100,6 @@ def test_one_manager_per_url(host_url: str) -> None:
     assert LockManager("local:other") is not LockManager("local:another")
 
 
-def test_a_url_that_makes_no_sense_is_refused() -> None:
+def test_an_invalid_url_is_refused() -> None:
     with pytest.raises(ValueError, match="ftp"):
         LockManager("ftp://example")

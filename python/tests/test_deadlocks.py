@@ -1,4 +1,4 @@
-"""Deadlocks between tasks, between threads, and between both: one side is told, the other goes on."""
+"""Deadlocks between tasks, between threads, and between both: one side is refused, the other continues."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facts import is_free
 from holders import Caller
 
 
-def assert_one_side_was_told(outcomes: list[object], a: str, b: str) -> None:
+def assert_one_side_was_refused(outcomes: list[object], a: str, b: str) -> None:
     errors = [each for each in outcomes if isinstance(each, DeadlockError)]
     assert len(errors) == 1 and outcomes.count("done") == 1, outcomes
     (error,) = errors
@@ -40,7 +40,7 @@ async def test_between_two_tasks(manager: LockManager, name: str) -> None:
                 return "done"
 
     outcomes = await asyncio.gather(take(a, b), take(b, a), return_exceptions=True)
-    assert_one_side_was_told(outcomes, a, b)
+    assert_one_side_was_refused(outcomes, a, b)
     assert is_free(manager, a)
     assert is_free(manager, b)
 
@@ -59,7 +59,7 @@ def test_between_two_threads(manager: LockManager, name: str) -> None:
             return error
 
     callers = [Caller(take, a, b), Caller(take, b, a)]
-    assert_one_side_was_told([caller.result() for caller in callers], a, b)
+    assert_one_side_was_refused([caller.result() for caller in callers], a, b)
 
 
 def test_between_a_task_and_a_thread(manager: LockManager, name: str) -> None:
@@ -88,7 +88,7 @@ def test_between_a_task_and_a_thread(manager: LockManager, name: str) -> None:
             return error
 
     callers = [Caller(in_a_thread), Caller(in_a_task)]
-    assert_one_side_was_told([caller.result() for caller in callers], a, b)
+    assert_one_side_was_refused([caller.result() for caller in callers], a, b)
 
 
 async def test_of_three(manager: LockManager, name: str) -> None:
@@ -123,7 +123,7 @@ async def test_the_least_urgent_is_the_victim(manager: LockManager, name: str) -
 
 
 async def test_two_tasks_of_one_loop_that_do_not_deadlock(manager: LockManager, name: str) -> None:
-    """Detection goes by task, not by thread: here nobody waits in a circle.
+    """Detection goes by task, not by thread: here nobody waits in a cycle.
 
     It fails by a false alarm, and by nothing else.
     """
@@ -139,7 +139,7 @@ async def test_two_tasks_of_one_loop_that_do_not_deadlock(manager: LockManager, 
     assert await asyncio.gather(*(take(number) for number in range(20))) == ["done"] * 20
 
 
-async def test_a_writer_inside_its_own_read_is_told(manager: LockManager, name: str) -> None:
+async def test_a_writer_inside_its_own_read_is_refused(manager: LockManager, name: str) -> None:
     """It cannot be granted while the same task reads beside another reader that does the same."""
     both_hold = asyncio.Barrier(2)
 
@@ -187,10 +187,10 @@ async def test_entries_of_suspects(manager: LockManager, name: str) -> None:
     assert entry["cycle"] == []
 
 
-async def test_entries_of_a_circle(manager: LockManager, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_entries_of_a_cycle(manager: LockManager, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One entry for each member, in the same shape.
 
-    A circle is broken before anybody can ask for it: its victim reports it here, while all else still stands.
+    A cycle is broken before anybody can query it: its victim reports it here, while all else still stands.
     """
     a, b = name + "-a", name + "-b"
     both_hold = asyncio.Barrier(2)

@@ -96,7 +96,7 @@ def test_dropped_while_held(name: str) -> None:
     [("timeout", "soon"), ("priority", 1000), ("owner", 7), ("owner", "x" * 256), ("note", 7)],
     ids=["timeout", "priority", "owner-type", "owner-length", "note"],
 )
-def test_wrong_arguments_are_told_when_it_is_made(name: str, argument: str, wrong: Any) -> None:
+def test_wrong_arguments_are_refused_when_it_is_made(name: str, argument: str, wrong: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         get_lock_manager().distributed_lock(name, **{argument: wrong})
 

@@ -1,4 +1,4 @@
-"""A guard that is dropped while it holds: the lock is given back, and Python says so."""
+"""A guard that is dropped while it holds: the lock is released, and Python warns."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_a_timeout_crosses_processes(manager: LockManager, name: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 256, "a\0b"])
-def test_a_bad_name_is_told(manager: LockManager, bad: str) -> None:
+def test_a_bad_name_is_refused(manager: LockManager, bad: str) -> None:
     with pytest.raises(InvalidNameError), manager.read_lock(bad):
         pass
     with pytest.raises(InvalidNameError), manager.distributed_lock(bad):

@@ -117,7 +117,7 @@ def test_a_loop_closed_with_waiters_blocks_nobody(make_loop: Maker, manager: Loc
 def test_a_grant_to_a_closed_loop_is_handed_on(
     make_loop: Maker, manager: LockManager, name: str, released_by: str
 ) -> None:
-    """The loop is closed, its waiter is granted, nobody can be told: when the waiter goes, the next one comes."""
+    """The loop is closed, its waiter is granted, nobody can be notified: when the waiter goes, the next one comes."""
     loop = make_loop()
     holder = manager.write_lock(name)
     holder.acquire()
@@ -169,7 +169,7 @@ def test_a_loop_in_a_thread_and_threads_without(make_loop: Maker, manager: LockM
 
 
 def test_without_suspension_when_free(make_loop: Maker, table_manager: LockManager, name: str) -> None:
-    """A free lock is taken and given back in one step: another task has no turn in between."""
+    """A free lock is acquired and released in one step: another task has no turn in between."""
 
     async def steps() -> list[str]:
         order: list[str] = []

@@ -93,7 +93,7 @@ def writer(place: str, locks: str, way: str) -> Iterator[Writer]:
 
 
 def late_write(place: str, locks: str, way: str) -> tuple[str, str]:
-    """What the late one is told, and what the store holds."""
+    """The answer to the late one, and what the store holds."""
     store = open_store(place)
     with writer(place, locks, way) as a:
         a.send("late from-a")

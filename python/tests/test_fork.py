@@ -92,7 +92,7 @@ def test_a_copy_of_a_guard_gives_nothing_back(host_url: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["write_lock", "distributed_lock"])
-def test_a_child_that_goes_on_in_the_block_is_told(host_url: str, name: str, kind: str) -> None:
+def test_a_child_that_continues_in_the_block_gets_an_error(host_url: str, name: str, kind: str) -> None:
     """A lock that is taken before a process becomes a daemon stays with the process that took it."""
     manager = LockManager(host_url)
     outcome = "nothing"

@@ -59,7 +59,7 @@ def test_greenlets_are_like_threads(program: Callable[..., str], function: str) 
 
 
 def test_what_needs_a_thread_is_refused(program: Callable[..., str]) -> None:
-    assert program("told_of_a_loss") == "right"
+    assert program("notified_of_a_loss") == "right"
 
 
 def test_bare_greenlets_are_owners_and_are_not_hung(manager: LockManager, name: str) -> None:

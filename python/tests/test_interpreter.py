@@ -115,7 +115,7 @@ SUB_INTERPRETER = {
 
 
 @pytest.mark.skipif(sys.version_info[:2] not in SUB_INTERPRETER, reason="no known way to make a sub-interpreter")
-def test_sub_interpreters_are_refused_in_words() -> None:
+def test_sub_interpreters_are_refused_with_an_explanation() -> None:
     script = f"""
 {SUB_INTERPRETER[sys.version_info[:2]]}
 import concurrent_locks

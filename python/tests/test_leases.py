@@ -66,7 +66,7 @@ def test_verify_in_trio(table_manager: LockManager, name: str) -> None:
     assert trio.run(ask) is Standing.HELD
 
 
-def test_a_lease_is_told_and_renewed(leased: LockManager, name: str) -> None:
+def test_a_lease_is_reported_and_renewed(leased: LockManager, name: str) -> None:
     with leased.write_lock(name) as guard:
         lease = guard.lease
         assert lease is not None
@@ -75,7 +75,7 @@ def test_a_lease_is_told_and_renewed(leased: LockManager, name: str) -> None:
         assert guard.verify() is Standing.RENEWED
 
 
-def test_the_end_of_a_limited_hold_is_told_to_threads(leased: LockManager, name: str) -> None:
+def test_the_end_of_a_limited_hold_is_reported_to_threads(leased: LockManager, name: str) -> None:
     told: list[LockLostError] = []
     guard = leased.write_lock(name, max_hold=0.3)
     guard.acquire()
@@ -93,7 +93,7 @@ def test_the_end_of_a_limited_hold_is_told_to_threads(leased: LockManager, name:
         guard.release()
 
 
-async def test_the_end_of_a_limited_hold_is_told_to_a_task(leased: LockManager, name: str) -> None:
+async def test_the_end_of_a_limited_hold_is_reported_to_a_task(leased: LockManager, name: str) -> None:
     guard = await leased.write_lock(name, max_hold=0.3)
     lost = guard.lost()
     async with asyncio.timeout(60):
@@ -106,7 +106,7 @@ async def test_the_end_of_a_limited_hold_is_told_to_a_task(leased: LockManager, 
         guard.release()
 
 
-def test_the_end_of_a_limited_hold_is_told_in_trio(leased: LockManager, name: str) -> None:
+def test_the_end_of_a_limited_hold_is_reported_in_trio(leased: LockManager, name: str) -> None:
     async def wait() -> LockLostError:
         guard = await leased.write_lock(name, max_hold=0.3)
         with trio.fail_after(60):
@@ -172,7 +172,7 @@ def test_an_event_of_the_public_type(manager: LockManager, name: str) -> None:
         assert isinstance(guard.lost(), Lost)
 
 
-def test_a_forked_child_is_told_of_its_own_losses(leased: LockManager, name: str, tmp_path: Path) -> None:
+def test_a_forked_child_learns_its_own_losses(leased: LockManager, name: str, tmp_path: Path) -> None:
     with leased.write_lock(name) as guard:
         guard.lost()
         script = tmp_path / "told"

@@ -15,7 +15,7 @@ def both(name: str) -> tuple[str, str]:
     return name + "-a", name + "-b"
 
 
-async def test_all_are_held_and_all_are_given_back(manager: LockManager, name: str) -> None:
+async def test_all_are_held_and_all_are_released(manager: LockManager, name: str) -> None:
     a, b = both(name)
     async with manager.lock_all({a: "write", b: "read"}):
         shown = manager.get_lock_status()

@@ -117,7 +117,7 @@ async def test_the_urgent_come_first(manager: LockManager, name: str) -> None:
     assert order == ["urgent", "plain", "low"]
 
 
-def test_what_makes_no_sense_is_refused(manager: LockManager, name: str) -> None:
+def test_invalid_owners_are_refused(manager: LockManager, name: str) -> None:
     with pytest.raises(TypeError):
         manager.read_lock(name, owner=7)  # type: ignore[arg-type]
     with pytest.raises(TypeError):

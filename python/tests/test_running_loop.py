@@ -229,7 +229,7 @@ async def test_a_distributed_lock_held_by_a_thread(name: str) -> None:
 
 
 async def test_a_child_of_a_task_that_holds_waits_for_its_parent_process(host_url: str, name: str) -> None:
-    """The parent's tasks are not the child's: forked in a task, it waits until its time is over."""
+    """The parent's tasks are not the child's: forked in a task, it waits until it times out."""
     manager = LockManager(host_url)
     async with manager.write_lock(name):
         with warnings.catch_warnings():

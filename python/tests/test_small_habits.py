@@ -159,7 +159,7 @@ def test_wrong_arguments_name_their_parameter() -> None:
         manager.write_lock("x", timeout="soon")  # type: ignore[arg-type]
 
 
-def test_a_holder_of_this_process_is_told_as_such(manager: LockManager, name: str) -> None:
+def test_a_holder_of_this_process_is_named_as_such(manager: LockManager, name: str) -> None:
     with held_by_thread(manager.write_lock(name)), pytest.raises(LockTimeoutError) as error:
         manager.write_lock(name, timeout=SHORT).__enter__()
     assert "; holder is a thread of this process" in str(error.value)
@@ -174,7 +174,7 @@ def test_locals_own_locks_are_not_looked_for_by_the_command(name: str) -> None:
         assert ("`locks status`" in str(error.value)) == (url == "host:")
 
 
-def test_two_upgrades_are_told_what_helps(table_manager: LockManager, name: str) -> None:
+def test_two_upgrades_get_advice(table_manager: LockManager, name: str) -> None:
     from facts import waiters
     from holders import Caller
 
@@ -190,7 +190,7 @@ def test_two_upgrades_are_told_what_helps(table_manager: LockManager, name: str)
         from facts import until
 
         until(lambda: waiters(manager, name) == 1)
-        with pytest.raises(DeadlockError, match="whoever may come to write asks for that at first") as error:
+        with pytest.raises(DeadlockError, match="request to write at first if a write may follow") as error:
             mine.upgrade()
         assert "lock_all" not in str(error.value)
     waiting.result()

@@ -87,7 +87,7 @@ async def test_a_callable_on_an_async_method(name: str) -> None:
     assert await Account().deposit()
 
 
-def test_a_callable_that_returns_no_text_is_told(name: str) -> None:
+def test_a_callable_that_returns_no_text_is_refused(name: str) -> None:
     @write_lock(lambda: 5)  # type: ignore[arg-type, return-value]
     def section() -> None:
         pass
@@ -96,7 +96,7 @@ def test_a_callable_that_returns_no_text_is_told(name: str) -> None:
         section()
 
 
-def test_an_attribute_that_is_missing_at_the_call_is_told(name: str) -> None:
+def test_an_attribute_that_is_missing_at_the_call_is_an_error(name: str) -> None:
     @write_lock("t:{a.missing}")
     def section(a: object) -> None:
         pytest.fail("entered without a name")

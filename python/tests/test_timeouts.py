@@ -98,7 +98,7 @@ def test_acquire_says_false_where_a_with_raises(manager: LockManager, name: str)
         Caller(both).result()
 
 
-def test_not_blocking_with_a_timeout_makes_no_sense(manager: LockManager, name: str) -> None:
+def test_not_blocking_with_a_timeout_is_refused(manager: LockManager, name: str) -> None:
     with pytest.raises(ValueError, match="block"):
         manager.write_lock(name).acquire(blocking=False, timeout=1.0)
 

@@ -60,7 +60,7 @@ async def test_one_who_begins_to_await_later(manager: LockManager, name: str) ->
 
 
 async def test_one_who_does_not_await_is_waited_for(manager: LockManager, name: str) -> None:
-    """A task may start a thread under its lock, and give the lock back before it awaits the thread."""
+    """A task may start a thread under its lock, and release the lock before it awaits the thread."""
 
     def call() -> str:
         with manager.write_lock(name):

@@ -1,4 +1,4 @@
-"""The same locks under trio and anyio; another library is told, not left hanging."""
+"""The same locks under trio and anyio; another library gets an error, and does not hang."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_trio_and_asyncio_and_threads_on_one_lock(manager: LockManager, name: st
     assert number == 90
 
 
-def test_a_library_nobody_knows_is_told_so(table_manager: LockManager, name: str) -> None:
+def test_an_unknown_library_gets_an_error(table_manager: LockManager, name: str) -> None:
     """A coroutine driven by hand, without any event loop: a free lock is taken, a wait is refused."""
 
     async def enter() -> str:
@@ -185,7 +185,7 @@ def test_a_library_nobody_knows_is_told_so(table_manager: LockManager, name: str
 
 
 def test_taking_a_lock_is_a_checkpoint(manager: LockManager, name: str) -> None:
-    """Free or not, as for trio's own locks: who only takes and gives back locks can be cancelled, and others run."""
+    """Free or not, as for trio's own locks: acquiring and releasing can be cancelled, and others run."""
 
     async def main() -> None:
         guard = manager.write_lock(name)

@@ -1,9 +1,9 @@
 //! `cargo xtask layers`: the library's modules use each other in one direction only.
 //!
 //! The order below is the architecture (`ARCHITECTURE.md` draws it). A module may use modules of the
-//! floors above its own in this list. Those of one floor may use each other only where the floor is a room:
-//! things that cannot be told apart, such as a guard that can be upgraded and the request that does it.
-//! There are no exceptions.
+//! layers above its own in this list; those of one layer may use each other only where the layer is
+//! a knot: things that cannot be separated, such as a guard that can be upgraded and the request
+//! that does it.
 
 use std::{
     fmt, fs,

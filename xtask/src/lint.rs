@@ -3,16 +3,17 @@
 use crate::{
     features, layers, python,
     step::{self, Outcome, cargo},
-    tools,
+    tools, words,
 };
 
-/// Lock file, formatting, layers, clippy, documentation, dependencies; the quick ones first.
+/// Lock file, formatting, layers, words, clippy, documentation, dependencies; the quick ones first.
 pub(crate) fn run() -> Outcome {
     tools::component("rustfmt", "fmt")?;
     tools::component("clippy", "clippy")?;
     step::run("lock file", &mut cargo(["fetch", "--quiet", "--locked"]))?;
     step::run("formatting", &mut cargo(["fmt", "--all", "--check"]))?;
     layers::run()?;
+    words::run()?;
     step::run("clippy", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step::run("documentation", cargo(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     features::run()?;

@@ -15,6 +15,7 @@ mod test;
 mod tools;
 mod variants;
 mod versions;
+mod words;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ cargo xtask TASK [ARGS]
   test [ARGS]    install what the tests need, start the servers they share, run all tests, doctests and
                  Python tests; ARGS go to nextest, and then only its tests run
   test-python    the tests of the Python package alone, in an environment of its own under target/
-  lint           formatting, clippy, documentation, layers, dependencies (cargo-deny, if installed), and the
+  lint           formatting, clippy, documentation, layers, words, dependencies (cargo-deny, if installed), and the
                  Python package's ruff, mypy, stubtest and pyright
   loom           the lock-free protocols in every schedule
   portable       the engines of systems other than Linux, run on this one
@@ -33,6 +34,7 @@ cargo xtask TASK [ARGS]
   features       the sets of features that people use, each compiled alone
   wheels         the Python wheel and source distribution, into target/dist
   layers         check which module of the library may use which
+  words          check that texts and names use the words of docs/design/glossary.md
   bench [ARGS]   the benchmarks; ARGS go to locks-bench (--quick, --only GROUP, --json)
   bench-python   the Python package's benchmarks [--quick]
   death [ARGS]   kill a process at every instruction of the lock paths (long); ARGS go to the stepper
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
             .and_then(|()| versions::run()),
         ("layers", []) => layers::run(),
         ("features", []) => features::run(),
+        ("words", []) => words::run(),
         ("test-python", []) => python::test(),
         ("wheels", []) => python::wheels(),
         ("bench-python", rest) => python::bench(rest),

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-/// What went wrong, in words for the person who ran the task.
+/// What went wrong, for the person who ran the task.
 pub(crate) type Outcome = Result<(), String>;
 
 /// The workspace's root folder.

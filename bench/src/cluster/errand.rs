@@ -1,12 +1,12 @@
-//! The parent's side of a worker: a process with one lock on a server, that does what it is told, line by line.
+//! The parent's side of a worker: a process with one lock on a server, that executes commands, line by line.
 //!
 //! | line | answer |
 //! |---|---|
-//! | `pairs N` | takes and gives back the lock N times: nanoseconds in all |
+//! | `pairs N` | acquires and releases the lock N times: nanoseconds in all |
 //! | `hold` | takes the lock: `held` |
-//! | `release` | gives it back: when it began to (the clock is CLOCK_MONOTONIC in every language) |
-//! | `take` | `asking`; takes the lock: when it had it; gives it back |
-//! | `turns HOLD UNTIL` | takes the lock, sleeps HOLD, gives it back, until UNTIL: turns, longest wait (nanoseconds) |
+//! | `release` | releases it: when it began to (the clock is CLOCK_MONOTONIC in every language) |
+//! | `take` | `asking`; acquires the lock: when it had it; releases it |
+//! | `turns HOLD UNTIL` | takes the lock, sleeps HOLD, releases it, until UNTIL: turns, longest wait (nanoseconds) |
 //! | `tasks N SLICE` | N tasks with a lock each, for SLICE nanoseconds: pairs, nanoseconds |
 //!
 //! It is `ready` when it has connected and taken the lock once. It ends with its input.
@@ -58,7 +58,7 @@ impl Worker {
     }
 
     pub(super) fn tell(&mut self, what: &str) -> Result<()> {
-        let Some(input) = &mut self.input else { bail!("a worker that was told to end") };
+        let Some(input) = &mut self.input else { bail!("a worker that was asked to end") };
         writeln!(input, "{what}")?;
         Ok(input.flush()?)
     }

@@ -1,4 +1,4 @@
-//! What the server counts while one process takes and gives back a free lock.
+//! What the server counts while one process acquires and releases a free lock.
 
 use std::{
     thread,
@@ -29,7 +29,7 @@ const REDIS: [Kind; 7] = [
 ];
 const POSTGRES: [Kind; 4] = [Kind::Statements, Kind::OursPostgres, Kind::OursPostgresAwaited, Kind::Advisory];
 
-/// Pairs of the short and of the long worker: the difference is without greeting and farewell.
+/// Pairs of the short and of the long worker: the difference excludes connecting and detaching.
 const PAIRS: [u32; 2] = [200, 1200];
 
 pub(crate) fn trips(plan: Plan) -> Result<(Vec<Table>, Vec<Aim>)> {

@@ -62,7 +62,7 @@ fn together(plan: Plan, kind: Kind, processes: usize, locks: usize) -> Result<Ve
     ])
 }
 
-/// Passes until it is over; leaves their number, the longest time between two, and when it began and ended.
+/// Passes until it has ended; leaves their number, the longest time between two, and when it began and ended.
 pub(super) fn passes<L: Lock>(board: &Board, seat: usize, locks: &[L]) -> Result<()> {
     let (mut dice, mut passes, mut longest) = (Dice::default(), 0, 0);
     // Neighbours begin with other locks.

@@ -45,7 +45,7 @@ pub(crate) struct Job {
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Role {
-    /// Takes and gives back as fast as it can.
+    /// Acquires and releases as fast as it can.
     Hammer,
     /// Gives a lock to a sleeper.
     Give,

@@ -75,7 +75,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Tells them that it is over.
+    /// Signals the end to them.
     pub(super) fn stop(&self) {
         self.board.ring(Bell::Phase, 2);
     }

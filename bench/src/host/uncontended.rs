@@ -1,4 +1,4 @@
-//! One process takes and gives back a lock that nobody else wants.
+//! One process acquires and releases a lock that nobody else wants.
 
 use std::hint::black_box;
 

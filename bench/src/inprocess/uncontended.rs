@@ -1,4 +1,4 @@
-//! One task or thread takes and gives back free locks: 1, 1,000 and 100,000 of them, in random order.
+//! One task or thread acquires and releases free locks: 1, 1,000 and 100,000 of them, in random order.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! How each kind of lock is taken and given back.
+//! How each kind of lock is acquired and released.
 
 use std::{
     fs::File,
@@ -54,7 +54,7 @@ impl Lock for Flock {
 
 impl Drop for FlockHeld<'_> {
     fn drop(&mut self) {
-        rustix::fs::flock(self.0, FlockOperation::Unlock).expect("a held flock can be given back");
+        rustix::fs::flock(self.0, FlockOperation::Unlock).expect("a held flock can be released");
     }
 }
 
@@ -79,7 +79,7 @@ impl Lock for Ofd {
 
 impl Drop for OfdHeld<'_> {
     fn drop(&mut self) {
-        sys::ofd_lock(self.0, libc::F_UNLCK).expect("a held OFD lock can be given back");
+        sys::ofd_lock(self.0, libc::F_UNLCK).expect("a held OFD lock can be released");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The bench a case works on: a fresh lock space and what goes with it.
+//! The environment of a case: a fresh lock space and its helpers.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -149,7 +149,7 @@ impl Bench {
     #[track_caller]
     pub fn assert_free(&self, name: &str) {
         let seen = || self.locks.status(name).expect("status");
-        // A server hears a moment later what another process's future gave back, and serves what the
+        // A server receives the release of another process's future a moment later, and serves what the
         // dead had sent, behind a pool even after their end was seen; a leak stays as long as its process lives.
         if self.locks.capabilities().lease {
             let idle = |status: &Status| status.holders.is_empty() && status.waiters.is_empty();

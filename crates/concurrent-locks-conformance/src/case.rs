@@ -1,4 +1,4 @@
-//! What a case is.
+//! The definition of a case.
 
 use concurrent_locks::LockManager;
 

@@ -1,4 +1,4 @@
-//! A future that is polled by hand, so that a case decides about every instant.
+//! A future that is polled explicitly, so that a case controls every step.
 
 use std::{
     future::IntoFuture,

@@ -1,4 +1,4 @@
-//! A section that notices whoever should not be in it.
+//! A section that detects overlapping holders.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -145,7 +145,7 @@ impl Field<'_> {
     fn kill(&self, worker: &mut Worker) -> Result<bool> {
         if worker.child.try_wait()?.is_some() {
             self.must_be_well(worker)?;
-            return Err("a worker ended before it was told to".into());
+            return Err("a worker ended before it was asked to".into());
         }
         Claims::announce_death(&self.directory, worker.incarnation)?;
         let inner = if self.chaos.namespaces { only_child_of(worker.child.id()) } else { None };

@@ -1,4 +1,4 @@
-//! A second opinion on who holds what: the kernel's, by flock(2), independent of the lock table.
+//! An independent check of the holders: the kernel's, by flock(2), without the lock table.
 //!
 //! Whoever was granted a lock claims its file the same way, which must succeed at once. The one
 //! excuse is a claimant that was killed and is not quite gone: killed processes are announced before

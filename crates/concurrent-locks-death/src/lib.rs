@@ -1,7 +1,6 @@
-//! Proof by killing: whatever a process does with a lock table, at whatever instruction it dies,
-//! the others go on.
+//! Proof by killing: at whatever instruction of a lock operation a process dies, the others continue.
 //!
-//! - [`scenario`]: the operations, and what the rest of the world does meanwhile.
+//! - [`scenario`]: the operations, and the concurrent operations of others.
 //! - [`stepper`]: a child process that is run one instruction at a time.
 //! - [`stopped`]: a process that cleans up is stopped instead of killed.
 //! - [`run`]: kills a victim after 1, 1 + stride, ... instructions of an operation, and looks each time.
@@ -21,5 +20,5 @@ pub mod stepper;
 pub mod stopped;
 pub mod worker;
 
-/// What goes wrong is told in words, to a person.
+/// What goes wrong, described for a person.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

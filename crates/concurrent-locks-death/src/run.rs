@@ -1,4 +1,4 @@
-//! Kills victims at one instruction after the other, and looks each time whether the others go on.
+//! Kills victims at one instruction after the other, and checks each time that the others continue.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! The operations at which a victim dies, and what the rest of the world does meanwhile.
+//! The operations during which a victim dies, and the concurrent operations of others.
 
 use std::{
     any::Any,
@@ -200,7 +200,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "wait-asleep",
         stage: |stage| {
-            stage.give_back_when(|stage| Ok(asleep(stage.pid)));
+            stage.release_when(|stage| Ok(asleep(stage.pid)));
             Ok(())
         },
         ..WAIT
@@ -211,7 +211,7 @@ pub const ALL: &[Scenario] = &[
         stage: |stage| {
             drop(stage.held.take());
             stage.held = Some(windowed(stage.locks).write(stage.name).blocking()?);
-            stage.give_back_when(|stage| Ok(asleep(stage.pid)));
+            stage.release_when(|stage| Ok(asleep(stage.pid)));
             Ok(())
         },
         ..WAIT
@@ -279,9 +279,9 @@ pub const ALL: &[Scenario] = &[
         stage: |stage| {
             // Another one dies at one of many places of an acquisition, most of them in the short lock.
             let acquire = Scenario::named("acquire").ok_or("there is no such scenario")?;
-            let mut corpse = (stage.start)(acquire, stage.name)?;
-            corpse.step(50 + stage.round * 61 % 1000)?;
-            Ok(corpse.kill()?)
+            let mut victim = (stage.start)(acquire, stage.name)?;
+            victim.step(50 + stage.round * 61 % 1000)?;
+            Ok(victim.kill()?)
         },
         ..Scenario::PLAIN
     },
@@ -396,7 +396,7 @@ const WAIT: Scenario = Scenario {
     },
     // Before it sleeps: it comes to its sleep one instruction at a time.
     stage: |stage| {
-        stage.give_back_when(|stage| Ok(status(&stage.locks, &stage.name)?.pending_requests > 0));
+        stage.release_when(|stage| Ok(status(&stage.locks, &stage.name)?.pending_requests > 0));
         Ok(())
     },
     ..Scenario::PLAIN
@@ -496,8 +496,8 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Gives back what the runner holds as soon as `fact` is so, or the victim is dead.
-    fn give_back_when(&mut self, fact: impl Fn(&Watched) -> Result<bool> + Send + 'static) {
+    /// Releases what the runner holds as soon as `fact` is so, or the victim is dead.
+    fn release_when(&mut self, fact: impl Fn(&Watched) -> Result<bool> + Send + 'static) {
         let watched = Watched { locks: self.locks.clone(), name: self.name.to_owned(), pid: self.pid };
         let (held, over) = (self.held.take(), Arc::clone(&self.over));
         self.waiters.push(std::thread::spawn(move || {

@@ -31,7 +31,7 @@ pub fn mark(first: bool) -> io::Result<()> {
 pub enum Reached {
     /// So many instructions of the operation were run.
     Steps(u64),
-    /// The operation was over after so many instructions.
+    /// The operation ended after so many instructions.
     End(u64),
 }
 

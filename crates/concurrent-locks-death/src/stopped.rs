@@ -1,4 +1,4 @@
-//! Stops reapers at one instruction after the other, and looks each time whether the others go on.
+//! Stops reapers at one instruction after the other, and checks each time that the others continue.
 
 use std::path::Path;
 

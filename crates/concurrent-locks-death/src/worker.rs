@@ -1,4 +1,4 @@
-//! One of the processes of [`crate::chaos`]: locks at random until it is killed or told to stop.
+//! One of the processes of [`crate::chaos`]: locks at random until it is killed or asked to stop.
 
 use std::{
     future::{Future, IntoFuture},

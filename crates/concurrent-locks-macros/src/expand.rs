@@ -87,7 +87,7 @@ fn names(signature: &Signature) -> Vec<Ident> {
     names.0
 }
 
-/// Refuses what cannot carry the lock's error, or what would run after the lock is given back.
+/// Refuses what cannot carry the lock's error, or what would run after the lock is released.
 fn check_returned(signature: &Signature, returned: &Type) -> Result<()> {
     let last = |path: &Path| path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
     if matches!(returned, Type::Path(returned) if last(&returned.path).ends_with("Result")) {
@@ -96,7 +96,7 @@ fn check_returned(signature: &Signature, returned: &Type) -> Result<()> {
     let boxed =
         matches!(returned, Type::Path(returned) if ["Pin", "BoxFuture"].contains(&last(&returned.path).as_str()));
     let message = if signature.asyncness.is_none() && (boxed || matches!(returned, Type::ImplTrait(_))) {
-        "the lock would be given back before the returned value is used; make this an `async fn` that returns \
+        "the lock would be released before the returned value is used; make this an `async fn` that returns \
          `Result<T, E>` with `E: From<concurrent_locks::Error>`"
     } else {
         "a lock can fail: return `Result<T, E>` with `E: From<concurrent_locks::Error>`, or add `on_error = \"panic\"`"
@@ -140,7 +140,7 @@ fn without_impl(mut returned: Type) -> Type {
     returned
 }
 
-/// The body after the guard. Its value is bound first, so that its temporaries go before the guard. What is
+/// The body after the guard. Its value is bound first, so that its temporaries are dropped before the guard. What is
 /// allowed concerns a body that never ends, which is no mistake of its author's.
 fn enclose(prologue: &TokenStream, body: &Block, returned: &Type) -> Block {
     let span = Span::mixed_site();

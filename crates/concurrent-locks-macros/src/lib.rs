@@ -53,7 +53,7 @@
 //! On the call: the arguments. When the function runs (an `async fn`: when its future is first polled):
 //! `locks`, then the name, `priority`, `owner`; then it waits; then the body runs. The guard lives until
 //! the body has ended, by its value, `return`, `?`, a panic, or because the future was dropped; the
-//! body's locals and temporaries are gone before the lock is given back. Arguments that the body does
+//! body's locals and temporaries are gone before the lock is released. Arguments that the body does
 //! not move are dropped after that.
 //!
 //! # Other attributes

@@ -1,4 +1,4 @@
-//! What stands between the attribute's parentheses: a name template and options.
+//! The attribute's arguments: a name template and options.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Why there is no server.
+//! Why a server could not be started.
 
 use std::{fmt, io};
 
@@ -25,7 +25,7 @@ pub enum Error {
     Io {
         /// What was tried.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

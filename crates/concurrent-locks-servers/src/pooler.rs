@@ -1,10 +1,10 @@
-//! A pooler of ours before PostgreSQL, in transaction mode, which also knows prepared statements: what PgBouncer does
+//! A test pooler in front of PostgreSQL, in transaction mode, which also supports prepared statements: what PgBouncer does
 //! from 1.21 on, and other poolers do.
 //!
 //! - Each transaction of a client goes to whichever connection of the server is free, the last used first; between two
 //!   transactions a client has none. What one leaves there (settings, advisory locks, LISTEN) another finds.
 //! - A statement that a client prepared is prepared again, unseen, where it is used and not known.
-//! - The key that a client is told (`BackendKeyData`) is the pooler's own, as with PgBouncer, or, to be worse than any
+//! - The key that a client receives (`BackendKeyData`) is the pooler's own, as with PgBouncer, or, to be worse than any
 //!   we know, that of the server process which answered first.
 
 use std::{
@@ -77,7 +77,7 @@ impl Pooler {
         Pooler::start(server, connections, false)
     }
 
-    /// The same, but clients are told the key of a server process, as if it were theirs.
+    /// The same, but clients receive the key of a server process, as if it were theirs.
     ///
     /// # Panics
     /// If there is no port.
@@ -169,7 +169,7 @@ impl Shared {
             }
             let mut upstream = self.take()?;
             let done = transaction(&mut client, &mut upstream, number, first, &mut prepared);
-            self.give_back(done.is_ok().then_some(upstream));
+            self.release(done.is_ok().then_some(upstream));
             done?;
         }
     }
@@ -189,7 +189,7 @@ impl Shared {
             Message { kind: b'K', body: key }.append(&mut greeting);
         }
         Message { kind: b'Z', body: b"I".to_vec() }.append(&mut greeting);
-        self.give_back(Some(upstream));
+        self.release(Some(upstream));
         client.write_all(&greeting)
     }
 
@@ -207,13 +207,13 @@ impl Shared {
         drop(pool);
         let made = self.connect(&startup);
         if made.is_err() {
-            self.give_back(None);
+            self.release(None);
         }
         made
     }
 
     /// `None`: it is broken.
-    fn give_back(&self, upstream: Option<Upstream>) {
+    fn release(&self, upstream: Option<Upstream>) {
         let mut pool = self.pool();
         match upstream {
             Some(upstream) => pool.free.push(upstream),

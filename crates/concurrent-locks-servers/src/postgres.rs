@@ -278,7 +278,7 @@ impl Postgres {
             arguments: self.options.arguments(self.folder.path(), self.port),
             user: self.user,
             folder: self.folder.path(),
-            // At once, but so that its shared memory is given back.
+            // At once, but so that its shared memory is freed.
             death: "QUIT",
         };
         // Its log is of this start, so an answer through its socket is one from this server.
@@ -290,7 +290,7 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         match self.process.take() {
-            // An immediate shutdown: nothing is written, but shared memory is given back.
+            // An immediate shutdown: nothing is written, but shared memory is freed.
             Some(process) => process.end(Signal::QUIT),
             None => remove_shared_memory(self.folder.path()),
         }

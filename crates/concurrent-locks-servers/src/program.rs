@@ -1,4 +1,4 @@
-//! Where the servers' programs are, and who runs those that refuse root.
+//! The paths of the servers' programs, and the user for those that refuse root.
 
 use std::{
     env, fmt, fs,

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Passes on what clients and a server say to each other, until it is told to do worse. All of its
+/// Passes on what clients and a server say to each other, until it is made to do worse. All of its
 /// connections end with it.
 #[derive(Debug)]
 pub struct Proxy {
@@ -24,7 +24,7 @@ pub struct Proxy {
 #[derive(Debug)]
 struct State {
     weather: Mutex<Weather>,
-    /// The stall or the proxy is over.
+    /// The stall or the proxy has ended.
     changed: Condvar,
     accepted: AtomicU64,
     to_server: AtomicU64,
@@ -106,7 +106,7 @@ impl Proxy {
     }
 
     /// Whether nothing goes through, neither way, as when a cable is pulled: connections stay open,
-    /// new ones are accepted, and what was sent meanwhile arrives when the stall is over.
+    /// new ones are accepted, and what was sent meanwhile arrives when the stall has ended.
     pub fn stall(&self, stalled: bool) {
         self.state.weather().stalled = stalled;
         self.state.changed.notify_all();
@@ -143,7 +143,7 @@ impl Drop for Proxy {
             self.state.cut(&mut weather);
         }
         self.state.changed.notify_all();
-        // Wakes the listener, which then sees that it is over.
+        // Wakes the listener, which then sees that it has ended.
         let woken = TcpStream::connect(self.address).is_ok();
         if let Some(listener) = self.listener.take().filter(|_| woken) {
             let _ = listener.join();
@@ -216,7 +216,7 @@ impl State {
         }
     }
 
-    /// Waits until nothing is stalled; `false` when the proxy is over.
+    /// Waits until nothing is stalled; `false` when the proxy has ended.
     fn calm(&self) -> bool {
         let stalled = |weather: &mut Weather| weather.stalled && !weather.over;
         let weather = self.changed.wait_while(self.weather(), stalled).unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! As much of Redis's protocol as it takes to give commands to a server.
+//! The part of Redis's protocol needed to send commands to a server.
 
 use std::{
     io::{self, BufRead, BufReader, Write},

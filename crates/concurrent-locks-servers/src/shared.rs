@@ -1,4 +1,4 @@
-//! The servers that all tests of a process, or of a whole run, use together.
+//! The servers shared by all tests of a process, or of a whole run.
 
 use std::{
     env,

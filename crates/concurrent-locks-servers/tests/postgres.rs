@@ -145,7 +145,7 @@ fn a_bouncer_shares_connections_between_transactions() {
 }
 
 #[test]
-fn a_setting_that_is_wrong_is_told_with_what_the_server_wrote() {
+fn a_setting_that_is_wrong_is_reported_with_what_the_server_wrote() {
     let error = Postgres::options().setting("no_such_setting", "1").start().unwrap_err().to_string();
     assert!(error.contains("postgres did not start") && error.contains("no_such_setting"), "{error}");
 }

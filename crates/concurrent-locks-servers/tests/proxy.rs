@@ -170,7 +170,7 @@ fn a_client_that_has_said_everything_still_gets_its_answer() {
 }
 
 #[test]
-fn a_server_that_is_down_and_a_proxy_that_is_over_take_no_connection() {
+fn a_server_that_is_down_and_a_proxy_that_has_ended_take_no_connection() {
     let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     assert_closed(&mut connect(&Proxy::to(nowhere)));
     let proxy = Proxy::to(echo(b'a'));

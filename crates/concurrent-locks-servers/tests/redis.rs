@@ -131,7 +131,7 @@ fn a_cluster_of_one_node_has_all_slots() {
 }
 
 #[test]
-fn a_setting_that_is_wrong_is_told_with_what_the_server_wrote() {
+fn a_setting_that_is_wrong_is_reported_with_what_the_server_wrote() {
     let error = Redis::options().setting("no-such-setting", "1").start().unwrap_err().to_string();
     assert!(error.contains("redis-server did not start") && error.contains("no-such-setting"), "{error}");
 }

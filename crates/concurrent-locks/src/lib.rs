@@ -1,9 +1,9 @@
 //! Named, fair read/write locks for tasks, threads and processes.
 //!
-//! A lock has a *name*; one URL decides how far it reaches: `local:` this process, `host:` every
-//! process on this machine through a shared table (no daemon), `file:DIR` the portable fallback.
-//! Many readers or one writer, first come first served, with time limits, priorities, recovery
-//! from crashes, fencing tokens, deadlock detection, and sight of who holds what and who waits.
+//! A lock has a *name*; one URL determines its reach: `local:` this process, `host:` all processes of this
+//! user on this machine through a shared table (no daemon), `file:DIR` the portable fallback, `redis://`
+//! and `postgres://` many machines. Many readers or one writer, first come first served, with time limits,
+//! priorities, crash recovery, fencing tokens, deadlock detection, and inspection of holders and waiters.
 //!
 //! ```
 //! use concurrent_locks::{LockManager, Mode};
@@ -19,9 +19,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The order of rules, from the outside in: [`Request`] says what waits and how it is cancelled,
-//! [`Guard`] what is held, [`Owner`] who holds it, [`Error`] why not, [`Status`] and
-//! [`Statistics`] what can be seen.
+//! Where the rules are, from the outside in: [`Request`] (waiting and cancellation), [`Guard`] (holding),
+//! [`Owner`] (identity), [`Error`] (failures), [`Status`] and [`Statistics`] (inspection).
 
 mod api;
 #[cfg(all(test, not(loom)))]

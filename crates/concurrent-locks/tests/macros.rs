@@ -207,7 +207,7 @@ fn ends(locks: &LockManager, end: End) -> Result<u32, Error> {
 }
 
 #[test]
-fn the_lock_is_given_back_however_the_body_ends() {
+fn the_lock_is_released_however_the_body_ends() {
     let locks = local("ends");
     assert_eq!(ends(&locks, End::Value).unwrap(), 1);
     assert_eq!(held(&locks, "ends"), []);
@@ -221,7 +221,7 @@ fn the_lock_is_given_back_however_the_body_ends() {
 }
 
 #[tokio::test]
-async fn dropping_the_future_gives_the_lock_back() {
+async fn dropping_the_future_releases_the_lock() {
     #[write_lock("dropped", locks = locks)]
     async fn forever(locks: &LockManager) -> Result<(), Error> {
         std::future::pending().await
@@ -261,7 +261,7 @@ fn temporary_witness(locks: &LockManager, seen: &AtomicBool) -> Result<u32, Erro
 }
 
 #[test]
-fn locals_and_temporaries_go_before_the_lock() {
+fn locals_and_temporaries_are_dropped_before_the_lock() {
     let locks = local("witness");
     for function in [local_witness, temporary_witness] {
         let seen = AtomicBool::new(false);
@@ -291,7 +291,7 @@ fn returns_nothing(locks: &LockManager) {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_not_got_in_time_is_the_functions_error() {
+async fn a_timed_out_lock_is_the_functions_error() {
     let locks = local("busy");
     assert_eq!(panics(&locks), 1);
     returns_nothing(&locks);

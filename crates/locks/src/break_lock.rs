@@ -1,4 +1,4 @@
-//! `locks break`: takes a lock away from its holder.
+//! `locks break`: takes a lock from its holder.
 
 use std::{
     io::{self, IsTerminal},
@@ -37,11 +37,10 @@ pub(crate) fn run(args: &BreakArgs, global: &Global, output: &Output) -> anyhow:
     let waiter = status.as_ref().and_then(|status| status.waiters.first());
     let next = waiter.map_or_else(
         || "leaves it free".to_owned(),
-        |waiter| format!("hands it to {}, who waits first", plain(&waiter.label)),
+        |waiter| format!("hands it to {}, the next waiter", plain(&waiter.label)),
     );
-    // Who holds a lease is told, and `locks run` ends its command then.
-    let learns =
-        if locks.capabilities().lease { "is told at once" } else { "learns of it only when it gives the lock back" };
+    // A holder with a lease is notified, and `locks run` ends its command then.
+    let learns = if locks.capabilities().lease { "is notified at once" } else { "learns of it only at release" };
     output.notice(format_args!(
         "this takes {:?} from {} and {next}; {} is not stopped and {learns}",
         args.name,
@@ -64,7 +63,7 @@ pub(crate) fn run(args: &BreakArgs, global: &Global, output: &Output) -> anyhow:
 /// Asks a person; without one, says how to do without the question.
 fn confirmed(output: &Output) -> anyhow::Result<bool> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        output.warning("there is no terminal to ask on: say --yes");
+        output.warning("there is no terminal to confirm on: use --yes");
         return Ok(false);
     }
     output.warning("break it? [y/N]");
@@ -78,15 +77,17 @@ fn which(name: &str, holders: &[Holder]) -> String {
     match holders {
         [] => format!("nobody holds {name:?}: there is nothing to break"),
         [holder] => {
-            format!("which grant of {name:?} is to be broken? --token {} is that of {}", holder.token, who(holder))
+            format!("name the grant of {name:?} to break: --token {} is that of {}", holder.token, who(holder))
         }
-        _ => format!("which grant of {name:?} is to be broken? name it with --token: {}", list(holders)),
+        _ => format!("name the grant of {name:?} to break by its --token: {}", list(holders)),
     }
 }
 
 fn missing(name: &str, token: u64, holders: &[Holder]) -> String {
     match holders {
-        [] => format!("nobody holds {name:?}, with token {token} or another; `locks status` shows who holds what"),
+        [] => {
+            format!("nobody holds {name:?}, neither with token {token} nor another; `locks status` shows all holders")
+        }
         _ => format!("nobody holds {name:?} with token {token}: it is held by {}", list(holders)),
     }
 }

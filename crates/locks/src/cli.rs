@@ -1,4 +1,4 @@
-//! The arguments, as clap reads them. Types only: what they mean is in the file of each verb.
+//! The arguments, as clap parses them. Types only: the file of each verb gives them their meaning.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     patience::{self, Patience},
 };
 
-/// Named read/write locks for shell commands and scripts: fair, crash-safe, and you see who holds what
+/// Named read/write locks for shell commands and scripts: fair, crash-safe, and easy to inspect
 #[derive(Debug, Parser)]
 #[command(name = "locks", version, max_term_width = 100, after_help = exit::HELP)]
 pub(crate) struct Cli {
@@ -20,7 +20,7 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
-/// What every verb understands.
+/// The options of every verb.
 #[derive(Args, Debug)]
 pub(crate) struct Global {
     /// The locks to use: host:, host:SPACE, host:/path/to/table, file:DIR, redis://HOST or
@@ -29,7 +29,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
 
-    /// Short for --url host:SPACE [env: LOCKS_SPACE, used by host: where no space is named]
+    /// Short for --url host:SPACE [env: LOCKS_SPACE, for host: without a space]
     #[arg(long, global = true, value_name = "SPACE")]
     pub(crate) space: Option<String>,
 
@@ -37,7 +37,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Say nothing on stderr but errors
+    /// Print only errors and warnings to stderr
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }
@@ -46,32 +46,31 @@ pub(crate) struct Global {
 pub(crate) enum Verb {
     /// Run a command while holding one or several locks
     ///
-    /// Waits for the locks, runs CMD, gives the locks back and exits with CMD's exit code. CMD finds
-    /// its fencing token in LOCKS_TOKEN, the lock's name in LOCKS_NAME (several: one a line, in the same
+    /// Waits for the locks, runs CMD, releases the locks and exits with CMD's exit code. CMD finds
+    /// its fencing token in LOCKS_TOKEN, the lock's name in LOCKS_NAME (several: one per line, in the same
     /// order) and its owner in LOCKS_OWNER. A `locks run` inside CMD inherits from that owner
-    /// and may take the same locks again, several of them in turn.
+    /// and may re-enter the same locks; several of them take turns.
     Run(RunArgs),
-    /// Show who holds and who waits
+    /// Show holders and waiters
     ///
-    /// With --quiet it prints nothing and tells by its exit code: 0 if all NAMEs are free, 1 if one is held.
+    /// With --quiet it prints nothing; its exit code is 0 if all NAMEs are free and 1 if one is held.
     Status(StatusArgs),
     /// Show how often and how long locks were waited for and held
     Stats(StatsArgs),
-    /// Show what happens, live
+    /// Show events, live
     Watch(WatchArgs),
-    /// Show deadlocks, waits that last too long, and orders that contradict each other
+    /// Show deadlocks, suspiciously long waits, and contradictory lock orders
     Deadlocks(DeadlocksArgs),
     /// Take a lock away from its holder
     ///
     /// Takes the lock from the holder with this fencing token and hands it to the next waiter. The
-    /// holder is not stopped: it goes on as if it held the lock, and learns of its loss only when it
-    /// gives the lock back (at once where locks have leases: redis://, postgres://). Break a lock only
-    /// when its holder can do no harm any more, or where the protected resource itself refuses old
-    /// fencing tokens.
+    /// holder is not stopped: it continues as if it held the lock, and learns of its loss only at
+    /// release (at once where locks have leases: redis://, postgres://). Break a lock only when its
+    /// holder can do no more harm, or where the protected resource itself refuses old fencing tokens.
     Break(BreakArgs),
     /// Check the lock table: capacity, permissions, dead processes
     Doctor(DoctorArgs),
-    /// Show it all at work: agent processes on shared memories, one of them killed in mid-write
+    /// Run a demonstration: agent processes on shared memories, one of them killed in mid-write
     Demo(DemoArgs),
     /// One agent of the demo (used by `locks demo`)
     #[command(hide = true)]
@@ -85,7 +84,7 @@ pub(crate) struct RunArgs {
     #[arg(short = 's', long, visible_alias = "shared", conflicts_with = "write")]
     pub(crate) read: bool,
 
-    /// Hold the locks alone (the default)
+    /// Hold the locks exclusively (the default)
     #[arg(short = 'x', visible_short_alias = 'e', long, visible_alias = "exclusive")]
     pub(crate) write: bool,
 
@@ -104,15 +103,15 @@ pub(crate) struct RunArgs {
     #[arg(short, long, visible_alias = "nb")]
     pub(crate) nonblock: bool,
 
-    /// How urgent it is: P counts like having come P seconds earlier (-128 to 127)
+    /// Priority: P counts like having arrived P seconds earlier (-128 to 127)
     #[arg(short, long, value_name = "P", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) priority: i8,
 
-    /// Who asks, as others see it [default: the owner of the surrounding `locks run`, else CMD and the process id]
+    /// The owner's name, as others see it [default: the owner of the outer `locks run`, else CMD and the process id]
     #[arg(short, long, value_name = "LABEL")]
     pub(crate) owner: Option<String>,
 
-    /// What it is for, as others see it
+    /// The purpose, as others see it
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) note: String,
 
@@ -120,37 +119,37 @@ pub(crate) struct RunArgs {
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 75)]
     pub(crate) conflict_exit_code: u8,
 
-    /// What becomes of CMD if `locks run` itself is killed with SIGKILL [default: hold; term with redis://, postgres://]
+    /// What happens to CMD if `locks run` itself is killed with SIGKILL [default: hold; term with redis://, postgres://]
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) if_killed: Option<Orphan>,
 
-    /// How long the locks stay ours when their server is out of reach: 10s, 1m30s, 0.5 (seconds). When that
-    /// time runs out, CMD is ended. Only for redis:// and postgres:// [default: that of the URL, else 10s]
+    /// How long the locks stay held while their server is out of reach: 10s, 1m30s, 0.5 (seconds). CMD is
+    /// ended before they expire. Only for redis:// and postgres:// [default: that of the URL, else 10s]
     #[arg(long, value_name = "TIME", value_parser = patience::time)]
     pub(crate) lease: Option<Duration>,
 
-    /// How several `locks run` inside CMD share what this one holds with each other
+    /// How several `locks run` inside CMD share the locks of this one
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Reenter::Turns)]
     pub(crate) reenter: Reenter,
 
-    /// Become CMD instead of staying beside it: the locks are held until it and all that it started have
+    /// Replace this process with CMD: the locks are held until CMD and all processes that it started have
     /// ended (host:, file:)
     #[arg(short = 'F', long, conflicts_with_all = ["if_killed", "report"])]
     pub(crate) no_fork: bool,
 
-    /// Write how it went to this file, as JSON (the Run of docs/json.md), apart from what CMD writes
+    /// Write the outcome to this file, as JSON (the Run of docs/json.md), separate from CMD's output
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 
-    /// Say how long the wait was
+    /// Print how long the wait was
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
 
-    /// Run this line with `sh -c`, in the place of `-- CMD`; with one NAME only
+    /// Run this line with `sh -c` instead of `-- CMD`; with one NAME only
     #[arg(short = 'c', long = "command", value_name = "LINE", conflicts_with = "command")]
     pub(crate) line: Option<OsString>,
 
-    /// Name of a lock; several are taken all or nothing, in an order that cannot deadlock
+    /// Name of a lock; several are acquired all or nothing, in an order that cannot deadlock
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
 
@@ -159,25 +158,25 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<OsString>,
 }
 
-/// How the children of an outer `locks run` share what it holds.
+/// How the children of an outer `locks run` share its locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Reenter {
-    /// In turns: one writer, or several readers, at a time
+    /// Take turns: one writer, or several readers, at a time
     Turns,
     /// All at once
     Together,
 }
 
-/// What becomes of the command when `locks run` is killed and cannot end it itself.
+/// What happens to the command when `locks run` is killed and cannot end it itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Orphan {
-    /// It goes on, and the locks stay held until it and all that it started have ended (host:, file:)
+    /// It continues, and the locks stay held until it and all processes that it started have ended (host:, file:)
     Hold,
-    /// It gets SIGTERM: it can clean up. Where the locks cannot be held on, it runs for that long without them
+    /// It gets SIGTERM and can clean up; where the locks cannot stay held, it does so without them
     Term,
-    /// It gets SIGKILL, and is stopped in the middle of whatever it does; otherwise like term
+    /// It gets SIGKILL, whatever it is doing; otherwise like term
     Kill,
-    /// It goes on, without the locks
+    /// It continues, without the locks
     Leave,
 }
 
@@ -186,7 +185,7 @@ pub(crate) struct StatusArgs {
     /// Names of locks [default: all]
     pub(crate) names: Vec<String>,
 
-    /// Also list locks that nobody holds or waits for
+    /// Also list free locks
     #[arg(short, long)]
     pub(crate) all: bool,
 
@@ -194,7 +193,7 @@ pub(crate) struct StatusArgs {
     #[arg(short, long)]
     pub(crate) long: bool,
 
-    /// List everybody in a long queue
+    /// List all waiters of a long queue
     #[arg(long)]
     pub(crate) all_waiters: bool,
 }
@@ -204,11 +203,11 @@ pub(crate) struct StatsArgs {
     /// Name of a lock [default: all]
     pub(crate) name: Option<String>,
 
-    /// Also show percentiles, the kinds of failures, and who holds and waits now
+    /// Also show percentiles, the kinds of failures, and current holders and waiters
     #[arg(short, long)]
     pub(crate) long: bool,
 
-    /// Forget the counters after showing them
+    /// Reset the counters after showing them
     #[arg(long)]
     pub(crate) reset: bool,
 }
@@ -218,7 +217,7 @@ pub(crate) struct WatchArgs {
     /// Names of locks [default: all]
     pub(crate) names: Vec<String>,
 
-    /// Stop after so many events
+    /// Stop after N events
     #[arg(short = 'c', long, value_name = "N")]
     pub(crate) count: Option<u64>,
 
@@ -229,14 +228,14 @@ pub(crate) struct WatchArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DeadlocksArgs {
-    /// Which waits last too long: 10s, 1m30s, 0.5 (seconds)
+    /// Report waits longer than this: 10s, 1m30s, 0.5 (seconds)
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = patience::time)]
     pub(crate) suspect_after: Duration,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
-    /// List all processes, however many they are
+    /// List all processes, however many there are
     #[arg(short, long)]
     pub(crate) all: bool,
 }
@@ -250,7 +249,7 @@ pub(crate) struct BreakArgs {
     #[arg(short, long, value_name = "N")]
     pub(crate) token: Option<u64>,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

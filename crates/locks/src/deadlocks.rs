@@ -1,4 +1,4 @@
-//! `locks deadlocks`: cycles that stand, waits that last too long, orders that contradict each other.
+//! `locks deadlocks`: current cycles, suspiciously long waits, contradictory lock orders.
 
 use std::process::ExitCode;
 
@@ -27,13 +27,13 @@ pub(crate) fn run(args: &DeadlocksArgs, locks: &LockManager, output: &Output) ->
 fn describe(report: &DeadlockReport) -> String {
     let mut parts = Vec::new();
     if report.cycles.is_empty() {
-        parts.push(format!("no deadlock stands; {} broken so far", report.broken));
+        parts.push(format!("no deadlock now; {} broken so far", report.broken));
     } else {
-        parts.push(format!("deadlocks that stand: {}; {} broken so far", report.cycles.len(), report.broken));
+        parts.push(format!("current deadlocks: {}; {} broken so far", report.cycles.len(), report.broken));
         parts.extend(report.cycles.iter().map(|cycle| format!("  {}", plain(&cycle.to_string()))));
     }
     if !report.suspects.is_empty() {
-        parts.push("\nwaits that last suspiciously long:".to_owned());
+        parts.push("\nsuspiciously long waits:".to_owned());
         let mut table = Table::new(["LOCK", "WAITING", "MODE", "FOR", "WRITER", "READERS"])
             .shrinks(&["READERS", "WRITER", "WAITING", "LOCK"]);
         for suspect in &report.suspects {
@@ -52,7 +52,7 @@ fn describe(report: &DeadlockReport) -> String {
         parts.push("\nlocks taken in both orders (a deadlock that has not happened yet):".to_owned());
         parts.extend(report.inversions.iter().map(|inversion| {
             plain(&format!(
-                "  {:?} then {:?} by {}, the other way round by {}",
+                "  {:?} then {:?} by {}, in the other order by {}",
                 inversion.first, inversion.second, inversion.first_then_second, inversion.second_then_first
             ))
         }));

@@ -64,7 +64,7 @@ fn describe(args: &DoctorArgs, health: &Health, absence: Option<String>) -> Stri
     let listed = if args.all { attached.len() } else { LISTED.min(attached.len()) };
     for process in &attached[..listed] {
         let (state, style) = match process.state {
-            ProcessState::Orphaned => ("gone, its command runs", Style::new().yellow()),
+            ProcessState::Orphaned => ("ended, its command runs", Style::new().yellow()),
             _ if process.alive => ("alive", Style::new()),
             _ => ("dead", Style::new().red()),
         };

@@ -81,7 +81,7 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// The exit code that tells of an end by this signal, as shells have it.
+/// The exit code for an end by this signal, as in shells.
 pub(crate) fn of_signal(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }

@@ -1,4 +1,4 @@
-//! The `locks` command: flock(1)'s job with names, fairness and sight.
+//! The `locks` command: flock(1)'s job with names, fairness and inspection.
 //!
 //! One verb is one file; `cli` has the arguments, `exit` the exit codes, `output` the only door to
 //! stdout, `table` what people read. `docs/cli.md` and `docs/json.md` describe what users may rely on.

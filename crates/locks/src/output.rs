@@ -1,4 +1,4 @@
-//! The only door to stdout, and what is said on stderr.
+//! The only access to stdout, and the messages on stderr.
 //!
 //! Results go to stdout; everything else goes to stderr with the command's name before it. Colours
 //! are left out where the stream is no terminal or `NO_COLOR` is set (anstream sees to it).
@@ -68,7 +68,7 @@ impl Output {
         }
     }
 
-    /// Says on stderr that something is wrong although the verb goes on.
+    /// Reports a problem on stderr although the verb continues.
     pub(crate) fn warning(&self, text: impl fmt::Display) {
         if self.json {
             self.say_object(&serde_json::json!({ "warning": text.to_string() }));
@@ -95,7 +95,7 @@ impl Output {
     }
 
     fn say(&self, line: impl fmt::Display) {
-        // When stderr is closed there is nobody left to tell.
+        // When stderr is closed there is nobody left to inform.
         let _ = writeln!(anstream::stderr().lock(), "{line}");
     }
 }

@@ -1,10 +1,10 @@
 //! `locks run`: runs a command while holding locks.
 //!
 //! One thread does everything in turn: it waits for the locks, starts the command, passes signals
-//! on, waits for its end and gives the locks back. A second thread only turns signals into messages.
+//! on, waits for its end and releases the locks. A second thread only turns signals into messages.
 //!
 //! # If a lock is lost
-//! Locks with a lease can be lost while the command runs. The command is told to end before that, and
+//! Locks with a lease can be lost while the command runs. The command is asked to end before that, and
 //! stopped if it does not: [`deadline`] has the rule, [`watch`] carries it out, on [`family`].
 //!
 //! # If `locks run` dies
@@ -74,7 +74,7 @@ fn run_and_report(
     let wanted = names.iter().map(|name| (name.as_str(), mode));
     let request = owner.lock_all(wanted).timeout(args.timeout.0).priority(args.priority).note(&args.note);
 
-    let happenings = Happenings::listen().context("cannot listen to signals")?;
+    let happenings = Happenings::listen().context("cannot catch signals")?;
     let asked = Instant::now();
     let acquired = if args.nonblock {
         request.try_now().map(Acquired::Guards)
@@ -123,10 +123,10 @@ fn run_and_report(
     let held_for = started.elapsed();
     let (code, lost) = match tree.end(guards, result.ok())? {
         Some(guards) => {
-            let given = give_back(guards, &held, code, ended, output)?;
+            let given = release(guards, &held, code, ended, output)?;
             // What was not waited for above has to arrive before this process ends.
             match locks.detach() {
-                // That they end with their lease was said already.
+                // That they end with their lease was reported already.
                 Err(_) if ended => {}
                 Err(error) => output.warning(format_args!("{error}")),
                 Ok(()) => {}
@@ -134,7 +134,7 @@ fn run_and_report(
             given
         }
         None => {
-            output.notice("the locks stay held until the processes that the command has left behind have ended");
+            output.notice("the locks stay held until the processes that the command left behind have ended");
             (code, false)
         }
     };
@@ -155,7 +155,7 @@ fn run_and_report(
 /// What no parser finds, found before anything is waited for.
 fn check(args: &RunArgs, locks: &LockManager) -> Result<(), UsageError> {
     if !locks.capabilities().across_processes {
-        return Err(UsageError(format!("{} reaches only one process: its locks keep nobody out", locks.url())));
+        return Err(UsageError(format!("{} reaches only one process: its locks would exclude nobody", locks.url())));
     }
     if args.lease.is_some() && !locks.capabilities().lease {
         return Err(space::no_lease(locks.url()));
@@ -165,7 +165,7 @@ fn check(args: &RunArgs, locks: &LockManager) -> Result<(), UsageError> {
     let names: usize = args.names.iter().map(|name| name.len() + 1).sum();
     if names.max(17 * args.names.len()) + "LOCKS_TOKEN=".len() > MOST {
         return Err(UsageError(format!(
-            "{} names are too many: LOCKS_NAME and LOCKS_TOKEN, which tell CMD of them, can have {MOST} bytes each",
+            "{} names are too many: LOCKS_NAME and LOCKS_TOKEN, which pass them to CMD, can have {MOST} bytes each",
             args.names.len()
         )));
     }
@@ -178,13 +178,13 @@ fn command_line(args: &RunArgs) -> Result<Vec<OsString>, UsageError> {
         (None, _) => Ok(args.command.clone()),
         (Some(line), [_]) => Ok(["sh".into(), "-c".into(), line.clone()].into()),
         (Some(_), [name, more @ ..]) => Err(UsageError(format!(
-            "-c takes one NAME, and here are {name:?} and {more:?}; to run a command, put `--` before it: locks run NAME... -- CMD"
+            "-c takes one NAME, not {name:?} and {more:?}; to run a command, put `--` before it: locks run NAME... -- CMD"
         ))),
         (Some(_), []) => Err(UsageError("-c needs a NAME".to_owned())),
     }
 }
 
-/// Who asks: the label that was given, else the owner that a surrounding `locks run` passed down, so
+/// The requester: the label that was given, else the owner that a surrounding `locks run` passed down, so
 /// that nested runs re-enter what it holds, in turns; else a new one that says which command of which
 /// process it is.
 fn owner(
@@ -235,8 +235,8 @@ fn say_not_started(program: &OsStr, error: &io::Error, output: &Output) -> u8 {
     exit as u8
 }
 
-/// Gives the locks back. A lock that was lost while a command ran makes its success doubtful.
-fn give_back(
+/// Releases the locks. A lock that was lost while a command ran makes its success doubtful.
+fn release(
     guards: GuardAll,
     held: &[(String, u64)],
     code: u8,
@@ -249,9 +249,9 @@ fn give_back(
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Lost => {
                 lost = true;
-                // Why it was ended was said already.
+                // Why it was ended was reported already.
                 if !ended {
-                    output.warning(format_args!("the command was not alone with {name:?}: {error}"));
+                    output.warning(format_args!("the lock {name:?} was lost while the command ran: {error}"));
                 }
             }
             Err(error) => failed = failed.or(Some(error)),

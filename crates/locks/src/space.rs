@@ -7,7 +7,7 @@ use concurrent_locks::{LockManager, URL_VARIABLE};
 use crate::{cli::Global, exit::UsageError};
 
 /// The locks that the arguments name, else the environment, else `host:` (whose space the library
-/// takes from `LOCKS_SPACE`). What is said on the command line goes before what the environment says.
+/// takes from `LOCKS_SPACE`). The command line overrides the environment.
 pub(crate) fn open(global: &Global) -> anyhow::Result<LockManager> {
     open_with_lease(global, None)
 }
@@ -16,7 +16,7 @@ pub(crate) fn open(global: &Global) -> anyhow::Result<LockManager> {
 pub(crate) fn observe(global: &Global) -> anyhow::Result<LockManager> {
     let url = url(global)?;
     if url.starts_with("local:") {
-        let text = format!("{url} reaches only one process: from here there is nothing to see of its locks");
+        let text = format!("{url} reaches only one process: its locks cannot be inspected from outside");
         return Err(UsageError(text).into());
     }
     Ok(LockManager::observe(&url)?)
@@ -50,7 +50,7 @@ fn with_lease(url: &str, lease: Duration) -> Result<String, UsageError> {
         return Err(no_lease(url));
     }
     if lease < Duration::from_millis(1) {
-        return Err(UsageError("--lease must be a millisecond at least".to_owned()));
+        return Err(UsageError("--lease must be at least a millisecond".to_owned()));
     }
     let (plain, query) = url.split_once('?').unwrap_or((url, ""));
     let others = query.split('&').filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("lease"));
@@ -62,7 +62,7 @@ fn with_lease(url: &str, lease: Duration) -> Result<String, UsageError> {
 /// What is wrong with `--lease` for such locks.
 pub(crate) fn no_lease(url: &str) -> UsageError {
     UsageError(format!(
-        "--lease is for redis:// and postgres://: the locks of {url} have none, they are held until they are given back"
+        "--lease is for redis:// and postgres://: the locks of {url} have none, they are held until they are released"
     ))
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &StatsArgs, global: &Global, output: &Output) -> anyhow:
         }
     };
     locks.unseen().iter().for_each(|unseen| output.warning(unseen));
-    // Only who takes part can change anything; where nothing was counted, there is nothing to take part in.
+    // Only a participant can change anything; where nothing was counted, there is nothing to take part in.
     if args.reset && !is_unused {
         space::open(global)?.reset_statistics(args.name.as_deref())?;
     }

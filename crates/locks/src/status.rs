@@ -1,4 +1,4 @@
-//! `locks status`: who holds and who waits.
+//! `locks status`: holders and waiters.
 
 use std::{collections::HashSet, process::ExitCode};
 
@@ -19,14 +19,14 @@ const SHORT: usize = 8;
 
 pub(crate) fn run(args: &StatusArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
     let (status, unseen) = look(args, locks)?;
-    // Whoever asked now would wait: what only the dead have is free for the asking.
+    // A request now would wait: locks that only dead processes hold are free.
     let is_held = |status: &Status| {
         let processes = status.holders.iter().map(|holder| holder.process);
         processes.chain(status.waiters.iter().map(|waiter| waiter.process)).any(|process| process != ProcessState::Dead)
     };
     if output.is_quiet() && !output.json() {
         let held = status.values().any(is_held);
-        // Free is said only of what was seen.
+        // Only locks that could be read are shown as free.
         if !held && !unseen.is_empty() {
             unseen.iter().for_each(|unseen| output.warning(unseen));
             return Ok(Exit::Unavailable.into());

@@ -1,4 +1,4 @@
-//! Tables and words for people.
+//! Tables and text for people.
 
 use std::{
     fmt,
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_escaped_is_told_from_what_looks_so() {
+    fn escapes_are_distinguished_from_what_looks_so() {
         let texts = ["\n", "\\n", "\\\n", "\\\\n", "\\\\\n", "\\u{1b}", "\u{1b}", "a\\", "a\\\\", "\\x", "\\\\x"];
         let mut shown: Vec<String> = texts.iter().map(|text| plain(text)).collect();
         assert_eq!(shown[..2], ["\\n", "\\\\n"]);

@@ -1,4 +1,4 @@
-//! What is wrong with the command line, and what to write instead.
+//! Errors of the command line, and suggestions.
 //!
 //! The parser's own tips go by likeness alone, and for `locks run` lead astray: a mistyped option of the command
 //! would become a lock's name, or the command itself.

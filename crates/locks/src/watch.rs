@@ -1,4 +1,4 @@
-//! `locks watch`: what happens, live.
+//! `locks watch`: live events.
 
 use std::{
     process::ExitCode,
@@ -63,7 +63,7 @@ fn describe(event: &Event) -> String {
         plain(&event.resource).bold(),
         plain(&owner(&event.label, event.pid)),
     );
-    // Who did not wait did not wait, and who has begun to wait has not waited yet.
+    // No wait, or a wait that has just begun.
     if event.kind != EventKind::Wait && event.elapsed_ms > 0.0 {
         let held = matches!(event.kind, EventKind::Release | EventKind::Recovered | EventKind::Broken);
         let what = if held { "held" } else { "waited" };

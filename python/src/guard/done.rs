@@ -1,4 +1,4 @@
-//! What `__aexit__` returns: an awaitable that is done. There is one of it.
+//! The result of `__aexit__`: a completed awaitable, of which there is only one.
 
 #![expect(unsafe_code, reason = "a type made with the C API")]
 

@@ -27,7 +27,7 @@ impl Guard {
     pub(crate) fn enter(&self, object: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<()> {
         let py = object.py();
         let context = Context::current(py)?;
-        if timeout.is_over_at_once() {
+        if timeout.ends_at_once() {
             return self.enter_here(py, timeout, &context, None);
         }
         if context.is_in_event_loop() {
@@ -98,7 +98,7 @@ impl Guard {
     ) -> PyResult<Option<Look>> {
         let stops = match stops {
             // A plain thread, perhaps one that works for somebody who awaits it.
-            None | Some(Stops::Greenlets { asks_one: false }) if !timeout.is_over_at_once() => {
+            None | Some(Stops::Greenlets { asks_one: false }) if !timeout.ends_at_once() => {
                 in_the_way::executors_call(py)?.map(Stops::Caller).or(stops)
             }
             stops => stops,

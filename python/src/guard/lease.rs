@@ -1,4 +1,4 @@
-//! What a guard tells of its end: its lease, whether it still holds, and that it is lost.
+//! How a guard reports its end: its lease, whether it still holds, and its loss.
 
 use std::sync::{Mutex, PoisonError, mpsc};
 
@@ -26,7 +26,7 @@ pub(crate) fn guard_verify(object: &Bound<'_, PyAny>) -> PyResult<&'static str> 
     }
     let (sender, answer) = mpsc::channel();
     let tell = move |standing| {
-        // Whoever was interrupted by Ctrl-C waits no more.
+        // A caller interrupted by Ctrl-C waits no more.
         let _ = sender.send(standing);
     };
     object::of(object)?.with_held(|held| {
@@ -72,14 +72,14 @@ impl Losses {
         Losses { sender, receiver: Mutex::new(receiver) }
     }
 
-    /// Waits for news: the number of a watch, which is over, and the `LockLostError` if there is one.
+    /// Waits for news: the number of a watch, which has ended, and the `LockLostError` if there is one.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<(u64, Option<Bound<'py, PyAny>>)> {
         let news = py.detach(|| self.receiver.lock().unwrap_or_else(PoisonError::into_inner).recv());
         let (number, loss) = news.unwrap_or_else(|_| unreachable!("a sender is kept beside it"));
         Ok((number, loss.map(|loss| error::raise(py, &loss).into_value(py).into_bound(py).into_any())))
     }
 
-    /// Watches what a guard holds until it is lost or given back; the news come under this number.
+    /// Watches what a guard holds until it is lost or released; the news come under this number.
     fn watch(&self, object: &Bound<'_, PyAny>, number: u64) -> PyResult<()> {
         let bell = Bell { sender: self.sender.clone(), number, loss: None };
         let tell = move |loss| bell.ring(loss);

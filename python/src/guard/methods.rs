@@ -1,4 +1,4 @@
-//! What the methods of `concurrent_locks.Guard` call.
+//! The functions behind the methods of `concurrent_locks.Guard`.
 
 use pyo3::{
     exceptions::{PyTimeoutError, PyValueError},
@@ -90,7 +90,7 @@ fn trio(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     py.import("concurrent_locks._trio")
 }
 
-/// Takes the lock (`None`) or joins the queue; then what tells when to look.
+/// Takes the lock (`None`) or joins the queue; then returns what signals when to check.
 #[pyfunction]
 pub(crate) fn guard_begin(object: &Bound<'_, PyAny>, timeout: Given<'_>) -> PyResult<Option<Readiness>> {
     let guard = object::of(object)?;
@@ -194,7 +194,7 @@ pub(crate) fn guard_target(object: &Bound<'_, PyAny>) -> PyResult<Vec<(String, &
     })
 }
 
-/// The label of who holds it, else of who would, if that was said.
+/// The label of the owner that holds it, else of the one that would, if given.
 #[pyfunction]
 pub(crate) fn guard_owner(object: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     let guard = object::of(object)?;

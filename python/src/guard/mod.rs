@@ -1,4 +1,4 @@
-//! What a Python guard is: a request that can be entered, and what it holds while it is entered.
+//! A Python guard: a request that can be entered, and its hold while it is entered.
 //!
 //! ```text
 //!   Idle --begin--> Held --release--> Idle          the lock was free
@@ -127,14 +127,14 @@ impl Guard {
         }
     }
 
-    /// Takes the lock (`None`) or joins the queue, for whoever asks in this context. Does not wait.
+    /// Takes the lock (`None`) or joins the queue, for the caller in this context. Does not wait.
     pub(crate) fn begin(&self, py: Python<'_>, timeout: Timeout, context: &Context<'_>) -> PyResult<Option<Waiter>> {
         self.must_be_idle()?;
         let owner = self.asker.owner(py, self.locks, context)?;
         self.begin_as(py, timeout, owner)
     }
 
-    /// [`Guard::begin`] for the current task, if that is who asks and it is known already.
+    /// [`Guard::begin`] for the current task, if that is the caller and it is known already.
     #[inline]
     pub(crate) fn begin_as_known_task(&self, py: Python<'_>, timeout: Timeout) -> Option<PyResult<Option<Waiter>>> {
         if !matches!((&self.asker, &*self.phase.borrow()), (Asker::Current, Phase::Idle)) {
@@ -288,7 +288,7 @@ impl Guard {
         }))
     }
 
-    /// The pending request is over, one way or the other.
+    /// The pending request has ended, one way or the other.
     pub(crate) fn left(&self, pending: &Pending) {
         let was = self.phase.replace(Phase::Idle);
         if let (Pending::Upgrade(_), Phase::Upgrading(Some(held))) = (pending, was) {
@@ -301,9 +301,9 @@ impl Guard {
         owner.map(|owner| Told::new(owner.clone_ref(py), self.target.clone_ref(py), timeout))
     }
 
-    /// Gives back what is held.
+    /// Releases what is held.
     pub(crate) fn release(&self, py: Python<'_>) -> PyResult<()> {
-        self.give_back(py).unwrap_or_else(|| {
+        self.release_held(py).unwrap_or_else(|| {
             let error = self.not_held(py);
             self.forget_parents();
             Err(error)
@@ -313,7 +313,7 @@ impl Guard {
     /// The end of a `with` block: a lock that was lost is an error, unless the block raised another.
     #[inline]
     pub(crate) fn exit(&self, py: Python<'_>, raised: bool) -> PyResult<()> {
-        match self.give_back(py) {
+        match self.release_held(py) {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) if raised => log::warning(py, || error.value(py).to_string()),
             Some(result) => result,
@@ -326,9 +326,9 @@ impl Guard {
         }
     }
 
-    /// Gives back what is held by this process; `None` if nothing is.
+    /// Releases what is held by this process; `None` if nothing is.
     #[inline]
-    fn give_back(&self, py: Python<'_>) -> Option<PyResult<()>> {
+    fn release_held(&self, py: Python<'_>) -> Option<PyResult<()>> {
         let mut phase = self.phase.borrow_mut();
         if !matches!(&*phase, Phase::Held(held) if held.is_ours()) {
             return None;
@@ -408,7 +408,7 @@ impl Guard {
         Err(PyRuntimeError::new_err(format!("{self} is {why}")))
     }
 
-    /// The guard is gone. What it held goes back, and its owner is told of the mistake.
+    /// The guard is gone. What it held is released, and its owner is warned of the mistake.
     pub(crate) fn abandoned(&self, py: Python<'_>) {
         if !self.is_held() {
             return;
@@ -451,7 +451,7 @@ fn begin_all(request: RequestAll, timeout: Timeout) -> Result<Result<GuardAll, B
 fn not_utf8(name: &Bound<'_, PyString>) -> PyErr {
     let py = name.py();
     let class = py.import("concurrent_locks.errors").and_then(|errors| errors.getattr("InvalidNameError"));
-    let text = format!("the lock name {:?} has no UTF-8", name.to_string_lossy());
+    let text = format!("the lock name {:?} is not UTF-8", name.to_string_lossy());
     class.and_then(|class| class.call1((text,))).map_or_else(|broken| broken, PyErr::from_value)
 }
 

@@ -1,4 +1,4 @@
-//! Types made with the C API: what guards and their companions are made with.
+//! Types made with the C API, for guards and their companions.
 
 #![expect(unsafe_code, reason = "types made with the C API")]
 

@@ -122,7 +122,7 @@ pub(crate) fn of<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<&'a Guard> {
         .get(object.py())
         .is_some_and(|types| [&types.one, &types.all].iter().any(|one| one.as_ptr().cast() == class));
     if !known {
-        return Err(PyTypeError::new_err("a guard is needed, made by a lock manager"));
+        return Err(PyTypeError::new_err("a guard made by a lock manager is needed"));
     }
     // SAFETY: an instance of our type has a valid guard (R2), which lives as long as the object.
     Ok(unsafe { &(*object.as_ptr().cast::<Object>()).guard })
@@ -130,7 +130,7 @@ pub(crate) fn of<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<&'a Guard> {
 
 /// Runs the body of a slot or method (R1, R3).
 ///
-/// PyO3 does not know that the thread is attached (only [`Python::attach`] tells it, at a cost): a
+/// PyO3 does not know that the thread is attached (only [`Python::attach`] records it, at a cost): a
 /// `Py` dropped in the body would be put aside, for the next time it knows. So the body of what is hot
 /// drops no `Py`, or with [`Py::drop_ref`].
 ///
@@ -193,7 +193,7 @@ unsafe extern "C" fn dealloc(object: *mut PyObject) {
     }
 }
 
-/// A guard that still holds is gone: its owner is told, unless the interpreter is, too.
+/// A guard that still holds is gone: its owner is warned, unless the interpreter is, too.
 #[cold]
 fn abandon(guard: Guard) {
     let guard = std::mem::ManuallyDrop::new(guard);

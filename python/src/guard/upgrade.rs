@@ -21,7 +21,7 @@ impl Guard {
         let context = Context::current(py)?;
         let Some(waiter) = self.begin_upgrade(py, timeout)? else { return Ok(()) };
         let stops = match &context {
-            _ if timeout.is_over_at_once() => None,
+            _ if timeout.ends_at_once() => None,
             _ if context.is_in_event_loop() => Some(Stops::EventLoop),
             _ if !context::greenlets_are_imported(py) => None,
             _ if context::greenlets_cooperate(py).inspect_err(|_| self.left(&waiter.pending))? => {

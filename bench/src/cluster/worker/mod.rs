@@ -1,4 +1,4 @@
-//! A worker in this language: what [`errand`](super::errand) says it is told, and what it answers.
+//! A worker in this language: what [`errand`](super::errand) describes: its commands and answers.
 
 mod postgres;
 mod redis;
@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use super::kind::Kind;
 use crate::machine::clock;
 
-/// What can be taken and given back; a thread of ours waits for it.
+/// What can be acquired and released; a thread of ours waits for it.
 trait Lock {
     fn lock(&mut self) -> Result<()>;
     fn unlock(&mut self) -> Result<()>;

@@ -70,7 +70,7 @@ impl Pipelined {
     /// On the runtime that will drive it.
     pub(super) async fn connect(url: &str) -> Result<Pipelined> {
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-        // Its end is told to whoever calls next.
+        // The next call reports its end.
         tokio::spawn(connection);
         let statements = [client.prepare(ACQUIRE).await?, client.prepare(RELEASE).await?];
         Ok(Pipelined { client, statements })

@@ -1,4 +1,4 @@
-//! An operator takes a lock away.
+//! An operator breaks a lock.
 
 use concurrent_locks::{ErrorKind, Mode};
 
@@ -12,7 +12,7 @@ cases! {
     only_the_right_token_breaks [Revoke],
     one_reader_of_several_is_broken [Revoke],
     a_re_entered_lock_is_broken_as_one [Revoke],
-    the_operator_is_told_whom_it_hit [Revoke],
+    the_operator_learns_whom_it_hit [Revoke],
 }
 
 fn the_next_waiter_gets_a_broken_lock(bench: &Bench) {
@@ -92,7 +92,7 @@ fn a_re_entered_lock_is_broken_as_one(bench: &Bench) {
     bench.assert_free("a");
 }
 
-fn the_operator_is_told_whom_it_hit(bench: &Bench) {
+fn the_operator_learns_whom_it_hit(bench: &Bench) {
     let owner = bench.owner("agent-7");
     let guard = owner.read("a").note("stuck").blocking().unwrap();
     let hit = bench.locks().break_lock("a", guard.token()).unwrap();

@@ -15,7 +15,7 @@ cases! {
     a_dropped_reader_of_a_batch_hands_on [Fair],
     a_dropped_head_lets_readers_in [Fair],
     a_dropped_middle_keeps_the_order [Fair],
-    a_ready_future_that_is_dropped_gives_back,
+    a_ready_future_that_is_dropped_releases,
     lock_all_dropped_at_every_point,
     lock_all_dropped_in_the_instant_of_the_grant,
     polling_again_keeps_the_place [Fair],
@@ -116,7 +116,7 @@ fn a_dropped_middle_keeps_the_order(bench: &Bench) {
     bench.assert_free("a");
 }
 
-fn a_ready_future_that_is_dropped_gives_back(bench: &Bench) {
+fn a_ready_future_that_is_dropped_releases(bench: &Bench) {
     let mut free = Polled::new(bench.locks().write("a"));
     drop(free.granted());
     drop(free);
@@ -179,7 +179,7 @@ fn the_last_waker_is_woken(bench: &Bench) {
 
 fn a_finished_future_that_is_polled_leaks_nothing(bench: &Bench) {
     // An executor that polls after ready breaks the rules; it may get an error or a new request,
-    // and must not get or leave behind a lock that nobody gives back.
+    // and must not get or leave behind a lock that nobody releases.
     let mut granted_at_once = Polled::new(bench.locks().write("a"));
     drop(granted_at_once.granted());
     drop(granted_at_once.poll());

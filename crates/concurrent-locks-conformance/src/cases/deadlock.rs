@@ -189,7 +189,7 @@ fn a_soft_cycle_is_dissolved(bench: &Bench) {
     let y_has_b = y.write("b").blocking().unwrap();
     let mut y_waits = Polled::queued(y.read("a"));
     // x waits for y, which stands behind w, which waits for x: nobody need be refused, since y may
-    // read beside x if it goes before w.
+    // read beside x if it is moved before w.
     let mut x_waits = Polled::queued(x.write("b"));
     let y_reads_a = y_waits.granted();
     w_waits.pending();

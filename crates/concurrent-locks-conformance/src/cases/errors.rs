@@ -1,4 +1,4 @@
-//! A section that fails leaves a free lock; what cannot be done is said aloud.
+//! A section that fails leaves a free lock; unsupported requests fail with an error.
 
 use std::{
     error::Error as _,

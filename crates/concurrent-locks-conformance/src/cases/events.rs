@@ -1,4 +1,4 @@
-//! What happens is told, in order, to whoever listens.
+//! Events are reported, in order, to all listeners.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -7,11 +7,11 @@ use concurrent_locks::{Begun, Event, EventKind, Mode};
 use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
 
 cases! {
-    a_wait_a_grant_and_a_release_are_told [Inspect],
-    timeouts_and_cancels_are_told [Inspect],
-    deadlocks_are_told [Inspect, Deadlocks],
-    broken_locks_are_told [Inspect, Revoke],
-    nothing_happens_nothing_is_told [Inspect],
+    a_wait_a_grant_and_a_release_are_reported [Inspect],
+    timeouts_and_cancels_are_reported [Inspect],
+    deadlocks_are_reported [Inspect, Deadlocks],
+    broken_locks_are_reported [Inspect, Revoke],
+    nothing_happens_nothing_is_reported [Inspect],
     a_listener_is_woken_by_an_event [Inspect],
     two_listeners_hear_the_same [Inspect],
     a_slow_listener_sees_the_gap [Inspect],
@@ -29,15 +29,15 @@ struct Listener<'a> {
 impl<'a> Listener<'a> {
     fn new(bench: &'a Bench) -> Listener<'a> {
         let (events, cursor) = bench.locks().events(None, Duration::ZERO).unwrap();
-        assert_eq!(events, [], "what was before is not told");
+        assert_eq!(events, [], "earlier events are not reported");
         Listener { bench, cursor, heard: Vec::new() }
     }
 
-    /// Listens until these kinds were told of `name`, and returns their events.
+    /// Listens until events of these kinds came for `name`, and returns their events.
     fn hears(&mut self, name: &str, kinds: &[EventKind]) -> Vec<Event> {
         let of_name =
             |heard: &[Event]| heard.iter().filter(|event| event.resource == name).cloned().collect::<Vec<_>>();
-        until(&format!("{kinds:?} are told"), || {
+        until(&format!("{kinds:?} are reported"), || {
             let (events, cursor) = self.bench.locks().events(Some(self.cursor), WAIT).unwrap();
             self.cursor = cursor;
             self.heard.extend(events);
@@ -50,7 +50,7 @@ impl<'a> Listener<'a> {
     }
 }
 
-fn a_wait_a_grant_and_a_release_are_told(bench: &Bench) {
+fn a_wait_a_grant_and_a_release_are_reported(bench: &Bench) {
     use EventKind::{Grant, Release, Wait};
     let (x, y) = (bench.owner("x"), bench.owner("y"));
     let mut listener = Listener::new(bench);
@@ -77,7 +77,7 @@ fn a_wait_a_grant_and_a_release_are_told(bench: &Bench) {
     assert!(heard.iter().all(|event| event.pid == std::process::id() && event.at.ends_with('Z')));
 }
 
-fn timeouts_and_cancels_are_told(bench: &Bench) {
+fn timeouts_and_cancels_are_reported(bench: &Bench) {
     use EventKind::{Cancel, Timeout, Wait};
     let _guard = bench.locks().write("a").blocking().unwrap();
     let mut listener = Listener::new(bench);
@@ -88,7 +88,7 @@ fn timeouts_and_cancels_are_told(bench: &Bench) {
     assert!(heard.iter().all(|event| event.token == 0));
 }
 
-fn deadlocks_are_told(bench: &Bench) {
+fn deadlocks_are_reported(bench: &Bench) {
     use EventKind::{Deadlock, Wait};
     let (x, y) = (bench.owner("x"), bench.owner("y"));
     let _a = x.write("a").blocking().unwrap();
@@ -99,7 +99,7 @@ fn deadlocks_are_told(bench: &Bench) {
     assert_eq!(listener.hears("a", &[Wait, Deadlock])[1].label, "y");
 }
 
-fn broken_locks_are_told(bench: &Bench) {
+fn broken_locks_are_reported(bench: &Bench) {
     let owner = bench.owner("x");
     let guard = owner.write("a").blocking().unwrap();
     let mut listener = Listener::new(bench);
@@ -108,7 +108,7 @@ fn broken_locks_are_told(bench: &Bench) {
     assert_eq!((heard[0].label.as_str(), heard[0].token), ("x", guard.token()));
 }
 
-fn nothing_happens_nothing_is_told(bench: &Bench) {
+fn nothing_happens_nothing_is_reported(bench: &Bench) {
     let (_, cursor) = bench.locks().events(None, Duration::ZERO).unwrap();
     for _ in 0..3 {
         let (events, next) = bench.locks().events(Some(cursor), Duration::from_millis(10)).unwrap();

@@ -1,4 +1,4 @@
-//! A writer is alone; readers are together.
+//! Writers are exclusive; readers share.
 
 use std::thread;
 

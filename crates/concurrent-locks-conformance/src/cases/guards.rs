@@ -1,4 +1,4 @@
-//! What a guard says, and where it may go.
+//! The accessors of a guard, and moving it between threads.
 
 use std::{thread, time::Duration};
 

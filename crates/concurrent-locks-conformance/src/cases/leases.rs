@@ -1,4 +1,4 @@
-//! What a guard knows of its own end: verify, loss, leases, and holds of limited length.
+//! How a guard reports its end: verify, loss, leases, and holds of limited length.
 
 use std::{sync::mpsc, time::Duration};
 
@@ -15,11 +15,11 @@ cases! {
     a_held_lock_is_verified,
     several_held_locks_are_verified,
     a_lock_that_is_held_is_not_lost,
-    a_lock_that_was_given_back_is_not_lost,
+    a_released_lock_is_not_lost,
     a_broken_lock_is_not_verified [Revoke],
     one_broken_lock_of_several_is_enough [Revoke],
-    a_broken_lock_is_told [Revoke, Lease],
-    a_lease_is_told_where_there_is_one,
+    a_broken_lock_is_reported [Revoke, Lease],
+    a_lease_is_reported_where_there_is_one,
     a_lease_is_renewed [Lease],
     a_limited_hold_is_refused_without_a_lease,
     a_limited_hold_ends [Lease],
@@ -30,7 +30,7 @@ cases! {
     an_upgrade_that_was_asked_for_is_granted [Upgrade],
 }
 
-/// Short enough to wait for. Nothing relies on being done with anything before it is over.
+/// Short enough to wait for. Nothing relies on being done with anything before it expires.
 const HOLD: Duration = Duration::from_millis(300);
 
 #[track_caller]
@@ -39,11 +39,11 @@ fn assert_holds(standing: Standing, bench: &Bench) {
     assert_eq!(standing, expected);
 }
 
-/// What a channel is told of the loss.
+/// What a channel receives about the loss.
 fn told(guard: &Guard) -> mpsc::Receiver<ErrorKind> {
     let (sender, told) = mpsc::channel();
     guard.on_lost(move |error: Error| {
-        // A case that failed is not there to hear of it.
+        // A case that failed is not there to receive it.
         let _ = sender.send(error.kind());
     });
     told
@@ -75,7 +75,7 @@ fn a_lock_that_is_held_is_not_lost(bench: &Bench) {
     assert!(told.try_recv().is_err());
 }
 
-fn a_lock_that_was_given_back_is_not_lost(bench: &Bench) {
+fn a_released_lock_is_not_lost(bench: &Bench) {
     let guard = bench.locks().write("a").blocking().unwrap();
     let mut lost = Polled::queued(guard.lost());
     let told = told(&guard);
@@ -102,20 +102,20 @@ fn one_broken_lock_of_several_is_enough(bench: &Bench) {
     assert_holds(guards[0].verify().blocking(), bench);
 }
 
-fn a_broken_lock_is_told(bench: &Bench) {
+fn a_broken_lock_is_reported(bench: &Bench) {
     let guards = bench.locks().lock_all([("a", Mode::Write), ("b", Mode::Write)]).blocking().unwrap();
     let mut lost = Polled::queued(guards.lost());
     let told = told(&guards[1]);
     bench.locks().break_lock("b", guards[1].token()).unwrap();
     let error = lost.ready();
     assert_eq!((error.kind(), error.resource()), (ErrorKind::Lost, Some("b")), "{error}");
-    until("the callback is told", || told.try_recv() == Ok(ErrorKind::Lost));
-    // Who asks later is told at once.
+    until("the callback is called", || told.try_recv() == Ok(ErrorKind::Lost));
+    // A later callback is called at once.
     assert_eq!(Polled::new(guards[1].lost()).ready().kind(), ErrorKind::Lost);
     Polled::queued(guards[0].lost());
 }
 
-fn a_lease_is_told_where_there_is_one(bench: &Bench) {
+fn a_lease_is_reported_where_there_is_one(bench: &Bench) {
     let guard = bench.locks().write("a").blocking().unwrap();
     assert_eq!(guard.lease().is_some(), bench.locks().capabilities().lease);
     if let Some(lease) = guard.lease() {
@@ -156,7 +156,7 @@ fn a_limited_hold_ends(bench: &Bench) {
     let next = Polled::new(bench.locks().write("a")).granted();
     assert!(next.token() > guard.token());
     assert_eq!(lost.ready().kind(), ErrorKind::Lost);
-    until("the callback is told", || told.try_recv() == Ok(ErrorKind::Lost));
+    until("the callback is called", || told.try_recv() == Ok(ErrorKind::Lost));
     assert_eq!(guard.verify().blocking(), Standing::Lost);
     assert_eq!(guard.lease().unwrap().remaining, Duration::ZERO);
     assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);

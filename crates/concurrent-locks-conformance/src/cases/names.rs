@@ -1,4 +1,4 @@
-//! What may be a name, and that each name is a lock of its own.
+//! Valid names; each name is a separate lock.
 
 use concurrent_locks::{ErrorKind, MAX_NAME_BYTES, Mode};
 

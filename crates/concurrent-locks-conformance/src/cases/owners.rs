@@ -1,4 +1,4 @@
-//! An owner re-enters what it holds, and everything it holds is told to be its.
+//! An owner re-enters what it holds, and everything it holds is shown as its own.
 
 use concurrent_locks::{ErrorKind, MAX_LABEL_BYTES, Mode};
 

@@ -1,4 +1,4 @@
-//! A priority of `p` counts like having come `p` seconds earlier.
+//! A priority of `p` counts like having arrived `p` seconds earlier.
 
 use concurrent_locks::Mode;
 

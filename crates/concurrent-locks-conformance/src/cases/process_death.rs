@@ -1,4 +1,4 @@
-//! A process dies, by SIGKILL, wherever it is: others go on.
+//! A process is killed by SIGKILL at any point: others continue.
 
 use std::time::Duration;
 
@@ -230,7 +230,7 @@ fn the_dead_are_counted_and_told(bench: &Bench) {
     assert_eq!((statistics.total_acquisitions, statistics.total_releases), (2, 2));
     assert_eq!((statistics.total_errors, statistics.current_holders), (1, 0));
     let mut recovered = None;
-    until("the recovery is told", || {
+    until("the recovery is reported", || {
         let (events, next) = bench.locks().events(Some(cursor), Duration::from_secs(1)).unwrap();
         cursor = next;
         recovered = events.into_iter().find(|event| event.kind == EventKind::Recovered);

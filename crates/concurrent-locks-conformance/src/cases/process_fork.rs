@@ -6,7 +6,7 @@ use crate::{bench::Bench, case::cases, polled::Polled, taker::LockTaker};
 
 cases! {
     a_forked_copy_of_a_guard_releases_nothing [AcrossProcesses],
-    a_forked_child_locks_anew [AcrossProcesses],
+    a_forked_child_takes_locks_of_its_own [AcrossProcesses],
     a_forked_child_waits_and_is_woken [AcrossProcesses],
     a_child_forked_after_async_waits_can_wait [AcrossProcesses],
     a_forked_child_does_not_keep_its_parent_alive [AcrossProcesses],
@@ -46,7 +46,7 @@ fn a_forked_copy_of_a_guard_releases_nothing(bench: &Bench) {
     }
 }
 
-fn a_forked_child_locks_anew(bench: &Bench) {
+fn a_forked_child_takes_locks_of_its_own(bench: &Bench) {
     let mut taker = bench.taker();
     let token = taker.take("write a");
     fork(&mut taker);
@@ -173,7 +173,7 @@ fn an_owner_is_another_one_in_a_forked_child(bench: &Bench) {
 fn a_forked_child_of_the_same_pid_is_another_process(bench: &Bench) {
     if cfg!(concurrent_locks_portable) {
         // Where no page is wiped at a fork, and there are no PID namespaces either, the pid has to do.
-        eprintln!("SKIPPED: a fork is told by its pid here");
+        eprintln!("SKIPPED: a fork is recognised by its pid here");
         return;
     }
     let mut taker = bench.taker();

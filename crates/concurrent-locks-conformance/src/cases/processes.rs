@@ -340,7 +340,7 @@ fn an_inherited_read_is_upgraded(bench: &Bench) {
     child.take("write b");
 }
 
-/// A process waits for those it started: a circle through them is a deadlock.
+/// A process waits for those it started: a cycle through them is a deadlock.
 fn an_owner_waits_for_what_its_children_wait_for(bench: &Bench) {
     let (one, two) = (bench.owner("one"), bench.owner("two"));
     let _holds = [one.write("a").blocking().unwrap(), two.write("b").blocking().unwrap()];
@@ -414,7 +414,7 @@ fn events_tell_of_other_processes(bench: &Bench) {
     let token = taker.take("write a");
     taker.ask("release a").after("released");
     let mut heard = Vec::new();
-    until("grant and release are told", || {
+    until("grant and release are reported", || {
         let (events, next) = bench.locks().events(Some(cursor), Duration::from_secs(1)).unwrap();
         cursor = next;
         heard.extend(events.into_iter().map(|event| (event.kind.as_str(), event.pid, event.token)));

@@ -1,4 +1,4 @@
-//! Any executor will do, several at once, and none.
+//! Any executor works, several at once, or none.
 
 use std::{
     future::{Future, IntoFuture},

@@ -1,4 +1,4 @@
-//! Many resources, many waiters, and the end of the room.
+//! Many resources, many waiters, and exhausted capacity.
 
 use std::task::Poll;
 
@@ -13,9 +13,9 @@ cases! {
     very_many_futures_read_together [Inspect],
     when_resources_run_out_it_says_so_and_recovers [Inspect, Capacity],
     when_requests_run_out_it_says_so_and_recovers [Inspect, Capacity],
-    a_waiter_without_room_is_told_at_once [Inspect, Capacity],
+    a_waiter_without_room_gets_an_error_at_once [Inspect, Capacity],
     idle_resources_make_room [Inspect, Capacity],
-    a_process_without_room_is_told [AcrossProcesses, Inspect, Capacity],
+    a_process_without_room_gets_an_error [AcrossProcesses, Inspect, Capacity],
 }
 
 /// As many where they lie in memory; fewer on a server, where each costs round trips: many times what fits into one
@@ -119,7 +119,7 @@ fn runs_out(locks: &LockManager, room: usize) {
         guards.swap_remove(round * 7).release().unwrap();
         guards.push(locks.write(&name).try_now().unwrap());
     }
-    // What is held is still locked, seen and given back.
+    // What is held is still locked, seen and released.
     let name = guards[1].name().unwrap();
     assert_eq!(locks.status(&name).unwrap().unwrap().holders[0].token, guards[1].token());
     assert_ne!(locks.health().unwrap().resources.used, 0);
@@ -127,7 +127,7 @@ fn runs_out(locks: &LockManager, room: usize) {
     assert_eq!(fill(locks).len(), room, "all the room is there again");
 }
 
-fn a_waiter_without_room_is_told_at_once(bench: &Bench) {
+fn a_waiter_without_room_gets_an_error_at_once(bench: &Bench) {
     let locks = bench.with_capacity("resources=64&requests=64");
     let guard = locks.write("a").blocking().unwrap();
     let mut waiters = Vec::new();
@@ -154,7 +154,7 @@ fn idle_resources_make_room(bench: &Bench) {
     held.release().unwrap();
 }
 
-fn a_process_without_room_is_told(bench: &Bench) {
+fn a_process_without_room_gets_an_error(bench: &Bench) {
     let url = bench.url_with_capacity("processes=2");
     let [mut one, mut two] = [0; 2].map(|_| bench.taker_with(Some(&url), &[]));
     one.take("write a");

@@ -1,4 +1,4 @@
-//! What is seen of a lock is what is there.
+//! Status shows the actual state of a lock.
 
 use concurrent_locks::{MAX_NOTE_BYTES, Mode};
 
@@ -10,8 +10,8 @@ cases! {
     an_unknown_resource_has_no_status,
     an_idle_resource_is_seen_as_idle [Inspect],
     every_resource_is_seen [Inspect],
-    times_are_told_and_grow [Inspect],
-    a_request_without_an_owner_is_told_by_its_process [Inspect],
+    times_are_reported_and_grow [Inspect],
+    a_request_without_an_owner_is_shown_by_its_process [Inspect],
     a_long_note_is_cut_at_a_character [Inspect],
     modes_are_seen_after_upgrade_and_downgrade [Inspect, Upgrade, Downgrade],
     looking_does_not_disturb [Inspect],
@@ -76,7 +76,7 @@ fn every_resource_is_seen(bench: &Bench) {
     assert_eq!(all.len(), names.len());
 }
 
-fn times_are_told_and_grow(bench: &Bench) {
+fn times_are_reported_and_grow(bench: &Bench) {
     let _guard = bench.locks().write("a").blocking().unwrap();
     let _waiter = Polled::queued(bench.locks().write("a"));
     let first = bench.status("a");
@@ -95,7 +95,7 @@ fn times_are_told_and_grow(bench: &Bench) {
     assert_eq!(bench.status("a").holders[0].since, first.holders[0].since, "the time of the grant stands still");
 }
 
-fn a_request_without_an_owner_is_told_by_its_process(bench: &Bench) {
+fn a_request_without_an_owner_is_shown_by_its_process(bench: &Bench) {
     let _guards = [bench.locks().read("a").blocking().unwrap(), bench.locks().read("a").blocking().unwrap()];
     let status = bench.status("a");
     assert!(status.holders.iter().all(|holder| holder.label == format!("pid {}", std::process::id())));

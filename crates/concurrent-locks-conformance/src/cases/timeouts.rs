@@ -1,4 +1,4 @@
-//! Waiting ends when its time is over, says who was in the way, and leaves no trace.
+//! A wait ends at its time limit, names the holders, and leaves no trace.
 
 use std::{
     thread,

@@ -73,7 +73,7 @@ fn tokens_increase_after_an_idle_resource_is_reclaimed(bench: &Bench) {
     let capacity = bench.locks().health().unwrap().resources.capacity;
     let handle = bench.locks().resource("a").unwrap();
     let mut last = 0;
-    // So many that a counter which begins anew cannot catch up by what the fillers below take.
+    // So many that a counter which restarts cannot catch up by what the fillers below take.
     for _ in 0..1000 {
         last = handle.write().blocking().unwrap().token();
     }

@@ -1,4 +1,4 @@
-//! From read to write and back without letting go.
+//! From read to write and back without releasing.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The judge: what must be true of every history.
+//! The judge: the invariants of every history.
 
 use std::collections::BTreeMap;
 
@@ -40,16 +40,16 @@ enum Standing {
 /// 2. A token is of one owner.
 /// 3. Tokens rise: what was asked for when a greater one was seen already has one that is greater still.
 /// 4. Of grants that conflict the one with the smaller token is seen first.
-/// 5. Whoever asks for what it holds already gets the token of that hold.
+/// 5. An owner that requests what it already holds gets the token of that hold.
 /// 6. A request that had its place before another was made, and conflicts with it, is granted before
-///    it. Upgrades and re-entries go before all others.
+///    it. Upgrades and re-entries come before all others.
 ///
 /// A hold is known from the inside only: it began before it was seen and ended after the guard
 /// began to drop, or was believed in no longer. So an overlap that is found is one; and the order of
 /// two grants is the order of their tokens, which rule 3 ties to time.
 ///
 /// # Errors
-/// What is broken, in words.
+/// A description of the violation.
 pub fn judge(records: &[Record], rules: Rules) -> Result<(), String> {
     let mut resources: BTreeMap<&str, Vec<Hold<'_>>> = BTreeMap::new();
     for record in records {
@@ -208,7 +208,7 @@ mod tests {
     fn a_re_entry_has_the_token_of_its_hold() {
         let outer = of(1, Mode::Write, [0, 1, 5, 2, 20]);
         assert_broken(&[outer.clone(), of(1, Mode::Write, [3, 4, 6, 5, 10])], FENCED, "re-entry");
-        // Where the first hold was over, a new token is right.
+        // Where the first hold had ended, a new token is right.
         assert_good(&[outer.clone(), of(1, Mode::Write, [21, 22, 6, 23, 30])], STRICT);
         // Where it was upgraded, the token is that of the stronger.
         let read = of(1, Mode::Read, [0, 1, 5, 2, 20]);

@@ -1,4 +1,4 @@
-//! What one request went through, and its form as a line of text.
+//! The life of one request, and its form as a line of text.
 
 use std::{fmt, str::FromStr};
 
@@ -12,7 +12,7 @@ pub struct Record {
     pub name: String,
     /// How it was to be held.
     pub mode: Mode,
-    /// Who asked: the same number means the same owner.
+    /// The requester: the same number means the same owner.
     pub owner: u64,
     /// Before the request was made.
     pub asked: u64,
@@ -25,14 +25,14 @@ pub struct Record {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was granted, and given back later.
+    /// It was granted, and released later.
     Held {
         /// The fencing token.
         token: u64,
         /// After the grant was seen.
         from: u64,
         /// Before the guard was dropped, or when it was no longer believed in. Not after `from`: by
-        /// the time it was seen it was over.
+        /// the time it was seen it had ended.
         to: u64,
     },
     /// It timed out, was busy or was cancelled.

@@ -92,7 +92,7 @@ fn postgres_wants_its_password() {
 }
 
 #[test]
-fn a_role_of_postgres_that_may_not_create_the_schema_is_told_what_to_apply() {
+fn a_role_of_postgres_that_may_not_create_the_schema_learns_what_to_apply() {
     let server = Postgres::start().unwrap();
     let database = server.create_database().unwrap();
     server.sql(&database, "create role modest login").unwrap();

@@ -1,4 +1,4 @@
-//! Processes that are killed: what they held and waited for goes on, long before their lease is over where the
+//! Processes that are killed: their locks and places pass on, long before their lease expires where the
 //! server can know it.
 
 use std::time::Duration;

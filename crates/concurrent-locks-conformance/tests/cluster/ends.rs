@@ -12,14 +12,14 @@ use crate::{
 };
 
 on_both_servers! {
-    who_takes_leave_leaves_nothing,
-    who_cannot_take_leave_says_so,
+    a_detached_process_leaves_nothing,
+    a_failed_detach_is_reported,
     a_waiter_that_was_stopped_while_its_turn_passed_asks_again,
-    a_thread_is_told_that_the_server_is_silent,
+    a_thread_learns_that_the_server_is_silent,
 }
 
 /// A hundred locks of one future: no thread waits for the answers to their releases.
-fn who_takes_leave_leaves_nothing<S: Server>() {
+fn a_detached_process_leaves_nothing<S: Server>() {
     let stage = Stage::<S>::new();
     let bench = stage.near("10m");
     let names: Vec<String> = (0..100).map(|number| format!("name {number}")).collect();
@@ -39,7 +39,7 @@ fn who_takes_leave_leaves_nothing<S: Server>() {
     bench.locks().write("a").blocking().unwrap().release().unwrap();
 }
 
-fn who_cannot_take_leave_says_so<S: Server>() {
+fn a_failed_detach_is_reported<S: Server>() {
     let mut stage = Stage::<S>::new();
     let bench = stage.near("10m");
     let guard = Polled::new(bench.locks().write("a")).granted();
@@ -63,7 +63,7 @@ fn a_waiter_that_was_stopped_while_its_turn_passed_asks_again<S: Server>() {
         waiter.stop();
         guard.release().unwrap();
         // Its turn came and went, and nobody holds or waits.
-        until("its turn is over", || {
+        until("its turn has ended", || {
             let status = bench.status("a");
             status.holders.is_empty() && status.waiters.is_empty()
         });
@@ -73,7 +73,7 @@ fn a_waiter_that_was_stopped_while_its_turn_passed_asks_again<S: Server>() {
     }
 }
 
-fn a_thread_is_told_that_the_server_is_silent<S: Server>() {
+fn a_thread_learns_that_the_server_is_silent<S: Server>() {
     let mut stage = Stage::<S>::new();
     let bench = stage.near("10s");
     bench.locks().write("a").blocking().unwrap().release().unwrap();
@@ -92,7 +92,7 @@ fn a_thread_is_told_that_the_server_is_silent<S: Server>() {
 
 /// Nothing is damaged: the statement is sent again.
 #[test]
-fn a_cancelled_statement_is_said_again() {
+fn a_cancelled_statement_is_resent() {
     let server = Postgres::fresh();
     let bench = bench(&Server::url(&server), "10m");
     bench.locks().write("a").blocking().unwrap().release().unwrap();

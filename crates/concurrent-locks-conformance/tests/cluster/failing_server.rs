@@ -1,4 +1,4 @@
-//! A server of which nothing is heard: the loss is told in time, and not too soon.
+//! A server that falls silent: the loss is reported in time, and not too soon.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,14 +11,14 @@ use crate::{
 };
 
 on_both_servers! {
-    the_loss_is_told_before_another_process_has_the_lock,
-    the_loss_is_told_while_the_server_is_silent,
+    the_loss_is_reported_before_another_process_has_the_lock,
+    the_loss_is_reported_while_the_server_is_silent,
     a_renewal_that_comes_through_in_time_keeps_the_lock,
     a_limited_hold_goes_to_another_process_though_its_own_lives,
 }
 
 /// The network to one process is silent; the server serves the others.
-fn the_loss_is_told_before_another_process_has_the_lock<S: Server>() {
+fn the_loss_is_reported_before_another_process_has_the_lock<S: Server>() {
     let stage = Stage::<S>::new();
     let (near, far) = (stage.near("10s"), stage.far("10s"));
     let guard = far.locks().write("a").blocking().unwrap();
@@ -30,7 +30,7 @@ fn the_loss_is_told_before_another_process_has_the_lock<S: Server>() {
     let token = next.answer().token();
     let held = Duration::from_secs_f64(near.status("a").holders[0].held_ms / 1000.0);
     let granted = SystemTime::now() - held;
-    let (kind, told_at) = told.try_recv().expect("the loss is told before the lock is granted elsewhere");
+    let (kind, told_at) = told.try_recv().expect("the loss is reported before the lock is granted elsewhere");
     assert_eq!(kind, ErrorKind::Lost);
     assert!(told_at < granted, "told {:?} after the grant to another", told_at.duration_since(granted));
     assert!(token > guard.token());
@@ -45,7 +45,7 @@ fn the_loss_is_told_before_another_process_has_the_lock<S: Server>() {
     stage.until_nothing_is_left();
 }
 
-fn the_loss_is_told_while_the_server_is_silent<S: Server>() {
+fn the_loss_is_reported_while_the_server_is_silent<S: Server>() {
     let mut stage = Stage::<S>::new();
     let bench = stage.near("10s");
     let mut other = bench.taker();
@@ -57,14 +57,14 @@ fn the_loss_is_told_while_the_server_is_silent<S: Server>() {
     assert_eq!(guard.verify().blocking(), Standing::Unknown);
     assert!(told.try_recv().is_err(), "nobody else can have it yet");
     let mut danger = false;
-    until("the lease is over", || {
+    until("the lease has expired", || {
         let lease = guard.lease().unwrap();
         danger |= lease.in_danger && !lease.remaining.is_zero();
         lease.remaining.is_zero()
     });
     assert!(danger, "the danger comes before the loss");
     assert_eq!(lost.ready().kind(), ErrorKind::Lost);
-    until("the callback is told", || told.try_recv().is_ok_and(|(kind, _)| kind == ErrorKind::Lost));
+    until("the callback is called", || told.try_recv().is_ok_and(|(kind, _)| kind == ErrorKind::Lost));
     assert_eq!(standing.ready(), Standing::Lost);
     assert_eq!(guard.verify().blocking(), Standing::Lost);
     assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);

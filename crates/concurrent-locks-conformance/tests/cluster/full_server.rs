@@ -1,4 +1,4 @@
-//! Servers that have no room: what was granted is not forgotten in silence, and who asks is told why not.
+//! Servers that have no room: what was granted is not forgotten in silence, and new requests get the reason.
 
 use concurrent_locks::{ErrorKind, LockManager};
 use concurrent_locks_conformance::until;
@@ -7,7 +7,7 @@ use concurrent_locks_servers::{Postgres, Redis};
 use crate::stage::{SPACE, Server, Stage, refusal, told};
 
 #[test]
-fn redis_without_memory_grants_nothing_and_the_holder_is_told_at_its_deadline() {
+fn redis_without_memory_grants_nothing_and_the_holder_is_notified_at_its_deadline() {
     let stage = Stage::<Redis>::new();
     let bench = stage.near("2s");
     let memory = |bytes| stage.server.command(&["CONFIG", "SET", "maxmemory", bytes]).unwrap();
@@ -20,7 +20,7 @@ fn redis_without_memory_grants_nothing_and_the_holder_is_told_at_its_deadline() 
     let newcomer = LockManager::connect(&format!("{}?space=another", stage.server.url())).unwrap();
     let error = newcomer.write("free").blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
-    until("the loss is told", || told.try_recv().is_ok_and(|(kind, _)| kind == ErrorKind::Lost));
+    until("the loss is reported", || told.try_recv().is_ok_and(|(kind, _)| kind == ErrorKind::Lost));
     assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);
     memory("0");
     bench.locks().write("free").blocking().unwrap().release().unwrap();

@@ -21,7 +21,7 @@ fn requests(server: &Redis) -> i64 {
     }
 }
 
-/// Takes and gives back a lock, as soon as there is a server that serves.
+/// Acquires and releases a lock, as soon as there is a server that serves.
 fn until_served(locks: &LockManager) {
     until("another host serves", || {
         locks.write("served").timeout(Duration::from_secs(1)).blocking().is_ok_and(|guard| guard.release().is_ok())
@@ -69,7 +69,7 @@ fn a_host_that_hangs_is_passed_over_and_left() {
 fn an_old_master_that_starts_again_is_passed_over() {
     let mut first = Redis::options().append_only().start().unwrap();
     let mut second = Redis::options().append_only().replica_of(&first).start().unwrap();
-    // Processes are told apart by their leases: managers of one URL share a connection.
+    // Processes are distinguished by their leases: managers of one URL share a connection.
     let url = |lease| url(&[&first, &second], &format!("&lease={lease}m"));
     let [holders, with_data, without] = [10, 11, 12].map(url);
     let locks = LockManager::connect(&holders).unwrap();

@@ -79,7 +79,7 @@ fn a_pooler_that_tells_the_number_of_a_server_process_is_found_out() {
             }
         });
         until("it is found out", || {
-            // While it is, a lock may be told to be lost.
+            // While it is, a lock may be reported as lost.
             drop(bench.locks().write("a").blocking());
             named(bench.locks())
         });

@@ -1,5 +1,5 @@
-//! Connections that are cut and servers that start again: what was held, waited for and given back is not lost,
-//! or the loss is told.
+//! Connections that are cut and servers that start again: what was held, waited for and released is not lost,
+//! or the loss is reported.
 
 use concurrent_locks::{ErrorKind, Mode, Standing};
 use concurrent_locks_conformance::{Polled, until};
@@ -92,9 +92,9 @@ fn a_server_that_has_lost_its_data_tells_so<S: Server>() {
     stage.proxy.cut();
     stage.server.forget();
     stage.proxy.refuse(false);
-    until("the loss is told", || told.try_recv().is_ok_and(|(kind, _)| kind == ErrorKind::Lost));
+    until("the loss is reported", || told.try_recv().is_ok_and(|(kind, _)| kind == ErrorKind::Lost));
     assert_eq!(guard.verify().blocking(), Standing::Lost);
-    // Whoever waited asks anew, and tokens go on above.
+    // Waiters queue again, and tokens keep rising.
     let next = waiter.granted();
     assert!(next.token() > guard.token());
     assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);
@@ -135,7 +135,7 @@ fn a_replica_is_passed_over_for_the_primary() {
 }
 
 #[test]
-fn scripts_that_the_server_has_forgotten_are_told_again() {
+fn scripts_that_the_server_has_forgotten_are_loaded_again() {
     let stage = Stage::<Redis>::new();
     let bench = stage.near(Redis::LASTING);
     let flush = || stage.server.command(&["SCRIPT", "FLUSH"]).unwrap();

@@ -75,7 +75,7 @@ fn an_uncontended_lock_is_two_commands((server, url): (impl Counting, String)) {
     assert_eq!(server.commands() - before, 2 * ROUNDS, "futures");
 }
 
-/// Who waits is heard of once a second, so some hand-offs see more; none sees less than it costs.
+/// A waiter makes contact once a second, so some hand-offs see more; none sees less than it costs.
 fn a_hand_off_costs_the_release_and_nothing_else((server, url): (impl Counting, String)) {
     let bench = bench(&url, LEASE);
     let locks = bench.locks();
@@ -93,7 +93,7 @@ fn a_hand_off_costs_the_release_and_nothing_else((server, url): (impl Counting, 
     assert_eq!(costs.min(), Some(1));
 }
 
-/// Nothing is paid for what is held already: in which order locks are taken is told many at once.
+/// Nothing is paid for what is held already: the order in which locks are taken is sent in batches.
 fn many_locks_of_one_owner_are_two_commands_each((server, url): (impl Counting, String)) {
     let bench = bench(&url, LEASE);
     until_renewed(bench.locks(), &server);

@@ -171,11 +171,11 @@ pub(crate) fn refusal(url: &str) -> concurrent_locks::Error {
     }
 }
 
-/// Hears of the loss of a guard's lock: the kind of the error, and when.
+/// Records the loss of a guard's lock: the kind of the error, and when.
 pub(crate) fn told(guard: &Guard) -> mpsc::Receiver<(ErrorKind, SystemTime)> {
     let (sender, told) = mpsc::channel();
     guard.on_lost(move |error| {
-        // A test that failed is not there to hear of it.
+        // A test that failed is not there to receive it.
         let _ = sender.send((error.kind(), SystemTime::now()));
     });
     told

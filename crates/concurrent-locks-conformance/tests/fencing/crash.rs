@@ -78,7 +78,7 @@ impl Stepped {
 
     fn kill(mut self) -> Vec<String> {
         nix::sys::signal::kill(self.writer.pid(), nix::sys::signal::Signal::SIGKILL).unwrap();
-        // We are told of the end of the thread that we trace before its process can be told to be over.
+        // We learn of the end of the traced thread before the end of its process can be known.
         while self.wait() {}
         self.writer.kill();
         self.writer.heard()
@@ -145,7 +145,7 @@ fn killed_at_every_system_call(existing: bool) -> Vec<i64> {
     unreachable!()
 }
 
-/// Those calls of a trace that matter, in words. Each call has two stops.
+/// Those calls of a trace that matter, as text. Each call has two stops.
 fn order(calls: &[i64]) -> Vec<&'static str> {
     let word = |call: &i64| match *call {
         libc::SYS_flock => Some("lock"),

@@ -44,7 +44,7 @@ impl Place {
     }
 }
 
-/// How it ends: what A is told, and what the store holds.
+/// How it ends: the answer to A, and what the store holds.
 fn story(kind: &str, way: &str) -> (String, String) {
     let place = Place::new(kind);
     let locks = LockManager::connect(&place.locks()).unwrap();

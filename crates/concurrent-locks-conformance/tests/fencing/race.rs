@@ -27,7 +27,7 @@ fn the_greatest_token_stays(kind: &str) {
             }
         }
     }
-    assert_eq!(store.read(), written.iter().max().unwrap().to_string(), "the greatest that was told to be written");
+    assert_eq!(store.read(), written.iter().max().unwrap().to_string(), "the greatest that was reported as written");
 }
 
 #[test]

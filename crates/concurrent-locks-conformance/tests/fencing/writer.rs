@@ -1,4 +1,4 @@
-//! What a child process does: it takes the lock and writes, line by line as it is told.
+//! What a child process does: it takes the lock and writes, line by line as commanded.
 
 use std::io::{Write, stdin, stdout};
 
@@ -23,7 +23,7 @@ pub(crate) const SAYS: &str = "writer: ";
 /// - `write plain|fenced TEXT`: writes to the store; `written`, or `refused WHY`.
 /// - `late plain|fenced TEXT`: sees that it holds the lock, *stops itself*, and then writes.
 /// - `file TOKEN TEXT`: replaces the file of the place, without a lock.
-/// - `race ROUNDS`: takes the lock, writes `TOKEN` through the fence, gives it back, again and again.
+/// - `race ROUNDS`: takes the lock, writes `TOKEN` through the fence, releases it, again and again.
 /// - `thread`: the number of the thread that does all this.
 pub(crate) fn obey(place: &str, locks: &str) {
     let locks = LockManager::connect(locks).unwrap();
@@ -58,7 +58,7 @@ pub(crate) fn obey(place: &str, locks: &str) {
                 for _ in 0..rounds.parse().unwrap() {
                     let guard = locks.write(RESOURCE).timeout(DEADLINE).blocking().unwrap();
                     let token = guard.token();
-                    // Given back before the write: now only the fence keeps the order.
+                    // Released before the write: now only the fence keeps the order.
                     drop(guard);
                     match store.write(Some(token), &token.to_string()) {
                         Ok(()) => say(&format!("written {token}")),

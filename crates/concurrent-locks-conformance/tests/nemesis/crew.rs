@@ -34,7 +34,7 @@ use crate::{
 /// Nanoseconds. Without an order to cling, locks are held for some milliseconds.
 const LONG: u64 = 500_000_000;
 
-/// Some processes that take locks until they are told to end.
+/// Some processes that take locks until they are asked to end.
 pub(crate) struct Crew {
     pub(crate) processes: Vec<Process>,
     seed: u64,
@@ -152,7 +152,7 @@ impl Process {
         self.read(|journal| journal.stories().filter(|story| story.grant.is_some()).count())
     }
 
-    /// How many losses it was told of.
+    /// How many losses were reported to it.
     pub(crate) fn losses(&self) -> usize {
         let lost = |story: &&Story| story.grant.is_some_and(|grant| grant.lost.is_some());
         self.read(|journal| journal.stories().filter(lost).count())
@@ -184,7 +184,7 @@ impl Process {
     }
 
     fn order(&mut self, order: &str) {
-        writeln!(self.orders.as_mut().expect("it was not told to end"), "{order}").expect("a living process");
+        writeln!(self.orders.as_mut().expect("it was not asked to end"), "{order}").expect("a living process");
     }
 
     /// Stops it where it is, and waits until it has stopped.

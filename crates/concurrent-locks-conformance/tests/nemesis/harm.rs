@@ -1,4 +1,4 @@
-//! Harm to connections, servers and processes that nobody is stopped by: locks outlast it, or are told as lost.
+//! Harm to connections, servers and processes that nobody is stopped by: locks outlast it, or are reported as lost.
 
 use concurrent_locks_conformance::history::Rules;
 use concurrent_locks_servers::Proxy;

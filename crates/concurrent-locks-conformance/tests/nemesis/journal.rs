@@ -23,9 +23,9 @@ pub(crate) enum Event {
     Granted { token: u64, at: u64, until: u64 },
     /// Asked at that moment, the lease runs until then.
     Until { at: u64, until: u64 },
-    /// The process was told that it is lost.
+    /// The process was notified that it is lost.
     Lost { at: u64 },
-    /// Just before it was given back, and whether the server confirmed that it was still held.
+    /// Just before it was released, and whether the server confirmed that it was still held.
     Released { at: u64, confirmed: bool },
     /// It was not granted.
     Failed { why: String },
@@ -60,8 +60,8 @@ pub(crate) struct Grant {
     pub(crate) released: Option<(u64, bool)>,
 }
 
-/// Until when a process took a lock for its own: until it gave it back, was told of its loss, or knew that
-/// the lease was over.
+/// Until when a process took a lock for its own: until it released it, was notified of its loss, or knew that
+/// the lease had expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Belief {
     /// No more than that.
@@ -69,7 +69,7 @@ pub(crate) enum Belief {
     /// And a release that succeeds says that it was held all the time, whatever the process believed. After a new
     /// connection it says less: that a release was heard before the answer was lost.
     Confirmed,
-    /// Only as long as it asked, and was told that the lease runs: for those who are stopped while something
+    /// Only as long as it asked, and the answer was that the lease runs: for those who are stopped while something
     /// happens that shortens it.
     Asked,
 }

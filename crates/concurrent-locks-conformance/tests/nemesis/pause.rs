@@ -32,7 +32,7 @@ fn in_turn(crew: &mut Crew, while_stopped: impl Fn()) {
         crew.passes_to_another(number, &held);
         let process = &mut crew.processes[number];
         process.go_on();
-        concurrent_locks_conformance::until("it is told of the loss", || process.losses() > losses);
+        concurrent_locks_conformance::until("it learns of the loss", || process.losses() > losses);
         process.let_go();
     }
 }

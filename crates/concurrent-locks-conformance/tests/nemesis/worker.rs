@@ -1,4 +1,4 @@
-//! What a process does: some tasks and threads take locks at random until it is told to end, and write
+//! What a process does: some tasks and threads take locks at random until it is asked to end, and write
 //! down what they see.
 
 use std::{
@@ -212,19 +212,19 @@ impl Worker {
             }
             held.tell_until();
         }
-        while self.orders.cling.load(Ordering::Relaxed) && !held.is_over() {
+        while self.orders.cling.load(Ordering::Relaxed) && !held.has_ended() {
             self.rest(5000).await;
             held.tell_until();
             inner.as_mut().map(Held::tell_until).unwrap_or_default();
         }
-        for held in inner.iter().chain([&held]).filter(|held| held.is_over()) {
-            // Seen before it was told; then nobody tells it any more once it is given back.
+        for held in inner.iter().chain([&held]).filter(|held| held.has_ended()) {
+            // Seen before it was reported; then nobody reports it any more once it is released.
             note(held.number.load(Ordering::Relaxed), Event::Lost { at: now() });
         }
         let inner_first = self.random.bool();
         let (first, second) = if inner_first { (inner, Some(held)) } else { (Some(held), inner) };
         for held in [first, second].into_iter().flatten() {
-            self.give_back(held);
+            self.release(held);
         }
     }
 
@@ -256,7 +256,7 @@ impl Worker {
     }
 
     /// Some by dropping, which says nothing.
-    fn give_back(&mut self, mut held: Held) {
+    fn release(&mut self, mut held: Held) {
         held.tell_until();
         let (number, at) = (held.number.load(Ordering::Relaxed), now());
         let mut confirmed = false;
@@ -297,7 +297,7 @@ impl Held {
         held
     }
 
-    /// What is held is from here on told of under this number.
+    /// What is held is from here on reported under this number.
     fn tell_granted(&mut self, number: u64) {
         let at = now();
         self.until = until(&self.guard);
@@ -320,12 +320,12 @@ impl Held {
         }
     }
 
-    fn is_over(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.guard.lease().is_none_or(|lease| lease.remaining.is_zero())
     }
 }
 
-/// Until when the lease runs, as far as the process knows; 0 if it is over.
+/// Until when the lease runs, as far as the process knows; 0 if it has expired.
 fn until(guard: &Guard) -> u64 {
     let asked = now();
     let remaining = guard.lease().expect("a lease").remaining;

@@ -1,4 +1,4 @@
-//! What the compiler checks of the types that cross threads: that they may, and that they stay small, because a
+//! Compile-time checks of the types that cross threads: that they may, and that they stay small, because a
 //! guard is moved several times on its way to whoever holds it.
 
 use crate::{
@@ -22,7 +22,7 @@ const _: () = {
     crosses_threads::<Lost>();
 };
 
-/// In bytes. Raise one only with a reason, and tell `bench/README.md`.
+/// In bytes. Raise one only with a reason, and update `bench/README.md`.
 #[cfg(target_pointer_width = "64")]
 const _: () = {
     // 16 of them for when a hand-off is passed over, which an upgrade asks with.

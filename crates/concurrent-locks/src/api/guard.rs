@@ -1,4 +1,4 @@
-//! Guards: what the caller holds.
+//! Guards: locks that are held.
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// What a guard keeps of the request it comes from: who gave it, and how an upgrade of it asks.
+/// The parts of its request that a guard keeps: the owner, and the settings of an upgrade.
 #[derive(Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) engine: &'static dyn Engine,
@@ -38,32 +38,32 @@ pub(crate) struct Terms {
     pub(crate) max_hold: Option<Duration>,
 }
 
-/// A lock that is held. Dropping it gives the lock back and hands it to the next waiters.
+/// A lock that is held. Dropping it releases the lock and hands it to the next waiters.
 ///
-/// `Send`: it may be dropped on another thread or task than it was taken on. After a `fork`, the
-/// child's copy of a guard holds and releases nothing; the parent's is untouched.
-#[must_use = "the lock is given back as soon as the guard is dropped"]
+/// `Send`: it may be dropped on another thread or task than the one that acquired it. After a `fork`, the
+/// child's copy of a guard holds and releases nothing; the parent's is not affected.
+#[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct Guard {
     terms: Terms,
     grant: Grant,
     state: State,
-    /// `Some` for a labelled owner, whose count of requests this guard is part of.
+    /// `Some` for a labelled owner, whose count of requests includes this guard.
     identity: Option<Arc<Identity>>,
-    /// Who is to be told of the lock's loss, once anybody is.
+    /// The callbacks for the lock's loss, if any.
     watch: OnceLock<Arc<Watch>>,
 }
 
-/// What there is to give back.
+/// What there is to release.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Held,
-    /// The engine has said so, and has spent the grant: it is not asked for it again.
+    /// The engine has reported the loss and dropped the grant: do not pass it to the engine again.
     Lost,
     Over,
 }
 
 impl Guard {
-    /// The guard of a grant that was made; from here on its owner knows of it.
+    /// The guard of a grant; from here on it counts with its owner.
     #[inline]
     pub(crate) fn new(terms: Terms, grant: Grant, identity: Option<&Arc<Identity>>) -> Result<Guard, Error> {
         let mut guard = Guard { terms, grant, state: State::Held, identity: None, watch: OnceLock::new() };
@@ -83,7 +83,7 @@ impl Guard {
         Held { engine: self.terms.engine, handle: self.grant.handle }
     }
 
-    /// Notes that the owner took this resource while it held the earlier ones.
+    /// Records that the owner acquired this resource while it held the earlier ones.
     #[cold]
     fn record_order(&self, earlier: &[Held], label: &str) -> Result<(), Error> {
         let name = self.name()?;
@@ -97,9 +97,9 @@ impl Guard {
         Ok(())
     }
 
-    /// The fencing token: above those of all earlier grants of this resource that could write, and below
-    /// those of all later ones; a re-entry has that of the grant it re-enters. Pass it along with writes
-    /// to storage that refuses older tokens.
+    /// The fencing token: greater than those of all earlier grants of this resource that could write, and
+    /// smaller than those of all later ones; a re-entry has that of the grant it re-enters. Pass it along
+    /// with writes to storage that refuses older tokens.
     #[must_use]
     pub fn token(&self) -> u64 {
         self.grant.token
@@ -117,7 +117,7 @@ impl Guard {
         self.terms.engine.held_for(&self.grant)
     }
 
-    /// How the lock is held.
+    /// The mode in which the lock is held.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.grant.mode
@@ -126,14 +126,14 @@ impl Guard {
     /// The resource's name.
     ///
     /// # Errors
-    /// `Lost` if the grant is gone (see [`Guard::release`]).
+    /// `Lost` if the grant has ended (see [`Guard::release`]).
     pub fn name(&self) -> Result<String, Error> {
         self.terms.engine.name_of(&self.grant)
     }
 
-    /// Asks whether the lock is still ours. Await it, or finish it with `.blocking()`. For when doubt
-    /// is cheap to settle: before the one step that cannot be undone. A lock with a lease can be lost
-    /// right after the answer; only a storage that refuses old [tokens](Guard::token) is safe then.
+    /// Checks whether the lock is still held. Await it, or finish it with `.blocking()`. Use it where the
+    /// check is cheap compared with the risk: before a step that cannot be undone. A lock with a lease can
+    /// be lost right after the answer; only storage that refuses old [tokens](Guard::token) is safe then.
     ///
     /// ```
     /// # use concurrent_locks::{LockManager, Standing};
@@ -150,8 +150,8 @@ impl Guard {
         Verify::new(std::slice::from_ref(self))
     }
 
-    /// A future that is ready with the error, of kind `Lost`, when the lock is lost: its lease is
-    /// over, [`max_hold`](crate::Request::max_hold) is, or an operator broke it. It borrows nothing, so
+    /// A future that is ready with the error, of kind `Lost`, when the lock is lost: its lease
+    /// or [`max_hold`](crate::Request::max_hold) expired, or an operator broke it. It borrows nothing, so
     /// it can be awaited beside the work:
     ///
     /// ```
@@ -168,18 +168,18 @@ impl Guard {
     /// ```
     ///
     /// On `file:` it is ready within about a second after the lock file was deleted or replaced. Without a
-    /// lease (`local:`, `host:`) only an operator can take a lock away; nobody tells of that, and the future
-    /// is pending for ever. [`Guard::verify`] sees it.
+    /// lease (`local:`, `host:`) only an operator can break a lock; that is not reported, and the future is
+    /// pending for ever. [`Guard::verify`] detects it.
     ///
     /// # Cancel safety
-    /// Dropping it forgets nothing: the next one is ready at once if the lock was lost in between.
+    /// Dropping it loses nothing: the next one is ready at once if the lock was lost in between.
     pub fn lost(&self) -> Lost {
         Lost::of([self.watch()])
     }
 
     /// Has `tell` called with that error when the lock is lost; at once, in this thread, if it is lost
     /// already. Otherwise a thread of the library calls it, on which all renewals and hand-offs of the
-    /// process depend: it must not block, and not take locks. See [`Guard::lost`] for when it is.
+    /// process depend: it must not block, and not acquire locks. See [`Guard::lost`] for when that is.
     ///
     /// ```
     /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
@@ -199,8 +199,8 @@ impl Guard {
         self.watch().on_lost(Box::new(tell));
     }
 
-    /// How long the lock stays ours if its server is not heard of any more; `None` where there is no
-    /// lease, so that it is held until it is given back. Asks nobody.
+    /// How long the lock stays held without further contact with its server; `None` where there is no
+    /// lease, so that it is held until it is released. Makes no call.
     ///
     /// ```
     /// # use concurrent_locks::LockManager;
@@ -214,12 +214,12 @@ impl Guard {
         self.terms.engine.lease(&self.grant)
     }
 
-    /// Whether it is still ours, as far as is known without asking a server.
+    /// Whether it is still held, as far as is known without a call to a server.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let name = self.name()?;
         match self.lease() {
             Some(lease) if lease.remaining.is_zero() => {
-                Err(Error::new(ErrorKind::Lost, format!("the lease of {name:?} is over")).on(&name))
+                Err(Error::new(ErrorKind::Lost, format!("the lease of {name:?} has expired")).on(&name))
             }
             _ => Ok(()),
         }
@@ -233,7 +233,7 @@ impl Guard {
         self.terms.engine.verify_later(&self.grant, tell);
     }
 
-    /// One for all who want to know, so that asking often leaves nothing behind in the engine.
+    /// One for all callers, so that frequent calls leave nothing behind in the engine.
     fn watch(&self) -> Arc<Watch> {
         let watch = self.watch.get_or_init(|| {
             let watch = Arc::new(Watch::default());
@@ -248,39 +248,39 @@ impl Guard {
         self.terms.engine.on_lost(&self.grant, Box::new(move |loss| watch.tell(&loss)));
     }
 
-    /// Gives the lock back and says whether it was still ours. Dropping the guard does the same
-    /// and cannot say.
+    /// Releases the lock and reports whether it was still held. Dropping the guard does the same without
+    /// the report.
     ///
     /// # Errors
-    /// `Lost` if the grant was gone already: its lease was over, it was broken by an operator, or
-    /// this is a forked child's copy. Whoever gets this error was not alone in its section.
+    /// `Lost` if the grant had already ended: its lease expired, an operator broke it, or this is a forked
+    /// child's copy. Then the section was not exclusive.
     pub fn release(mut self) -> Result<(), Error> {
         self.give_back(Ending::Normal)
     }
 
-    /// Turns a write guard into a read guard. Nobody can write in between; waiting readers at the
-    /// head of the queue join at once. Does nothing to a read guard. Does not wait.
+    /// Downgrades a write guard to a read guard. Nobody can write in between; waiting readers at the head
+    /// of the queue are granted at once. Does nothing to a read guard. Does not wait.
     ///
     /// # Errors
-    /// `Unsupported` if the engine cannot, `Lost` as [`Guard::release`]; the guard is unchanged.
+    /// `Unsupported` if the engine does not support it, `Lost` as [`Guard::release`]; the guard is
+    /// unchanged.
     pub fn downgrade(&mut self) -> Result<(), Error> {
         self.grant = self.terms.engine.downgrade(&self.grant)?;
         Ok(())
     }
 
-    /// Turns a read guard into a write guard, once every other reader is gone. Goes ahead of all
-    /// other waiters; of two owners that upgrade one resource, one is refused with `Deadlock` at
-    /// once, since each would wait for the other's read guard. The guard stays a read guard until
-    /// it succeeds, also if it fails or is cancelled. The write grant has a token of its own.
-    /// If the read guard was lost while it waited, the upgrade fails with `Lost`: what was read may
-    /// have changed.
+    /// Upgrades a read guard to a write guard, once every other reader is gone, before all other waiters.
+    /// Of two owners that upgrade one resource, one is refused with `Deadlock` at once, since each would
+    /// wait for the other's read guard. The guard stays a read guard until it succeeds, even if it fails or
+    /// is cancelled. The write grant has a token of its own. If the read guard was lost while it waited,
+    /// the upgrade fails with `Lost`: the data read may have changed.
     ///
     /// Await it, or finish it with `.blocking()` or `.try_now()`; `.timeout()` as for a request.
     pub fn upgrade(&mut self) -> Upgrade<'_> {
         Upgrade::new(self)
     }
 
-    /// Begins the upgrade: a request by the same owner, which the grant rule puts first.
+    /// Begins the upgrade: a request of the same owner, which the grant rule puts first.
     pub(crate) fn begin_upgrade(&self, wait: Wait, begin: Begin) -> Result<Progress, Error> {
         let name = self.name()?;
         let label = self.identity.as_ref().map_or("", |identity| identity.label.as_str());
@@ -303,8 +303,8 @@ impl Guard {
         engine::progress(self.terms.engine, begin, &ask)
     }
 
-    /// Puts the new write grant in the place of the read grant, which is given back. If that was lost
-    /// meanwhile, others may have written since it was read: then the new grant is given back, too.
+    /// Replaces the read grant, which is released, by the new write grant. If the read grant was lost
+    /// meanwhile, others may have written since it was read: then the new grant is released, too.
     pub(crate) fn upgraded(&mut self, grant: Grant) -> Result<(), Error> {
         let terms = &self.terms;
         if let Err(error) = terms.engine.release(&self.grant, Ending::Normal, terms.fairness)
@@ -362,7 +362,7 @@ impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
         let ending = if std::thread::panicking() { Ending::Panicked } else { Ending::Normal };
-        // A drop has nobody to tell that the grant was lost; `release` does.
+        // A drop cannot report that the grant was lost; `release` does.
         let _ = self.give_back(ending);
     }
 }
@@ -377,9 +377,9 @@ impl fmt::Debug for Guard {
     }
 }
 
-/// Several locks held together: what [`lock_all`](crate::LockManager::lock_all) gives. Dereferences
-/// to the single guards, in the order of their names. Dropping it gives all of them back.
-#[must_use = "the locks are given back as soon as the guard is dropped"]
+/// Several locks held together: the result of [`lock_all`](crate::LockManager::lock_all). Dereferences to
+/// the single guards, in the order of their names. Dropping it releases all of them.
+#[must_use = "the locks are released as soon as the guard is dropped"]
 #[derive(Debug)]
 pub struct GuardAll {
     guards: Vec<Guard>,
@@ -396,7 +396,7 @@ impl GuardAll {
         self.guards.iter().find(|guard| guard.name().is_ok_and(|own| own == name))
     }
 
-    /// Asks whether all of them are still ours: the answer is the worst of the single ones. See
+    /// Checks whether all of them are still held: the answer is the worst of the single ones. See
     /// [`Guard::verify`].
     pub fn verify(&self) -> Verify<'_> {
         Verify::new(&self.guards)
@@ -421,16 +421,16 @@ impl GuardAll {
         }
     }
 
-    /// The lease that ends first. See [`Guard::lease`].
+    /// The lease that expires first. See [`Guard::lease`].
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {
         self.guards.iter().filter_map(Guard::lease).min_by_key(|lease| lease.remaining)
     }
 
-    /// Gives all of them back; the first loss is the error.
+    /// Releases all of them; the first loss is the error.
     ///
     /// # Errors
-    /// As [`Guard::release`]; all locks are given back all the same.
+    /// As [`Guard::release`]; all locks are released even if some were lost.
     pub fn release(self) -> Result<(), Error> {
         self.guards.into_iter().map(Guard::release).fold(Ok(()), Result::and)
     }

@@ -1,11 +1,12 @@
-//! What an owner holds in this process: whether it holds anything (only then can a request of it
-//! re-enter or close a cycle), and what, for the order in which it takes locks.
+//! The holdings of an owner in this process: whether it holds anything (only then can a request of it
+//! re-enter or close a cycle), and what, for the order in which it acquires locks.
 //!
-//! Mostly it is one lock or none. So one grant has a slot that is taken and freed by one atomic change
-//! each; only what is held besides is in a list. Both are hints for those two questions: what is held
-//! is what the engine says.
+//! Usually it is at most one lock. So one grant has a slot that is taken and freed by one atomic change
+//! each; only further grants are in a list. Both are hints for those two questions: the engine has the
+//! authoritative state.
 //!
-//! What a grant costs here does not grow with what is held: the order is told of the last [`REMEMBERED`] only.
+//! The cost of a grant does not grow with the holdings: only the order of the last [`REMEMBERED`] is
+//! reported.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,7 +27,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// The name of what is held; `None` if it is lost (broken by an operator, or of before a fork).
+    /// The name of the held resource; `None` if it is lost (broken by an operator, or from before a fork).
     pub(crate) fn name(&self) -> Option<String> {
         self.engine.name_of(&Grant { handle: self.handle, ..Grant::NONE }).ok()
     }
@@ -42,16 +43,16 @@ impl fmt::Debug for Held {
     }
 }
 
-/// With how many of the locks held, the last taken, the order of the next one is remembered.
+/// For how many of the held locks, the last acquired, the order of the next one is recorded.
 pub(crate) const REMEMBERED: usize = 8;
 
-/// The slot's value while nothing is in it. A grant whose handle is this is kept in the list.
+/// The slot's value while it is empty. A grant with this handle is kept in the list.
 const NONE: u64 = 0;
 
-/// What one owner holds and waits for in this process.
+/// The grants and waits of one owner in this process.
 #[derive(Default)]
 pub(crate) struct Holdings {
-    /// Whose grants the slot is for: the engine of the first grant.
+    /// The engine that the slot is for: that of the first grant.
     home: OnceLock<&'static dyn Engine>,
     slot: AtomicU64,
     /// Requests that wait, and grants in the list.
@@ -59,7 +60,7 @@ pub(crate) struct Holdings {
     list: Mutex<List>,
 }
 
-/// Grants in the order they were made in.
+/// Grants in the order in which they were made.
 #[derive(Default)]
 struct List {
     grants: BTreeMap<u64, Held>,
@@ -110,12 +111,12 @@ impl Holdings {
         self.others.fetch_add(1, Relaxed);
     }
 
-    /// It waits no more.
+    /// It no longer waits.
     pub(crate) fn ended(&self) {
         self.others.fetch_sub(1, Relaxed);
     }
 
-    /// Records a grant; answers what was held before it: of many, the last taken.
+    /// Records a grant; returns what was held before it: of many, the last acquired.
     #[inline]
     pub(crate) fn took(&self, taken: Held) -> Vec<Held> {
         let home = *self.home.get_or_init(|| taken.engine);
@@ -141,7 +142,7 @@ impl Holdings {
         before
     }
 
-    /// A grant was given back.
+    /// A grant was released.
     #[inline]
     pub(crate) fn gave(&self, given: &Held) {
         if !self.change_slot(given, NONE) {
@@ -157,7 +158,7 @@ impl Holdings {
         }
     }
 
-    /// An upgrade put one grant in the place of another of the same engine.
+    /// An upgrade replaced one grant by another of the same engine.
     pub(crate) fn replaced(&self, old: &Held, new: &Held) {
         if !self.change_slot(old, new.handle) {
             self.list().replace(old, new);

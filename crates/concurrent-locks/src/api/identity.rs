@@ -14,20 +14,21 @@ use crate::{
     },
 };
 
-/// A labelled owner as all of its handles and guards share it.
+/// A labelled owner, as shared by all of its handles and guards.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) id: u64,
     pub(crate) label: String,
-    /// The owners this one inherits from, the outermost first. They wait for this process to end, so
-    /// what they hold is re-entered; what their other children hold is not.
+    /// The owners this one inherits from, the outermost first. They wait for this process to end, so their
+    /// grants are re-entered; those of their other children are not.
     pub(crate) ancestors: Vec<u64>,
     pub(crate) holdings: Holdings,
-    /// The process whose owner it is.
+    /// The process that owns it.
     process: ForkGeneration,
-    /// Who takes its place in a forked child: two processes that share an owner would both enter.
+    /// Its replacement in a forked child: two processes that share an owner would both enter.
     in_child: OnceLock<Arc<Identity>>,
-    /// Other processes may have it from the environment: what they hold in its name is not among the holdings.
+    /// Other processes may have it from the environment: what they hold in its name is not among the
+    /// holdings.
     handed_down: AtomicBool,
 }
 
@@ -54,7 +55,7 @@ impl Identity {
         }
     }
 
-    /// Who asks in this process: in a forked child another one of the same label.
+    /// The owner of requests made in this process: in a forked child another one of the same label.
     pub(crate) fn in_this_process(self: &Arc<Identity>) -> &Arc<Identity> {
         let process = ForkGeneration::current();
         let mut identity = self;

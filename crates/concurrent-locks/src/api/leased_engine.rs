@@ -31,11 +31,11 @@ pub(crate) struct LeasedEngine {
 struct Server {
     /// Which method began each request, and with which `max_hold`.
     asked: Vec<(&'static str, Option<Duration>)>,
-    /// Whom to tell of the loss of which handle.
+    /// The callbacks for the loss of each handle.
     watches: Vec<(u64, Told<Error>)>,
-    /// Who waits for an answer.
+    /// Waiters for an answer.
     questions: Vec<Told<Standing>>,
-    /// Whether the leases of all grants are over.
+    /// Whether the leases of all grants have expired.
     over: bool,
 }
 
@@ -46,15 +46,15 @@ impl LeasedEngine {
         Box::leak(Box::new(LeasedEngine { table, server: Mutex::default() }))
     }
 
-    /// The lease of everything that is watched is over.
+    /// The lease of everything that is watched expires.
     pub(crate) fn lose_all(&self) {
         let watches = std::mem::take(&mut self.server().watches);
         for (_, tell) in watches {
-            tell(Error::new(ErrorKind::Lost, "the lease is over"));
+            tell(Error::new(ErrorKind::Lost, "the lease has expired"));
         }
     }
 
-    /// The leases of what is held are over, and nobody was told yet.
+    /// The leases of what is held have expired, and nobody was notified yet.
     fn end_leases(&self) {
         self.server().over = true;
     }
@@ -317,7 +317,7 @@ mod tests {
         let error = now(all).unwrap_err();
         assert_eq!((error.kind(), error.resource()), (ErrorKind::Lost, Some("a")), "{error}");
         for name in ["a", "b"] {
-            assert!(locks.write(name).try_now().is_ok(), "{name} is given back");
+            assert!(locks.write(name).try_now().is_ok(), "{name} is released");
         }
     }
 

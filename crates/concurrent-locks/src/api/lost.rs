@@ -1,4 +1,4 @@
-//! The news that a lock is lost: from the engine to whoever waits for it.
+//! Notification of a lost lock: from the engine to all waiting futures and callbacks.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use crate::words::error::Error;
 
 type Tell = Box<dyn FnOnce(Error) + Send>;
 
-/// Who is to be told of the loss of one guard's lock. An engine tells it once; later tellings
+/// Who is to be notified of the loss of one guard's lock. An engine notifies once; later notifications
 /// change nothing.
 #[derive(Default)]
 pub(crate) struct Watch(Mutex<Watched>);
@@ -23,13 +23,13 @@ pub(crate) struct Watch(Mutex<Watched>);
 struct Watched {
     loss: Option<Error>,
     tells: Vec<Tell>,
-    /// Of the futures that wait, by a number of each.
+    /// The waiting futures, each by a number.
     wakers: BTreeMap<u64, Waker>,
     numbers: u64,
 }
 
 impl Watch {
-    /// The lock is lost: tells everybody, in this thread.
+    /// The lock is lost: notifies all, in this thread.
     pub(crate) fn tell(&self, loss: &Error) {
         let mut watched = self.watched();
         if watched.loss.is_some() {
@@ -37,7 +37,7 @@ impl Watch {
         }
         watched.loss = Some(loss.clone());
         let (tells, wakers) = (std::mem::take(&mut watched.tells), std::mem::take(&mut watched.wakers));
-        // What is told may look at the guard, which comes back here.
+        // The callback may use the guard, which comes back here.
         drop(watched);
         wakers.into_values().for_each(Waker::wake);
         for tell in tells {
@@ -61,7 +61,7 @@ impl Watch {
     }
 }
 
-/// The thread is one that others need, so a panic ends here; the panic hook has reported it.
+/// Other code needs this thread, so a panic ends here; the panic hook has reported it.
 fn call(tell: Tell, loss: &Error) {
     let _ = catch_unwind(AssertUnwindSafe(|| tell(loss.clone())));
 }
@@ -76,17 +76,17 @@ impl fmt::Debug for Watch {
 /// is lost, and never otherwise. Made by [`Guard::lost`](crate::Guard::lost) and
 /// [`GuardAll::lost`](crate::GuardAll::lost).
 ///
-/// It borrows nothing, and is pending for ever once the guard was given back.
+/// It borrows nothing, and is pending for ever once the guard was released.
 ///
 /// # Cancel safety
-/// Dropping it forgets nothing: the next one is ready at once if the lock was lost in between.
+/// Dropping it loses nothing: the next one is ready at once if the lock was lost in between.
 #[must_use = "futures do nothing unless awaited"]
 #[derive(Debug)]
 pub struct Lost {
     parts: Vec<Part>,
 }
 
-/// One guard's share of it.
+/// One guard's part of it.
 #[derive(Debug)]
 struct Part {
     watch: Arc<Watch>,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn loss() -> Error {
-        Error::new(ErrorKind::Lost, "the lease is over")
+        Error::new(ErrorKind::Lost, "the lease has expired")
     }
 
     #[test]
@@ -209,6 +209,6 @@ mod tests {
         watch.tell(&loss());
         watch.tell(&Error::new(ErrorKind::Lost, "a second loss"));
         watch.on_lost(tell());
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["the lease is over"; 2]);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["the lease has expired"; 2]);
     }
 }

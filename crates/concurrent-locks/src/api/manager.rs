@@ -1,4 +1,4 @@
-//! [`LockManager`]: the front door. Finds the engine a URL names and makes requests for it.
+//! [`LockManager`]: the entry point. Finds the engine that a URL names and makes requests for it.
 
 use std::{fmt, sync::OnceLock, time::Duration};
 
@@ -21,8 +21,8 @@ use crate::{
 
 /// Named read/write locks with the reach of one engine.
 ///
-/// Cheap to clone. Managers of one URL share their engine: they see the same locks. An engine, once
-/// opened, lives until the process ends, so guards carry no reference count.
+/// Cheap to clone. Managers of one URL share their engine: they see the same locks. An engine, once opened,
+/// lives until the process ends, so guards carry no reference count.
 #[derive(Clone)]
 pub struct LockManager {
     engine: &'static dyn Engine,
@@ -39,21 +39,22 @@ impl LockManager {
         Self::connect("local:").unwrap_or_else(|error| panic!("no memory for the local lock table: {error}"))
     }
 
-    /// The locks of every process of this user on this machine (`host:`), in the space named by
+    /// The locks of all processes of this user on this machine (`host:`), in the space named by
     /// `LOCKS_SPACE`, else `default`.
     ///
     /// # Errors
-    /// `Permission` or `Unreachable` if the shared table cannot be opened, `Full` if it has no room
-    /// for one more process, `Unsupported` on systems other than Linux.
+    /// `Permission` or `Unreachable` if the shared table cannot be opened, `Full` if it has no room for
+    /// another process, `Unsupported` on systems other than Linux.
     pub fn host() -> Result<LockManager, Error> {
         Self::connect("host:")
     }
 
-    /// The locks a URL names: `local:`, `local:SPACE`, `host:`, `host:SPACE`, `host:/path/to/table`,
-    /// `file:DIR`, `redis://HOST`, `postgres://HOST`. A table that has yet to be made takes its
-    /// capacity from `?resources=N&requests=N&processes=N` behind the URL (default 131,072, 131,072 and
-    /// 1,024); `host:/path/to/table?share=group` is a table for a group of users; a server's URL takes `?space=SPACE&lease=10s` and more (`docs/engines/`). Connecting to a
-    /// server waits for it, for some seconds at most.
+    /// The locks that a URL names: `local:`, `local:SPACE`, `host:`, `host:SPACE`, `host:/path/to/table`,
+    /// `file:DIR`, `redis://HOST`, `postgres://HOST`. A new table takes its capacity from
+    /// `?resources=N&requests=N&processes=N` in the URL (default 131,072, 131,072 and 1,024);
+    /// `host:/path/to/table?share=group` is a table for a group of users; a server's URL takes
+    /// `?space=SPACE&lease=10s` and more (`docs/engines/`). Connecting to a server blocks, for some seconds
+    /// at most.
     ///
     /// # Errors
     /// `InvalidInput` if the URL is none of these; else as [`LockManager::host`].
@@ -61,11 +62,11 @@ impl LockManager {
         Ok(LockManager { engine: open(url::parse(url)?)?, settings: Settings::default() })
     }
 
-    /// The same locks, only to look at them: status, statistics, deadlocks, events, health. Makes no folder,
-    /// file or schema, takes no room in a table, waits for nobody's lock and cleans nothing up, so it works where
-    /// a table is full, stands still or cannot be written; what it could not see, [`LockManager::unseen`] says.
-    /// Asking for a lock is `Unsupported`. Locks that nobody has used yet are no error: they are
-    /// [absent](LockManager::absence). Root may look at another user's table.
+    /// The same locks for inspection only: status, statistics, deadlocks, events, health. Creates no
+    /// folder, file or schema, takes no slot in a table, waits for no lock and cleans nothing up, so it
+    /// works where a table is full, stuck or read-only; [`LockManager::unseen`] reports what it could not
+    /// read. Requests for a lock fail with `Unsupported`. Locks that nobody has used yet are not an error:
+    /// they are [absent](LockManager::absence). Root may inspect another user's table.
     ///
     /// # Errors
     /// As [`LockManager::connect`].
@@ -73,7 +74,7 @@ impl LockManager {
         Ok(LockManager { engine: observe(url::parse(url)?)?, settings: Settings::default() })
     }
 
-    /// The process-wide default manager: of `CONCURRENT_LOCKS_URL`, else `local:`.
+    /// The process-wide default manager: that of `CONCURRENT_LOCKS_URL`, else `local:`.
     ///
     /// # Errors
     /// As [`LockManager::connect`], the same error on every call.
@@ -123,19 +124,19 @@ impl LockManager {
         self.engine.url()
     }
 
-    /// What the engine can do.
+    /// The capabilities of the engine.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.engine.capabilities()
     }
 
-    /// A request to hold `name` together with other readers. See [`Request`].
+    /// A request to share `name` with other readers. See [`Request`].
     #[inline]
     pub fn read<'a>(&self, name: &'a str) -> Request<'a> {
         self.request(name, Mode::Read)
     }
 
-    /// A request to hold `name` alone. See [`Request`].
+    /// A request to hold `name` exclusively. See [`Request`].
     #[inline]
     pub fn write<'a>(&self, name: &'a str) -> Request<'a> {
         self.request(name, Mode::Write)
@@ -152,7 +153,7 @@ impl LockManager {
         RequestAll::new(self.engine, &self.settings, wanted)
     }
 
-    /// A handle that remembers where `name` is, for hot paths.
+    /// A handle that caches where `name` is, for hot paths.
     ///
     /// # Errors
     /// `InvalidName`.
@@ -168,9 +169,9 @@ impl LockManager {
         Owner::new(self.clone(), label)
     }
 
-    /// An owner that inherits from the one the parent process passed down (`LOCKS_OWNER`,
-    /// `LOCKS_OWNER_ID`), if it did: what the parent holds under it, this process re-enters; what other
-    /// children of the parent hold, it does not. The parent is taken to wait for this process to end.
+    /// An owner that inherits from the one that the parent process passed down (`LOCKS_OWNER`,
+    /// `LOCKS_OWNER_ID`), if any: this process re-enters what the parent holds under it, but not what other
+    /// children of the parent hold. The parent is assumed to wait for this process to end.
     ///
     /// # Errors
     /// `InvalidInput` if the variables are malformed.
@@ -212,7 +213,7 @@ impl LockManager {
         self.engine.statistics(None)
     }
 
-    /// Forgets the counters of one resource, or of all.
+    /// Resets the counters of one resource, or of all.
     ///
     /// # Errors
     /// `InvalidName`; `Corrupt` or `Unreachable` if the engine is broken.
@@ -221,7 +222,7 @@ impl LockManager {
         self.engine.reset_statistics(name)
     }
 
-    /// Cycles that stand now, waits that last too long, and orders that contradict each other.
+    /// Current cycles, suspiciously long waits, and contradictory lock orders.
     ///
     /// # Errors
     /// `Corrupt` or `Unreachable` if the engine is broken.
@@ -229,9 +230,9 @@ impl LockManager {
         self.engine.deadlocks(self.settings.suspect_after)
     }
 
-    /// Events from `cursor` on (`None`: from now on), waiting at most `wait` for the first;
-    /// returns them with the next cursor. While somebody reads events, every operation is
-    /// recorded; else only waits, time-outs, deadlocks and recoveries are.
+    /// Events from `cursor` on (`None`: from now on), waiting at most `wait` for the first; returns them
+    /// with the next cursor. While somebody reads events, every operation is recorded; otherwise only
+    /// waits, time-outs, deadlocks and recoveries are.
     ///
     /// # Errors
     /// `Corrupt` or `Unreachable` if the engine is broken, `Unsupported` if it has no events.
@@ -244,34 +245,35 @@ impl LockManager {
     /// knows that the holder will do no harm, or for resources that check tokens.
     ///
     /// # Errors
-    /// `InvalidInput` if nobody holds `name` with that token, `Unsupported` if the engine cannot.
+    /// `InvalidInput` if nobody holds `name` with that token, `Unsupported` if the engine does not support
+    /// it.
     pub fn break_lock(&self, name: &str, token: u64) -> Result<Holder, Error> {
         self.engine.revoke(Name::new(name)?, token)
     }
 
-    /// Says that this process is about to end, so that nobody has to find out. A process that ends by `exit` or
-    /// by returning from `main` does this by itself; it is for one that ends by `_exit` or the like, and for who
-    /// wants to know whether it was heard.
+    /// Announces that this process is about to end, so that nobody has to detect it. A process that ends by
+    /// `exit` or by returning from `main` does this automatically; call it in a process that ends by
+    /// `_exit` or the like, or to learn whether the announcement succeeded.
     ///
-    /// With `host:`, nothing changes if this process holds or waits for something: its locks are freed when it is
-    /// really gone. With a server (`redis://`, `postgres://`) it waits, for a second at most, until the server has
-    /// heard of every lock that was given back, and gives back what is still held.
+    /// With `host:`, nothing changes if this process holds or waits for something: its locks are freed when
+    /// it has really ended. With a server (`redis://`, `postgres://`) it waits, for at most a second, until
+    /// the server has confirmed every release, and releases what is still held.
     ///
     /// # Errors
-    /// `Unreachable` if the server did not answer: its locks stay held until their lease ends.
+    /// `Unreachable` if the server did not answer: its locks stay held until their lease expires.
     pub fn detach(&self) -> Result<(), Error> {
         self.engine.detach()
     }
 
-    /// What the last look (status, statistics, deadlocks, events, health) could not see, or may have seen out of
-    /// date, and why. Empty when it saw everything.
+    /// What the last inspection (status, statistics, deadlocks, events, health) could not read, or may have
+    /// read out of date, and why. Empty if it saw everything.
     #[must_use]
     pub fn unseen(&self) -> Vec<String> {
         self.engine.unseen()
     }
 
-    /// Of locks that are only [observed](LockManager::observe): that nobody has used them yet, and where they
-    /// would be.
+    /// For locks that are only [observed](LockManager::observe): that nobody has used them yet, and where
+    /// they would be.
     #[must_use]
     pub fn absence(&self) -> Option<String> {
         self.engine.absence()
@@ -280,7 +282,7 @@ impl LockManager {
     /// The state of the engine itself: capacity, permissions, dead processes, problems.
     ///
     /// # Errors
-    /// `Unreachable` if the engine cannot be looked at.
+    /// `Unreachable` if the engine cannot be inspected.
     pub fn health(&self) -> Result<Health, Error> {
         self.engine.health()
     }

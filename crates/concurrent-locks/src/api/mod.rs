@@ -1,5 +1,5 @@
-//! What users hold in their hands. One room: a guard that can be upgraded and the request that upgrades it
-//! cannot be told apart.
+//! The public API: managers, owners, requests, guards. One room: a guard that can be upgraded and the request that
+//! upgrades it need each other.
 
 mod bounds;
 pub(crate) mod guard;

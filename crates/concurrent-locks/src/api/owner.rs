@@ -1,4 +1,4 @@
-//! Owners: who asks. The unit of attribution, re-entry and deadlock detection.
+//! Owners: the identity behind requests. The unit of attribution, re-entry and deadlock detection.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::{
     },
 };
 
-/// An agent, task or worker that takes locks under its own name.
+/// An agent, task or worker that acquires locks under its own name.
 ///
-/// Made by [`LockManager::owner`]. Requests made through it (or given it with
-/// [`Request::owner`](crate::Request::owner)) belong together: what one of them holds, another
-/// re-enters at once with the same token; a cycle of owners waiting for each other is found when it
-/// closes. Clones are the same owner, but in a forked child another one of the same label. Without an
+/// Made by [`LockManager::owner`]. Requests made through it (or with
+/// [`Request::owner`](crate::Request::owner)) belong together: they re-enter each other's grants at once
+/// with the same token, and a cycle of owners waiting for each other is found when it closes. Clones are
+/// the same owner, except in a forked child, where they are another one with the same label. Without an
 /// owner each request is an owner of its own.
 ///
 /// ```
@@ -34,7 +34,7 @@ pub struct Owner {
     identity: Arc<Identity>,
 }
 
-/// The most owners that one may inherit from.
+/// The maximum number of owners that one may inherit from.
 const MAX_ANCESTORS: usize = 64;
 
 fn parse_ids(text: &str) -> Result<Vec<u64>, Error> {
@@ -42,7 +42,7 @@ fn parse_ids(text: &str) -> Result<Vec<u64>, Error> {
     ids.filter(|ids| ids.len() <= MAX_ANCESTORS).ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidInput,
-            format!("{OWNER_ID_VARIABLE}={text:?} is no list of at most {MAX_ANCESTORS} owner ids (hexadecimal digits, joined by dots)"),
+            format!("{OWNER_ID_VARIABLE}={text:?} is not a list of at most {MAX_ANCESTORS} owner ids (hexadecimal digits, joined by dots)"),
         )
     })
 }
@@ -53,7 +53,7 @@ impl Owner {
         Ok(Owner { manager, identity: Arc::new(Identity::new(label, Vec::new())?) })
     }
 
-    /// A child of the owner that a parent process passed down in the environment, if it did.
+    /// A child of the owner that the parent process passed down in the environment, if any.
     pub(crate) fn inherited(manager: LockManager) -> Result<Option<Owner>, Error> {
         // An empty variable is as good as none, as everywhere.
         let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
@@ -63,7 +63,7 @@ impl Owner {
         Ok(Some(Owner { manager, identity: Arc::new(Identity::new(&label, ancestors)?) }))
     }
 
-    /// What a child process needs in its environment to inherit from this owner: names and values.
+    /// The environment variables with which a child process inherits from this owner: names and values.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 2] {
         let identity = self.identity();
@@ -72,7 +72,7 @@ impl Owner {
         [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, ids.collect::<Vec<_>>().join("."))]
     }
 
-    /// The id, 16 hexadecimal digits, as status, events and errors show it.
+    /// The id, 16 hexadecimal digits, as in status, events and errors.
     #[must_use]
     pub fn id(&self) -> String {
         format!("{:016x}", self.identity().id)
@@ -84,7 +84,7 @@ impl Owner {
         &self.identity.label
     }
 
-    /// The same owner asking another manager, so that cycles through both are seen as one owner's.
+    /// The same owner with another manager, so that cycles through both count as one owner's.
     #[must_use]
     pub fn with(&self, manager: &LockManager) -> Owner {
         Owner { manager: manager.clone(), identity: Arc::clone(&self.identity) }
@@ -105,7 +105,7 @@ impl Owner {
         self.manager.lock_all(wanted).owner(self)
     }
 
-    /// Who asks in this process: in a forked child another one of the same label.
+    /// The owner of requests made in this process: in a forked child another one of the same label.
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         self.identity.in_this_process()
     }

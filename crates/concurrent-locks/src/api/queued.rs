@@ -1,4 +1,4 @@
-//! [`Queued`]: a request in the queue that borrows nothing, so that others can keep it.
+//! [`Queued`]: a request in the queue that borrows nothing, so that it can be stored anywhere.
 
 use std::{
     fmt,
@@ -18,23 +18,22 @@ use crate::{
     words::error::Error,
 };
 
-/// What became of a request that was begun: [`Request::begin`](crate::Request::begin) or
-/// [`Request::ask`](crate::Request::ask).
+/// The result of [`Request::begin`](crate::Request::begin) or [`Request::ask`](crate::Request::ask).
 #[derive(Debug)]
-#[must_use = "dropping it gives the lock back or leaves the queue"]
+#[must_use = "dropping it releases the lock or leaves the queue"]
 pub enum Begun {
     /// The lock was free.
     Granted(Guard),
-    /// The lock is busy; the request has its place in the queue. Or, of `ask` only, the server's answer
-    /// is still to come.
+    /// The lock is busy; the request has its place in the queue. Or, with `ask` only, the server's answer
+    /// is still pending.
     Queued(Queued),
 }
 
 /// A request that waits in the queue: a future of the guard, or a wait for a thread.
 ///
 /// # Cancel safety
-/// Dropping it leaves the queue at once. If the grant came in the same instant, it is handed on to
-/// the next waiter.
+/// Dropping it leaves the queue at once. If the request was granted at the same instant, the grant is
+/// handed on to the next waiter.
 ///
 /// ```
 /// # use concurrent_locks::{Begun, LockManager};
@@ -43,7 +42,7 @@ pub enum Begun {
 /// let Begun::Queued(second) = locks.write("skills").begin()? else { panic!("it is held") };
 /// assert_eq!(locks.status("skills")?.unwrap().waiters.len(), 1);
 /// drop(first);
-/// let second = second.blocking_while(|| true)?.expect("nobody said no");
+/// let second = second.blocking_while(|| true)?.expect("it always returns true");
 /// assert!(locks.read("skills").try_now().is_err());
 /// # drop(second);
 /// # Ok::<(), concurrent_locks::Error>(())
@@ -60,9 +59,9 @@ impl Queued {
         Queued { terms, waiting: Waiting::queued(terms.engine, ticket, identity), identity: identity.map(Arc::clone) }
     }
 
-    /// Waits by parking this thread as long as `go_on` says yes; `None` if it said no: then the
-    /// request has left the queue. It is asked before every sleep, and a sleep ends after a second at the
-    /// latest, and when the thread has handled a signal (but for handlers that restart system calls).
+    /// Waits by parking this thread while `go_on` returns `true`; `None` if it returned `false`: then the
+    /// request has left the queue. It is called before every sleep; a sleep ends after at most a second,
+    /// and when the thread has handled a signal (except with handlers that restart system calls).
     ///
     /// # Errors
     /// See [`Request`](crate::Request).

@@ -30,19 +30,19 @@ use crate::{
 
 /// A request for one resource. Nothing happens until it is awaited, `.blocking()` or `.try_now()`.
 ///
-/// # What waits
+/// # Waiting
 /// `.await` suspends the task and needs no particular runtime; `.blocking()` parks the thread (do
 /// not use it on a runtime's worker for locks that may be busy); `.try_now()` never waits.
 ///
 /// # Fairness
 /// First come, first served; consecutive readers are granted together. A request is granted at
 /// once only if it conflicts with no holder and no earlier waiter, so neither readers nor writers
-/// starve. A priority of `p` counts like having come `p` seconds earlier, so it overtakes only
-/// what came in the last `p` seconds and starves nobody.
+/// starve. A priority of `p` counts like having arrived `p` seconds earlier, so it overtakes only requests
+/// of the last `p` seconds and starves nobody.
 ///
 /// # Cancel safety
-/// Dropping the future leaves the queue at once and loses the place in it. If the grant came in
-/// the same instant, it is handed on to the next waiter. Nothing leaks.
+/// Dropping the future leaves the queue at once and loses its place. If the request was granted at the same
+/// instant, the grant is handed on to the next waiter. Nothing leaks.
 ///
 /// # Errors
 /// `TimedOut` (naming the holders and the place in the queue), `WouldBlock` (only `try_now`),
@@ -64,7 +64,7 @@ use crate::{
 pub struct Request<'a> {
     // Plain data without a destructor, so that it is built where it is needed and never moved through memory.
     engine: &'static dyn Engine,
-    /// Not checked yet, unless it is remembered.
+    /// Not checked yet, unless it comes from a handle.
     name: &'a str,
     remembered: Option<&'a Remembered>,
     note: &'a str,
@@ -116,31 +116,31 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// How urgent it is: `p` counts like having come `p` seconds earlier. Default 0.
+    /// The priority: `p` counts like having arrived `p` seconds earlier. Default 0.
     pub fn priority(mut self, priority: i8) -> Request<'a> {
         self.priority = priority;
         self
     }
 
-    /// What it is for, shown in status and errors; at most 80 bytes are kept.
+    /// The purpose, shown in status and errors; at most 80 bytes are kept.
     pub fn note(mut self, note: &'a str) -> Request<'a> {
         self.note = note;
         self
     }
 
-    /// Who asks. Default: an owner of its own.
+    /// The requester. Default: an owner of its own.
     pub fn owner(mut self, owner: &'a Owner) -> Request<'a> {
         self.identity = Some(owner.identity());
         self
     }
 
-    /// The longest it may be held: after that the lock goes to the next waiter and this one is
-    /// [`Lost`](crate::Guard::lost), whether it is renewed or not. It ties the lock to progress: a
-    /// holder that hangs while its process lives keeps nobody out for ever. Counts from the grant; an
-    /// upgrade's write grant counts anew. Default: no limit.
+    /// The longest time it may be held: then the lock goes to the next waiter and this one is
+    /// [`Lost`](crate::Guard::lost), whether it is renewed or not. It ties the lock to progress: a holder
+    /// that hangs in a living process does not block others for ever. The time starts at the grant; an
+    /// upgrade's write grant has its own. Default: no limit.
     ///
-    /// Only for engines that grant on leases ([`Capabilities::lease`](crate::Capabilities)): others
-    /// refuse the request with `Unsupported`. Zero is `InvalidInput`.
+    /// Only for engines that grant on leases ([`Capabilities::lease`](crate::Capabilities)): others refuse
+    /// the request with `Unsupported`. Zero is `InvalidInput`.
     pub fn max_hold(mut self, max_hold: impl Into<Option<Duration>>) -> Request<'a> {
         self.max_hold = max_hold.into();
         self
@@ -164,8 +164,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Takes the lock if it is free for this request now; never waits, but for the one answer of a
-    /// server where there is one. (In a task, await it with a timeout of zero instead.)
+    /// Acquires the lock if this request can be granted now; never waits, except for the one answer of a
+    /// server if there is one. (In a task, await it with a timeout of zero instead.)
     ///
     /// # Errors
     /// `WouldBlock` if it is busy; else see [`Request`].
@@ -178,9 +178,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Takes the lock or joins the queue, and does not wait for it: for callers that keep the wait
-    /// themselves, where [`Queued`] borrows nothing. Where there is a server, waits for its answer, so
-    /// that a free lock is `Granted`; [`Request::ask`] does not.
+    /// Acquires the lock or joins the queue, without waiting for the lock: for callers that manage the wait
+    /// themselves; [`Queued`] borrows nothing. If there is a server, waits for its answer, so that a free
+    /// lock is `Granted`; [`Request::ask`] does not.
     ///
     /// # Errors
     /// See [`Request`].
@@ -189,9 +189,9 @@ impl<'a> Request<'a> {
         self.begun(Engine::begin)
     }
 
-    /// As [`Request::begin`], and never waits, not even for the answer of a server: for event loops.
-    /// While that answer is on its way the request is `Queued`, also if the lock is free; what the
-    /// server refuses is then the error of [`Queued`].
+    /// Like [`Request::begin`], but never waits, not even for the answer of a server: for event loops.
+    /// Until that answer arrives the request is `Queued`, even if the lock is free; a refusal by the server
+    /// is then the error of [`Queued`].
     ///
     /// ```
     /// # use concurrent_locks::{Begun, LockManager};
@@ -231,7 +231,7 @@ impl<'a> Request<'a> {
         self.timeout.map_or(Wait::Forever, Wait::For)
     }
 
-    /// Asks for the lock: `None` if `grant` was made, else the ticket of a request that has queued.
+    /// Submits the request: `None` if `grant` was made, else the ticket of the queued request.
     fn take(
         &self,
         wait: Wait,
@@ -277,7 +277,7 @@ impl<'a> Request<'a> {
         Waiting::queued(self.engine, ticket, self.identity).park()
     }
 
-    /// The guard of a grant that was made; its owner knows of it.
+    /// The guard of a grant; its owner is updated.
     #[inline]
     fn guard(&self, grant: Grant) -> Result<Guard, Error> {
         Guard::new(self.terms(), grant, self.identity)
@@ -349,7 +349,7 @@ impl Future for Acquire<'_> {
 }
 
 impl Acquire<'_> {
-    /// Polls a request that has queued.
+    /// Polls a queued request.
     #[cold]
     fn poll_again(&mut self, context: &mut Context<'_>) -> Poll<Result<Guard, Error>> {
         let Some(waiting) = &mut self.waiting else { return Poll::Ready(Err(waiting::spent())) };

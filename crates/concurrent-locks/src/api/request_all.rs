@@ -25,17 +25,17 @@ use crate::{
 /// A request for several resources, all or nothing. Made by
 /// [`LockManager::lock_all`](crate::LockManager::lock_all).
 ///
-/// The resources are taken one after the other in the order of their names, which is the same for
-/// every caller, so two `lock_all` never wait for each other in a circle. A name given twice is
-/// taken once in the stronger mode. The timeout is for all of them together; when it passes, or
-/// the future is dropped, those already taken are given back. If one of them is lost before the last is
-/// granted (its lease ended, an operator broke it), the request fails with `Lost`, which names it.
+/// The resources are acquired one after the other in the order of their names, which is the same for all
+/// callers, so two `lock_all` never deadlock with each other. A name given twice is acquired once in the
+/// stronger mode. The timeout covers all of them together; when it expires, or the future is dropped, those
+/// already acquired are released. If one of them is lost before the last is granted (its lease expired, an
+/// operator broke it), the request fails with `Lost`, which names it.
 #[must_use = "a request does nothing until it is awaited, `.blocking()` or `.try_now()`"]
 #[derive(Clone)]
 pub struct RequestAll {
     engine: &'static dyn Engine,
     settings: Settings,
-    /// In the order they are taken in.
+    /// In the order of acquisition.
     wanted: Vec<(String, Mode)>,
     timeout: Option<Duration>,
     priority: i8,
@@ -91,7 +91,7 @@ impl RequestAll {
         self
     }
 
-    /// See [`Request::max_hold`]. Each lock counts from its own grant, the first taken ends first.
+    /// See [`Request::max_hold`]. Each lock counts from its own grant, so the first one expires first.
     pub fn max_hold(mut self, max_hold: impl Into<Option<Duration>>) -> RequestAll {
         self.max_hold = max_hold.into();
         self
@@ -100,14 +100,14 @@ impl RequestAll {
     /// Waits by parking this thread.
     ///
     /// # Errors
-    /// Those of the first resource that could not be taken; see [`Request`].
+    /// Those of the first resource that could not be acquired; see [`Request`].
     pub fn blocking(self) -> Result<GuardAll, Error> {
         let deadline = self.deadline();
         self.each(|request| request.timeout(remaining(deadline)).blocking())
     }
 
-    /// [`RequestAll::blocking`] as long as `go_on` says yes, as in [`Queued::blocking_while`]; `None`
-    /// if it said no: then all that was taken is given back.
+    /// [`RequestAll::blocking`] while `go_on` returns `true`, as in [`Queued::blocking_while`]; `None` if
+    /// it returned `false`: then all acquired locks are released.
     ///
     /// # Errors
     /// As [`RequestAll::blocking`].
@@ -127,7 +127,7 @@ impl RequestAll {
         self.together(guards).map(Some)
     }
 
-    /// Takes all of them if all are free now; never waits.
+    /// Acquires all of them if all are free now; never waits.
     ///
     /// # Errors
     /// `WouldBlock` if one is busy; else see [`Request`].
@@ -140,12 +140,12 @@ impl RequestAll {
         self.together(guards)
     }
 
-    /// All of them, if each is still ours: one taken early can be lost while a later one is waited for. Otherwise
-    /// the others are given back.
+    /// All of them, if each is still held: one acquired early can be lost while a later one is waited for.
+    /// Otherwise the others are released.
     fn together(&self, guards: Vec<Guard>) -> Result<GuardAll, Error> {
         for (guard, (name, _)) in guards.iter().zip(&self.wanted) {
             guard.check().map_err(|lost| {
-                let text = format!("{name:?} was lost before all the locks asked for with it were held: {lost}");
+                let text = format!("{name:?} was lost before all locks of the request were acquired: {lost}");
                 Error::new(lost.kind(), text).on(name)
             })?;
         }
@@ -199,8 +199,8 @@ impl IntoFuture for RequestAll {
     }
 }
 
-/// The future of a [`RequestAll`]; it borrows nothing. Dropping it leaves the queue and gives back
-/// what it has.
+/// The future of a [`RequestAll`]; it borrows nothing. Dropping it leaves the queue and releases the locks
+/// acquired so far.
 #[must_use = "futures do nothing unless awaited"]
 #[derive(Debug)]
 pub struct AcquireAll {
@@ -212,7 +212,7 @@ pub struct AcquireAll {
 }
 
 impl AcquireAll {
-    /// Takes or queues for the next one; `false` if there is none.
+    /// Acquires or queues for the next one; `false` if there is none.
     fn begin_next(&mut self) -> Result<bool, Error> {
         let Some((name, mode)) = self.request.wanted.get(self.guards.len()) else { return Ok(false) };
         match self.request.request(name, *mode).timeout(remaining(self.deadline)).ask()? {
@@ -246,7 +246,7 @@ impl Future for AcquireAll {
         }
         let result = ready!(this.advance(context));
         this.over = true;
-        // An error gives back what was taken before it.
+        // An error releases what was acquired before it.
         let guards = std::mem::take(&mut this.guards);
         Poll::Ready(result.and_then(|()| this.request.together(guards)))
     }

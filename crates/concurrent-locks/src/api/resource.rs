@@ -10,8 +10,8 @@ use crate::{
 
 /// One resource, looked up once. Made by [`LockManager::resource`](crate::LockManager::resource).
 ///
-/// Requests through a handle skip hashing and the search for the name. The handle remembers a place,
-/// not a lock: when the resource was idle and reclaimed in between, it is found anew.
+/// Requests through a handle skip hashing and the search for the name. The handle caches a place, not a
+/// lock: if the resource was evicted in between, it is looked up again.
 pub struct Resource {
     engine: &'static dyn Engine,
     settings: Settings,
@@ -19,7 +19,7 @@ pub struct Resource {
     remembered: Remembered,
 }
 
-/// What a handle knows of its resource.
+/// The cached data of a handle.
 #[derive(Debug)]
 pub(crate) struct Remembered {
     /// Of the name, which was checked.
@@ -45,13 +45,13 @@ impl Resource {
         &self.name
     }
 
-    /// A request to hold it together with other readers.
+    /// A request to share it with other readers.
     #[inline]
     pub fn read(&self) -> Request<'_> {
         self.request(Mode::Read)
     }
 
-    /// A request to hold it alone.
+    /// A request to hold it exclusively.
     #[inline]
     pub fn write(&self) -> Request<'_> {
         self.request(Mode::Write)

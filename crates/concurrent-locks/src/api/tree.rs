@@ -1,4 +1,4 @@
-//! [`TreeHold`]: locks that outlive the process that took them, for the processes that it started.
+//! [`TreeHold`]: locks that outlive the process that acquired them, for the processes that it started.
 
 use std::{os::fd::BorrowedFd, time::Duration};
 
@@ -6,24 +6,24 @@ use crate::{api::guard::GuardAll, engine::Bequest, words::error::Error};
 
 /// Keeps locks for a tree of processes: made by [`GuardAll::hold_for_tree`], before the tree is started.
 ///
-/// While a process lives that has inherited one of its [`descriptors`](TreeHold::descriptors), the locks
-/// stay held, also if the process that took them is killed. It ends in one of two ways: [`TreeHold::revoke`]
-/// (the work is done; whoever is left behind keeps nothing), or [`TreeHold::leave`] (whoever is left may
-/// still be at work). Dropping it does neither: the locks are held until they are given back, and longer by
-/// a tree that outlives this process.
+/// While a process is alive that has inherited one of its [`descriptors`](TreeHold::descriptors), the locks
+/// stay held, even if the process that acquired them is killed. It ends in one of two ways:
+/// [`TreeHold::revoke`] (the work is done; remaining processes keep nothing), or [`TreeHold::leave`]
+/// (remaining processes may still be working). Dropping it does neither: the locks are held until they are
+/// released, and longer by a tree that outlives this process.
 #[derive(Debug)]
 #[must_use = "children keep the locks only if they inherit its descriptors"]
 pub struct TreeHold(Box<dyn Bequest>);
 
 impl TreeHold {
-    /// What the tree must inherit, of each a descriptor of any number. They are closed on exec until a copy
+    /// Descriptors that the tree must inherit, each under any number. They are closed on exec until a copy
     /// is made that is not.
     #[must_use]
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.0.descriptors()
     }
 
-    /// Takes the locks back from the tree: they are this process's alone again.
+    /// Takes the locks back from the tree: only this process holds them again.
     ///
     /// # Errors
     /// `Unreachable` if the lock state is out of reach; then the tree keeps the locks.
@@ -31,8 +31,8 @@ impl TreeHold {
         self.0.revoke()
     }
 
-    /// Leaves the locks to the tree. `None`: they are held for as long as a process of the tree lives, and
-    /// until this process has ended. The guards come back if no process of the tree is left, or if the last
+    /// Leaves the locks to the tree. `None`: they are held while a process of the tree is alive, and until
+    /// this process has ended. The guards are returned if no process of the tree is left, or if the last
     /// one ends within `patience`.
     ///
     /// # Errors
@@ -48,9 +48,9 @@ impl TreeHold {
 }
 
 impl GuardAll {
-    /// Has these locks outlive this process, for the processes that it is about to start; on `host:`
-    /// everything that this process holds there. `None` where no process can inherit a lock (`local:`,
-    /// and servers, which know only of leases).
+    /// Makes these locks outlive this process, for the processes that it is about to start; on `host:`, all
+    /// locks that this process holds there. `None` where no process can inherit a lock (`local:`, and
+    /// servers, which know only leases).
     ///
     /// # Errors
     /// `Unreachable` if the lock state is out of reach; `InvalidInput` if it was done before and not revoked.

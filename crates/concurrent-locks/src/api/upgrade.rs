@@ -1,4 +1,4 @@
-//! [`Upgrade`]: a read guard becomes a write guard.
+//! [`Upgrade`]: from a read guard to a write guard.
 
 use std::{
     future::{Future, IntoFuture},
@@ -13,7 +13,7 @@ use crate::{
     words::{error::Error, mode::Mode},
 };
 
-/// A request to turn a read guard into a write guard. Made by [`Guard::upgrade`].
+/// A request to upgrade a read guard to a write guard. Made by [`Guard::upgrade`].
 #[must_use = "an upgrade does nothing until it is awaited, `.blocking()` or `.try_now()`"]
 #[derive(Debug)]
 pub struct Upgrade<'g> {
@@ -47,7 +47,8 @@ impl<'g> Upgrade<'g> {
     /// Upgrades if there is no other reader now; never waits.
     ///
     /// # Errors
-    /// `WouldBlock` if somebody else reads; see [`Request`](crate::Request). The guard is still a read guard.
+    /// `WouldBlock` if there is another reader; see [`Request`](crate::Request). The guard is still a read
+    /// guard.
     pub fn try_now(self) -> Result<(), Error> {
         if self.guard.mode() == Mode::Write {
             return Ok(());
@@ -58,9 +59,9 @@ impl<'g> Upgrade<'g> {
         }
     }
 
-    /// Upgrades (`None`) or joins the queue, and does not wait for its turn: for callers that keep the
-    /// wait themselves, where [`QueuedUpgrade`] borrows nothing. Where there is a server, waits for its
-    /// answer; [`Upgrade::ask`] does not.
+    /// Upgrades (`None`) or joins the queue, without waiting: for callers that manage the wait themselves;
+    /// [`QueuedUpgrade`] borrows nothing. If there is a server, waits for its answer; [`Upgrade::ask`] does
+    /// not.
     ///
     /// # Errors
     /// See [`Request`](crate::Request); the guard is still a read guard.
@@ -68,7 +69,7 @@ impl<'g> Upgrade<'g> {
         self.step(Engine::begin)
     }
 
-    /// As [`Upgrade::begin`], and never waits, as [`Request::ask`](crate::Request::ask).
+    /// Like [`Upgrade::begin`], but never waits, as [`Request::ask`](crate::Request::ask).
     ///
     /// # Errors
     /// See [`Request`](crate::Request); the guard is still a read guard.
@@ -98,7 +99,7 @@ pub struct QueuedUpgrade {
 }
 
 impl QueuedUpgrade {
-    /// Looks whether `guard`, which must be the one that asked, is a write guard by now; else
+    /// Checks whether `guard`, which must be the one that began this upgrade, is a write guard by now; else
     /// arranges for the waker to be woken.
     ///
     /// # Errors
@@ -108,9 +109,9 @@ impl QueuedUpgrade {
         Poll::Ready(guard.upgraded(grant))
     }
 
-    /// Waits by parking this thread as long as `go_on` says yes, as in
-    /// [`Queued::blocking_while`](crate::Queued::blocking_while); `false` if it said no. `guard`
-    /// must be the one that asked.
+    /// Waits by parking this thread while `go_on` returns `true`, as in
+    /// [`Queued::blocking_while`](crate::Queued::blocking_while); `false` if it returned `false`. `guard`
+    /// must be the one that began this upgrade.
     ///
     /// # Errors
     /// See [`Request`](crate::Request); the guard is still a read guard.

@@ -1,4 +1,4 @@
-//! [`Verify`]: the question whether a lock is still ours.
+//! [`Verify`]: a check whether a lock is still held.
 
 use std::{
     fmt,
@@ -10,13 +10,13 @@ use std::{
 
 use crate::{api::guard::Guard, words::lease::Standing};
 
-/// The question whether locks are still held. Made by [`Guard::verify`] and
-/// [`GuardAll::verify`](crate::GuardAll::verify); nothing is asked until it is awaited or `.blocking()`.
+/// A check whether locks are still held. Made by [`Guard::verify`] and
+/// [`GuardAll::verify`](crate::GuardAll::verify); no call is made until it is awaited or `.blocking()`.
 ///
-/// # What waits
-/// For engines with a lease (`redis:`, `postgres:`) it takes one round trip to the server, which
-/// renews the lease as well. If no answer comes, it is [`Standing::Unknown`]; no later than the
-/// lease's end it is [`Standing::Lost`]. Other engines look at once and wait for nothing.
+/// # Waiting
+/// For engines with a lease (`redis:`, `postgres:`) it takes one round trip to the server, which also
+/// renews the lease. Without an answer it is [`Standing::Unknown`], and [`Standing::Lost`] once the lease
+/// expires. Other engines check at once and wait for nothing.
 ///
 /// # Cancel safety
 /// Dropping the future changes nothing about the lock; the lease may have been renewed.
@@ -39,14 +39,14 @@ impl<'g> Verify<'g> {
 }
 
 impl Verify<'_> {
-    /// Asks, and has `tell` called with the answer: in this thread before this returns, where nobody has
-    /// to be asked, else in a thread of the library, where it must not block. Waits for nothing.
+    /// Checks, and has `tell` called with the answer: in this thread before this returns if no call is
+    /// needed, else in a thread of the library, where it must not block. Does not wait.
     pub fn tell(self, tell: impl FnOnce(Standing) + Send + 'static) {
         Answers::ask(self.guards).tell(Box::new(tell));
     }
 }
 
-/// Of no lock at all nothing can be lost.
+/// An empty set cannot be lost.
 fn worst(standings: impl IntoIterator<Item = Standing>) -> Standing {
     standings.into_iter().max().unwrap_or(Standing::Held)
 }
@@ -64,7 +64,7 @@ impl<'g> IntoFuture for Verify<'g> {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Verifying<'g> {
     verify: Verify<'g>,
-    /// Once they are asked.
+    /// Once they are sent.
     answers: Option<Arc<Answers>>,
 }
 
@@ -85,7 +85,7 @@ impl fmt::Debug for Verifying<'_> {
 
 type Tell = Box<dyn FnOnce(Standing) + Send>;
 
-/// What was answered of several guards.
+/// The answers of several guards.
 #[derive(Default)]
 struct Answers(Mutex<Answered>);
 
@@ -98,7 +98,7 @@ struct Answered {
 }
 
 impl Answers {
-    /// Asks about all of them before the first answer is waited for.
+    /// Sends all checks before waiting for the first answer.
     fn ask(guards: &[Guard]) -> Arc<Answers> {
         let answers = Arc::new(Answers::default());
         answers.answered().missing = guards.len();
@@ -134,7 +134,7 @@ impl Answers {
     }
 }
 
-/// One answer that is to come. If it is dropped instead, nobody could say.
+/// A pending answer. If it is dropped instead, the answer is `Unknown`.
 struct Promise {
     answers: Arc<Answers>,
     standing: Standing,

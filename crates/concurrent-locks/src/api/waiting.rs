@@ -1,4 +1,4 @@
-//! A queued request, whoever made it: finished by a thread or a future, or left when it is dropped.
+//! A queued request of any kind: finished by a thread or a future, or abandoned when it is dropped.
 
 use std::{
     fmt,
@@ -12,8 +12,8 @@ use crate::{
     words::error::{Error, ErrorKind},
 };
 
-/// A request that had to queue. Dropping it leaves the queue; if it was granted in the same
-/// instant, the grant is handed on.
+/// A request that had to queue. Dropping it leaves the queue; if it was granted at the same instant, the
+/// grant is handed on.
 pub(crate) struct Waiting {
     /// `None` once it is granted or refused.
     queued: Option<Queued>,
@@ -26,7 +26,7 @@ struct Queued {
 }
 
 impl Waiting {
-    /// Counts with its owner until it is over, so that the owner's other requests know that they
+    /// Counts with its owner until it has ended, so that the owner's other requests know that they
     /// may close a cycle.
     pub(crate) fn queued(engine: &'static dyn Engine, ticket: Ticket, identity: Option<&Arc<Identity>>) -> Waiting {
         if let Some(identity) = identity {
@@ -36,11 +36,11 @@ impl Waiting {
     }
 
     pub(crate) fn park(self) -> Result<Grant, Error> {
-        // A wait that goes on ends in a grant or an error.
+        // A wait that continues ends in a grant or an error.
         self.park_while(&mut || true).and_then(|grant| grant.ok_or_else(spent))
     }
 
-    /// `None`: `go_on` said no, and the request left the queue.
+    /// `None`: `go_on` returned `false`, and the request left the queue.
     pub(crate) fn park_while(mut self, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error> {
         let Some(queued) = &self.queued else { return Err(spent()) };
         let result = queued.engine.park(&queued.ticket, go_on);
@@ -57,7 +57,7 @@ impl Waiting {
         result
     }
 
-    /// Ends the wait without leaving the queue: the engine has spent the ticket.
+    /// Ends the wait without leaving the queue: the engine has already consumed the ticket.
     fn finish(&mut self) -> Option<Queued> {
         let queued = self.queued.take()?;
         if let Some(identity) = &queued.identity {
@@ -68,7 +68,7 @@ impl Waiting {
 }
 
 pub(crate) fn spent() -> Error {
-    Error::new(ErrorKind::InvalidInput, "the future of a lock request was polled after it was ready")
+    Error::new(ErrorKind::InvalidInput, "the future of a lock request was polled after completion")
 }
 
 impl Drop for Waiting {

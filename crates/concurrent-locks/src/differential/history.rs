@@ -1,4 +1,4 @@
-//! Histories: what happens to two resources, and who does it.
+//! Histories: operations on two resources by several owners.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) const NAMES: usize = 2;
 
-/// Seconds of virtual time after which it stands still: what servers can be told by priorities ends.
+/// Seconds of virtual time after which it stops: priorities cannot express more to servers.
 pub(super) const LAST_SECOND: u8 = 20;
 
 /// One step. Numbers of holders and waiters are taken modulo how many there are, so every list of steps is a
@@ -138,8 +138,8 @@ impl Cast {
     fn ask(&mut self, resources: &mut [Specification; NAMES], asked: Request, waits: bool) -> Option<Deed> {
         let ancestors: Vec<u64> = ANCESTORS[asked.who].iter().map(|who| self.id(*who)).collect();
         let party = ancestors.first().copied().unwrap_or(asked.owner);
-        // As the API knows it: by who asks, not by whose holds are re-entered; and an owner with children may hold
-        // what they took in its name. Who upgrades has a number.
+        // As the API knows it: by requester, not by the owner whose holds are re-entered; and an owner with children
+        // may hold what they acquired in its name. An upgrading owner has a number.
         let is_same = |other: &Request| other.who == asked.who && asked.who != 0;
         let has_another = resources.iter().flat_map(Specification::requests).any(is_same);
         let has_family = ANCESTORS.iter().flat_map(|of| *of).any(|who| *who == asked.who) || !ancestors.is_empty();

@@ -1,4 +1,4 @@
-//! One rule, four ways to keep it: the table (`local:`, `host:`), the Lua of Redis and the SQL of
+//! One rule, four implementations: the table (`local:`, `host:`), the Lua of Redis and the SQL of
 //! PostgreSQL each replay the same random histories as the [`specification`], through the seam that the
 //! API uses, and after every step all of them must show the same.
 //!
@@ -88,7 +88,7 @@ fn the_functions_of_postgresql_keep_the_rule() {
     // With the functions of this build, not with those that others have made there.
     let database =
         concurrent_locks_servers::Postgres::fresh_database(&server).unwrap_or_else(|error| panic!("{error}"));
-    // A commit waits for the disk, and one flush serves all who wait for it.
+    // A commit waits for the disk, and one flush serves all that wait for it.
     let query = if database.contains('?') { '&' } else { '?' };
     let spaces: Vec<String> = (0..THREADS).map(|space| format!("{database}{query}space={space}")).collect();
     on_server(&spaces);

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// How an engine is told the virtual time (D4).
+/// How an engine learns the virtual time (D4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
     /// The table's clock is fed.
@@ -56,7 +56,7 @@ pub(super) fn patiently(engine: &'static dyn Engine, steps: &[Step]) -> Result<(
     Err(format!("ten replays took longer than {TOO_LONG:?} each: this server is too slow to tell"))
 }
 
-/// Replays the steps on two fresh resources, then gives back what is held until nobody waits.
+/// Replays the steps on two fresh resources, then releases what is held until nobody waits.
 pub(super) fn replay(engine: &'static dyn Engine, pace: Pace, steps: &[Step]) -> Result<(), String> {
     let mut cast = Cast::new();
     // The second name begins with the first: who reads a range of keys must not read both.
@@ -89,7 +89,7 @@ struct Replay {
     names: [String; NAMES],
     resources: [Specification; NAMES],
     tokens: [Tokens; NAMES],
-    /// Of those who wait, and of those who hold, by the number of the request.
+    /// Of the waiters, and of the holders, by the number of the request.
     tickets: HashMap<u64, Ticket>,
     grants: HashMap<u64, Grant>,
 }
@@ -138,7 +138,7 @@ impl Replay {
             }
             Deed::Cancel(request) => self.engine.abandon(&self.ticket_of(request)?),
             Deed::TimeOut(request) => {
-                // Its time was over as soon as it came.
+                // It timed out as soon as it arrived.
                 if self.pace == Pace::Fed {
                     advance_clock(PATIENCE);
                 }
@@ -232,7 +232,7 @@ impl Replay {
             let grant = self.grant_of_held(held)?;
             if (Some(grant.token), grant.mode, grant.owner) != (self.tokens[name].of(held.token), held.mode, held.owner)
             {
-                return Err(format!("the holder was told {grant:?}, which is not what is shown"));
+                return Err(format!("the holder received {grant:?}, which is not what is shown"));
             }
         }
         Ok(())
@@ -251,7 +251,7 @@ impl Replay {
     }
 }
 
-/// What a history that failed has left is given back, so that the engine does not fill up while it shrinks.
+/// Releases what a failed history has left, so that the engine does not fill up while it shrinks.
 impl Drop for Replay {
     fn drop(&mut self) {
         for ticket in self.tickets.values() {

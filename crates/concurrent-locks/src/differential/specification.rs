@@ -1,4 +1,4 @@
-//! The grant rule once more, as plainly as it can be said: lists, sorted and searched from scratch at each step.
+//! The grant rule again, as simply as possible: lists, sorted and searched from scratch at each step.
 //! It knows nothing of ranks, walks and counts. The numbers are those of `grant.rs`.
 
 use crate::words::mode::Mode;
@@ -170,7 +170,7 @@ impl Specification {
         Ok(())
     }
 
-    /// Who was granted since, and is no re-entry, has passed nobody whom it conflicts with.
+    /// A later grant that is not a re-entry has overtaken nobody that it conflicts with.
     pub(super) fn overtakes_nobody_since(&self, before: &Specification) -> Result<(), String> {
         let held_before = |number| before.holders.iter().any(|held| held.number == number);
         for granted in self.holders.iter().filter(|held| !held_before(held.number) && before.re_entered(held).is_none())

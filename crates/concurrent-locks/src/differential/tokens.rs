@@ -1,4 +1,4 @@
-//! Rule 7: which tokens an engine may give for the grants of the specification.
+//! Rule 7: the tokens that an engine may assign to the grants of the specification.
 
 use super::specification::Token;
 use crate::words::mode::Mode;

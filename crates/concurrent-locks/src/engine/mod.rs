@@ -1,9 +1,9 @@
-//! The seam between the API and where lock state lives.
+//! The seam between the API and the engines, which keep the lock state.
 //!
 //! A request begins with [`Engine::begin`] (a thread) or [`Engine::ask`] (a future), which do not
 //! wait for the lock: it is granted, refused or queued.
-//! A queued request is finished by [`Engine::poll`] (a future) or [`Engine::park`] (a thread), or
-//! ended by [`Engine::abandon`]. What is granted goes back with [`Engine::release`].
+//! A queued request is finished by [`Engine::poll`] (a future) or [`Engine::park`] (a thread), or ended by
+//! [`Engine::abandon`]. A grant ends with [`Engine::release`].
 //!
 //! Every promise of the API is made here and checked by the one conformance suite.
 
@@ -32,21 +32,21 @@ use crate::words::{
     status::{Health, Holder, StatusMap},
 };
 
-/// What an engine can do. Asking for what it cannot is a loud [`ErrorKind::Unsupported`].
+/// The capabilities of an engine. Anything else fails with [`ErrorKind::Unsupported`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Other processes meet these locks.
+    /// Other processes share these locks.
     pub across_processes: bool,
-    /// Requests of all processes are served in order.
+    /// Requests of all processes are granted in order.
     pub fair: bool,
     /// Priorities are honoured.
     pub priority: bool,
-    /// A read grant can become a write grant without giving the lock up.
+    /// A read grant can become a write grant without releasing the lock.
     pub upgrade: bool,
-    /// A write grant can become a read grant without giving the lock up.
+    /// A write grant can become a read grant without releasing the lock.
     pub downgrade: bool,
-    /// Holders and waiters of other processes can be seen.
+    /// Holders and waiters of other processes are visible.
     pub inspect: bool,
     /// A lock can be broken by an operator.
     pub revoke: bool,
@@ -57,12 +57,12 @@ pub struct Capabilities {
     pub lease: bool,
 }
 
-/// How long a request is ready to queue.
+/// How long a request may queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// Not at all: busy is `WouldBlock`.
     No,
-    /// At most so long: busy is `TimedOut`.
+    /// At most this long: busy is `TimedOut`.
     For(Duration),
     Forever,
 }
@@ -71,27 +71,27 @@ pub(crate) enum Wait {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) name: Name<'a>,
-    /// Where the engine may remember how it found the resource (a handle's memory).
+    /// Where the engine may cache how it found the resource (a handle's memory).
     pub(crate) hint: Option<&'a AtomicU64>,
     pub(crate) mode: Mode,
     /// 0 for an owner of its own, whose id the engine draws.
     pub(crate) owner: u64,
-    /// Owners of the processes that wait for this one to end, the outermost first: what they hold,
-    /// this owner re-enters.
+    /// Owners of the processes that wait for this one to end, the outermost first: this owner re-enters
+    /// their grants.
     pub(crate) ancestors: &'a [u64],
     /// Empty for an owner without a label.
     pub(crate) label: &'a str,
-    /// Whether the owner may hold something already. `false` spares the look for re-entry and cycles.
+    /// Whether the owner may hold something already. `false` skips the check for re-entry and cycles.
     pub(crate) may_hold: bool,
     pub(crate) priority: i8,
     pub(crate) note: &'a str,
     pub(crate) wait: Wait,
     pub(crate) policy: DeadlockPolicy,
     pub(crate) fairness: Fairness,
-    /// How long a hand-off to it may lie before it goes to the next. Where a process cannot hand over
-    /// to another one itself, the engine has a time of its own.
+    /// How long a hand-off to it may stay unacknowledged before the next waiter gets it. Where processes
+    /// cannot hand over to each other directly, the engine has a limit of its own.
     pub(crate) pass_over_after: Duration,
-    /// The longest it may be held; `Some` only if the engine grants on leases, and not zero.
+    /// The longest time it may be held; `Some` only if the engine grants on leases, and not zero.
     #[cfg_attr(not(any(test, feature = "cluster")), expect(dead_code, reason = "only engines with leases look at it"))]
     pub(crate) max_hold: Option<Duration>,
 }
@@ -111,7 +111,7 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    /// The place for a grant that is not made yet.
+    /// A place for a grant that is not made yet.
     pub(crate) const NONE: Grant = Grant { handle: 0, token: 0, mode: Mode::Read, waited: 0, since: 0, owner: 0 };
 }
 
@@ -120,7 +120,7 @@ impl Grant {
 pub(crate) struct Ticket {
     /// The engine's key to its own record of the request.
     pub(crate) handle: u64,
-    /// When the request gives up, on the engine's clock; `u64::MAX` is never.
+    /// The deadline of the request, on the engine's clock; `u64::MAX` is never.
     pub(crate) deadline: u64,
     pub(crate) policy: DeadlockPolicy,
     pub(crate) fairness: Fairness,
@@ -151,20 +151,20 @@ pub(crate) fn progress(engine: &(dyn Engine + 'static), begin: Begin, ask: &Ask<
     })
 }
 
-/// Refuses a hold of limited length where it cannot be had.
+/// Refuses a hold of limited length where it is not supported.
 #[cold]
 pub(crate) fn check_max_hold(engine: &dyn Engine, max_hold: Duration) -> Result<(), Error> {
     if !engine.capabilities().lease {
-        let instead = "ask without `max_hold`, or use redis:// or postgres://";
-        return Err(unsupported(engine.url(), "take a lock back after a time", instead));
+        let instead = "request without `max_hold`, or use redis:// or postgres://";
+        return Err(unsupported(engine.url(), "limit how long a lock is held", instead));
     }
     if max_hold.is_zero() {
-        return Err(Error::new(ErrorKind::InvalidInput, "a `max_hold` of zero would end before it began"));
+        return Err(Error::new(ErrorKind::InvalidInput, "`max_hold` must be greater than zero"));
     }
     Ok(())
 }
 
-/// The error of a request that does not wait and was queued all the same: only a damaged table does so.
+/// The error of a request that does not wait but was queued: only a damaged table does so.
 #[cold]
 pub(crate) fn queued_against_its_will(engine: &dyn Engine, ticket: &Ticket) -> Error {
     engine.abandon(ticket);
@@ -184,48 +184,48 @@ pub(crate) enum Ending {
     Panicked,
 }
 
-/// Where lock state lives. Engines live as long as the process.
+/// Keeps the lock state. Engines live as long as the process.
 pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     fn url(&self) -> &str;
 
-    /// Makes sure that this process is known to the engine, anew in a forked child. Called before a
+    /// Makes sure that this process is known to the engine, again in a forked child. Called before a
     /// labelled owner's id is drawn: a child must not draw its parent's.
     fn enter(&self) -> Result<(), Error>;
 
     fn capabilities(&self) -> Capabilities;
 
-    /// Takes the lock (`None`: `grant` is filled), or refuses, or queues the request. Does not wait
-    /// for the lock, but for the answer of a server if there is one.
+    /// Acquires the lock (`None`: `grant` is filled), or refuses, or queues the request. Does not wait for
+    /// the lock, but for the answer of a server if there is one.
     ///
     /// The grant is written where it stays: moving it through several results costs more than the
     /// lock itself, because a processor cannot forward eight-byte stores to sixteen-byte loads.
     fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error>;
 
-    /// As `begin`, for futures: does not wait for a server's answer either. A request whose answer is
-    /// still to come is queued, also if the lock is free.
+    /// Like `begin`, for futures: does not wait for a server's answer either. A request whose answer is
+    /// pending is queued, even if the lock is free.
     fn ask(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
         self.begin(ask, grant)
     }
 
-    /// Looks whether the queued request is granted; else the context's waker will be woken.
-    /// After `Ready` the ticket is spent.
+    /// Checks whether the queued request is granted; else the context's waker will be woken. After `Ready`
+    /// the ticket is consumed.
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>>;
 
-    /// Blocks the calling thread until the queued request is granted or refused, or `go_on` says no
-    /// (`None`: the request left the queue). It is asked before every sleep; a sleep ends after a second
-    /// at the latest, and when this thread handles a signal (unless the handler restarts calls). The
-    /// ticket is spent.
+    /// Blocks the calling thread until the queued request is granted or refused, or `go_on` returns `false`
+    /// (`None`: the request left the queue). It is called before every sleep; a sleep ends after at most a
+    /// second, and when this thread handles a signal (unless the handler restarts calls). The ticket is
+    /// consumed.
     fn park(&self, ticket: &Ticket, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error>;
 
-    /// Ends a queued request whose future was dropped. If it was granted in the same instant, the
-    /// grant is handed on.
+    /// Ends a queued request whose future was dropped. If it was granted at the same instant, the grant is
+    /// handed on.
     fn abandon(&self, ticket: &Ticket);
 
-    /// Gives a grant back and hands the resource to its successors.
+    /// Releases a grant and hands the resource to its successors.
     fn release(&self, grant: &Grant, ending: Ending, fairness: Fairness) -> Result<(), Error>;
 
-    /// Turns a write grant into a read grant without a gap in which somebody else could write. The
-    /// handle stays, and with it who is told of its loss.
+    /// Downgrades a write grant to a read grant without a gap in which another could write. The handle
+    /// stays, and so do the callbacks for its loss.
     fn downgrade(&self, grant: &Grant) -> Result<Grant, Error>;
 
     fn held_for(&self, grant: &Grant) -> Duration;
@@ -233,29 +233,29 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// The name of the resource a grant is for.
     fn name_of(&self, grant: &Grant) -> Result<String, Error>;
 
-    /// Whether the grant still stands: asks the server where there is one, and renews the lease. Ends
+    /// Whether the grant is still held: calls the server if there is one, which also renews the lease. Ends
     /// at the lease's deadline at the latest, with `Lost`.
     fn verify(&self, grant: &Grant) -> Standing {
         look_at(self.name_of(grant))
     }
 
-    /// As `verify`, for futures: does not wait. `tell` is called once, in this thread or another,
-    /// without a lock of the engine held; dropping it tells `Unknown`.
+    /// Like `verify`, for futures: does not wait. `tell` is called once, in this thread or another, without
+    /// a lock of the engine held; dropping it reports `Unknown`.
     fn verify_later(&self, grant: &Grant, tell: Box<dyn FnOnce(Standing) + Send>) {
         tell(self.verify(grant));
     }
 
-    /// The grant's lease; `None` where grants are held until they are given back.
+    /// The grant's lease; `None` where grants are held until they are released.
     fn lease(&self, _grant: &Grant) -> Option<Lease> {
         None
     }
 
     /// Has `tell` called once, with an error of kind `Lost`, when the grant is lost: at the lease's
-    /// deadline, even if a renewal hangs, or as soon as the server says so; at once if it is lost
-    /// already. Not after the grant was given back. Called without a lock of the engine held, in a
-    /// thread that others need: it does not block.
+    /// deadline, even if a renewal hangs, or as soon as the server reports it; at once if it is lost
+    /// already. Not after the grant was released. Called without a lock of the engine held, in a thread
+    /// that other code needs: it must not block.
     ///
-    /// Where grants have no lease, only losses that the engine notices by itself are told.
+    /// Where grants have no lease, only losses that the engine detects by itself are reported.
     fn on_lost(&self, _grant: &Grant, _tell: Box<dyn FnOnce(Error) + Send>) {}
 
     /// Records that an owner took `later` while it held `earlier` (lock-order inversions).
@@ -269,8 +269,8 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
 
     fn deadlocks(&self, suspect_after: Duration) -> Result<DeadlockReport, Error>;
 
-    /// Events from `cursor` on, waiting at most `wait` for the first one; returns the next cursor.
-    /// `None` starts with what happens from now on.
+    /// Events from `cursor` on, waiting at most `wait` for the first one; returns the next cursor. `None`
+    /// starts with future events.
     fn events(&self, cursor: Option<u64>, wait: Duration) -> Result<(Vec<Event>, u64), Error>;
 
     /// Takes the lock from the holder with this token.
@@ -278,27 +278,27 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
 
     fn health(&self) -> Result<Health, Error>;
 
-    /// This process is about to end, in good order: it says so to whoever would have to find out. On this
-    /// machine, what it still holds stays held until it is really gone; a server, which would not know
-    /// when that is, gets everything back now.
+    /// This process is about to end in an orderly way, so that nobody has to detect it. On this machine,
+    /// what it still holds stays held until it has really ended; a server, which would not notice that,
+    /// gets all releases now.
     fn detach(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// What the last look (status, statistics, deadlocks, events, health) could not see, or may have seen out
-    /// of date, and why.
+    /// What the last inspection (status, statistics, deadlocks, events, health) could not read, or may have
+    /// read out of date, and why.
     fn unseen(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// That there is nothing to look at, because nobody has used these locks yet, and where.
+    /// That there is nothing to inspect, because nobody has used these locks yet, and where.
     fn absence(&self) -> Option<String> {
         None
     }
 
-    /// Has these grants outlive this process until every process has ended that inherits the
-    /// descriptors of what is returned; where locks belong to processes as a whole, all of this
-    /// process's. `None` where no descriptor keeps a lock.
+    /// Makes these grants outlive this process until every process has ended that inherits the descriptors
+    /// of the result; where locks belong to processes as a whole, all of this process's grants. `None`
+    /// where no descriptor keeps a lock.
     #[cfg(unix)]
     fn hold_for_tree(&self, _grants: &[Grant]) -> Result<Option<Box<dyn Bequest>>, Error> {
         Ok(None)
@@ -308,18 +308,18 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
 /// Grants that outlive this process for those that inherit its descriptors.
 #[cfg(unix)]
 pub(crate) trait Bequest: Send + Sync + std::fmt::Debug {
-    /// Closed on exec, until whoever passes them on says otherwise.
+    /// Closed on exec, until the code that passes them on changes that.
     fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>>;
 
-    /// The grants are this process's alone again: who has inherited a descriptor keeps nothing with it.
+    /// The grants belong to this process alone again: processes that inherited a descriptor keep nothing.
     fn revoke(self: Box<Self>) -> Result<(), Error>;
 
-    /// Closes this process's descriptors; whether another process may have one, and with it the grants, also
-    /// after that time.
+    /// Closes this process's descriptors; returns whether another process may have one, and with it the
+    /// grants, even after that time.
     fn leave(self: Box<Self>, patience: Duration) -> Result<bool, Error>;
 }
 
-/// How a grant stands whose name was looked for.
+/// The state of a grant whose name was looked up.
 pub(crate) fn look_at(name: Result<String, Error>) -> Standing {
     match name {
         Ok(_) => Standing::Held,

@@ -17,7 +17,7 @@ use crate::words::{
     status::{Health, Holder, StatusMap},
 };
 
-/// What can be seen of locks by one who takes no part in them: makes nothing, changes nothing, waits for nobody's lock.
+/// Inspection of locks without taking part: creates nothing, changes nothing, waits for no lock.
 pub(crate) trait Observer: Send + Sync + UnwindSafe + RefUnwindSafe {
     fn url(&self) -> &str;
     fn capabilities(&self) -> Capabilities;

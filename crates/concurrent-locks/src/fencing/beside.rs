@@ -49,7 +49,7 @@ use crate::{
 ///
 /// Waits for whoever is passing. That should be short: take the passage for the writing, not for
 /// the thinking before it. A process that is stopped *while* it passes makes the others wait until
-/// it goes on or is killed; there is no order among them but that of the tokens.
+/// it continues or is killed; there is no order among them but that of the tokens.
 ///
 /// # Errors
 /// `Lost` if a greater token has passed; `Corrupt` if the fence file holds no number; `Permission`,
@@ -120,7 +120,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 /// The one path of a file or folder, which may not exist yet.
 fn resolve(path: &Path) -> Result<PathBuf, Error> {
     let cannot = |error: io::Error| failed("find", path, &error);
-    let nameless = || Error::new(ErrorKind::InvalidInput, format!("{} can have no fence beside it", path.display()));
+    let nameless = || Error::new(ErrorKind::InvalidInput, format!("{} cannot have a fence beside it", path.display()));
     let resolved = match fs::canonicalize(path) {
         Ok(resolved) => resolved,
         Err(error) if error.kind() == NotFound && fs::symlink_metadata(path).is_err() => {

@@ -47,7 +47,7 @@ fn replace(passage: &Passage, contents: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != NotFound => return Err(error),
         _ => {}
     }
-    // Made anew, so that it is no link that somebody has put there.
+    // Created, so that it is not a link that somebody has put there.
     let mut file = above_standard_streams(File::create_new(&new)?)?;
     match fs::metadata(path) {
         Ok(old) => file.set_permissions(old.permissions())?,

@@ -1,7 +1,7 @@
 -- Runs one command, unless a greater token has passed this fence.
 -- KEYS[1] the fence, KEYS[2...] keys of the command (to be named in a cluster); ARGV[1] the token, ARGV[2...] the command.
 
--- Whole numbers below 2^53 only: Lua's can tell those apart.
+-- Whole numbers below 2^53 only: Lua can distinguish those.
 local function whole(text)
   local number = string.match(text, '^%d+$') and tonumber(text)
   return number and number < 9007199254740992 and number or nil

@@ -1,4 +1,4 @@
-//! Fences: how a resource refuses the late write of a holder that no longer holds.
+//! Fences: how a resource refuses the late write of a process that no longer holds the lock.
 //!
 //! A process can stand still between "I hold the lock" and its write: stopped, swapped out, its
 //! machine asleep. Meanwhile its lock is broken, or its lease runs out, and the next holder writes.
@@ -41,7 +41,7 @@
 //! 2. All writers of a resource take their tokens from the same lock. Tokens of two locks, or of the
 //!    same name in two lock spaces, cannot be compared.
 //! 3. Tokens of read grants count too, but writing is for write grants.
-//! 4. A fence only rises. `docs/fencing.md` says what to do when tokens begin anew.
+//! 4. A fence only rises. `docs/fencing.md` says what to do when tokens restart.
 
 mod beside;
 mod file;

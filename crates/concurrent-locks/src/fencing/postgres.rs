@@ -1,4 +1,4 @@
-//! PostgreSQL: a table of tokens in the database that is protected.
+//! PostgreSQL: a table of tokens in the protected database.
 //!
 //! Run [`SETUP`] once (it may be repeated, also by several at once), and [`CHECK`] in each transaction
 //! that writes, before its first write. It fails with SQLSTATE [`SQLSTATE`] if a greater token has

@@ -19,7 +19,7 @@ pub const GUARD: &str = include_str!("guard.lua");
 /// The first word of a refusal.
 pub const REFUSAL: &str = "FENCED";
 
-/// The tokens that the script accepts are smaller: above, Lua's numbers cannot tell neighbours apart.
+/// The tokens that the script accepts are smaller: above, Lua's numbers cannot distinguish neighbours.
 /// Those of servers are microseconds since 1970 and reach it in the year 2255; those of `host:` and
 /// `local:` count in 256 ns and reach it in 2043.
 pub const TOKEN_LIMIT: u64 = 1 << 53;

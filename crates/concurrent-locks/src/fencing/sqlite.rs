@@ -1,4 +1,4 @@
-//! SQLite: a table of tokens in the database that is protected.
+//! SQLite: a table of tokens in the protected database.
 //!
 //! Run [`SCHEMA`] once (it may be repeated), and [`CHECK`] in each transaction that writes, before its
 //! first write. It fails if a greater token has written; then roll back. It takes SQLite's write lock,

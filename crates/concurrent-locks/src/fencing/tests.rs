@@ -1,4 +1,4 @@
-//! What a fence beside a file lets through and what it refuses, within one process.
+//! What a fence beside a file passes and refuses, within one process.
 
 use std::{
     fs,

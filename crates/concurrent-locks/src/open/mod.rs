@@ -20,10 +20,10 @@ use crate::{
     words::error::Error,
 };
 
-/// Engines by what they are for. They live as long as the process.
+/// Engines by purpose. They live as long as the process.
 type Engines = OnceLock<Mutex<HashMap<Target, &'static dyn Engine>>>;
 
-/// The engine that only looks at a target: one per target and process.
+/// The observing engine of a target: one per target and process.
 pub(crate) fn observe((target, geometry): (Target, Geometry)) -> Result<&'static dyn Engine, Error> {
     static OBSERVED: Engines = OnceLock::new();
     let mut observed = OBSERVED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);

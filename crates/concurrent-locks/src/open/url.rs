@@ -1,4 +1,4 @@
-//! URLs: one string decides how far a lock reaches.
+//! URLs: one string determines the reach of a lock.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// What a URL names.
+/// The target of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     /// A space in this process.
@@ -44,9 +44,9 @@ impl fmt::Display for Target {
     }
 }
 
-/// Reads `local:[SPACE]`, `host:[SPACE]`, `host:/path/to/table`, `file:DIR`, or the URL of a server
-/// ([`Address`]). The first three may end in `?resources=N&requests=N&processes=N`: the capacity of a table that has yet to be made.
-/// `host:/path/to/table?share=group` is a group's table.
+/// Parses `local:[SPACE]`, `host:[SPACE]`, `host:/path/to/table`, `file:DIR`, or the URL of a server
+/// ([`Address`]). The first three may end in `?resources=N&requests=N&processes=N`: the capacity of a new
+/// table. `host:/path/to/table?share=group` is a group's table.
 pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
     #[cfg(feature = "cluster")]
     if Address::is_meant_by(url) {
@@ -70,27 +70,26 @@ pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
         if key == "share" {
             target = match target {
                 Target::Host(path) if value == "group" && plain.starts_with("host:/") => Target::Group(path),
-                _ => return Err(invalid("has share=, which is possible as host:/path/to/table?share=group only")),
+                _ => return Err(invalid("has share=, which is only possible as host:/path/to/table?share=group")),
             };
             continue;
         }
-        let number: u32 =
-            value.parse().map_err(|_| invalid(&format!("has {pair:?}, where a whole number belongs behind =")))?;
+        let number: u32 = value.parse().map_err(|_| invalid(&format!("has {pair:?}; a whole number must follow =")))?;
         geometry = match key {
             "resources" => geometry.with_resources(number),
             "requests" => geometry.with_requests(number),
             "processes" => geometry.with_processes(number),
             _ => None.ok_or_else(|| {
-                invalid(&format!("has {key:?}; possible are resources, requests, processes and share"))
+                invalid(&format!("has {key:?}; valid keys are resources, requests, processes and share"))
             })?,
         }
-        .ok_or_else(|| invalid(&format!("asks for {key} = {number}, which is out of range")))?;
+        .ok_or_else(|| invalid(&format!("sets {key} = {number}, which is out of range")))?;
     }
     Ok((target, geometry))
 }
 
-/// Whether a part of it looks like `user:password@`, or could be one: an @ behind `://`, or behind a colon where
-/// neither a folder nor a table is named.
+/// Whether a part of it looks like `user:password@`, or could be one: an @ after `://`, or after a colon
+/// where neither a folder nor a table is named.
 fn has_login(url: &str) -> bool {
     let Some((before, _)) = url.rsplit_once('@') else { return false };
     match before.split_once(':') {

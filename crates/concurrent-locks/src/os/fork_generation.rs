@@ -1,7 +1,7 @@
-//! Which process this is, across forks: a number that a process shares with none of those it was forked
-//! from. What a forked child must not use carries the number of the process that made it.
+//! The identity of this process across forks: a number that differs from those of all processes it was forked
+//! from. Everything that a forked child must not use carries the number of the process that made it.
 //!
-//! Pids cannot tell: they are given again, and the first process of a PID namespace has pid 1 like the
+//! Pids cannot serve: they are reused, and the first process of a PID namespace has pid 1 like the
 //! first process of the namespace that it was forked from.
 //!
 //! - **FG1** The number lies in a page that the kernel wipes in a forked child, so a child finds none and
@@ -122,7 +122,7 @@ mod system {
     }
 }
 
-/// Where the kernel wipes nothing, the pid has to tell. A process is then taken for one that it
+/// Where the kernel wipes nothing, the pid has to serve. A process is then taken for one that it
 /// descends from only if it was given the same pid, and nobody between them asked.
 #[cfg(not(all(target_os = "linux", not(concurrent_locks_portable))))]
 mod system {

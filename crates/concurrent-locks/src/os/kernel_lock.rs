@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// A lock file that the kernel has locked for this process. Dropping it closes the file, which gives
-/// the lock back unless a forked child has inherited it; [`KernelLock::give_back`] does in any case.
+/// A lock file that the kernel has locked for this process. Dropping it closes the file, which releases
+/// the lock unless a forked child has inherited it; [`KernelLock::give_back`] does in any case.
 #[derive(Debug)]
 pub(crate) struct KernelLock {
     file: OwnFile,
@@ -86,7 +86,7 @@ impl KernelLock {
         })
     }
 
-    /// Whether it still keeps out who takes the lock by this path.
+    /// Whether it still excludes processes that take the lock by this path.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         self.file.get().is_some() && is_at(self.file.identity(), path)
     }
@@ -185,11 +185,11 @@ pub(crate) fn is_at(_file: Identity, _path: &Path) -> bool {
 pub(crate) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
     let way_out = match error.kind() {
         io::ErrorKind::PermissionDenied => who_may(path),
-        io::ErrorKind::ReadOnlyFilesystem => "to lock, also to read, takes a folder that can be written to".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "locking, even to read, requires a writable folder".to_owned(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "make room there, or use another folder".to_owned()
         }
-        _ => "its folder must be there, on a file system with file locks".to_owned(),
+        _ => "its folder must exist, on a file system with file locks".to_owned(),
     };
     Error::io(format_args!("cannot {doing} {} ({way_out})", path.display()), error)
 }
@@ -200,7 +200,7 @@ fn who_may(path: &Path) -> String {
     use std::os::unix::fs::MetadataExt;
     let places = path.ancestors().map(|place| (place, std::fs::symlink_metadata(place)));
     let Some((place, found)) = places.into_iter().find_map(|(place, found)| Some((place, found.ok()?))) else {
-        return "nothing of its path can be seen".to_owned();
+        return "no part of its path is visible".to_owned();
     };
     let what = if place == path { "it".to_owned() } else { place.display().to_string() };
     format!(
@@ -225,7 +225,7 @@ fn user(id: u32) -> String {
 
 #[cfg(not(unix))]
 fn who_may(_path: &Path) -> String {
-    "the user of this process may not".to_owned()
+    "the user of this process has no access".to_owned()
 }
 
 #[cfg(test)]
@@ -244,7 +244,7 @@ mod tests {
         assert!(KernelLock::try_take(&path, Mode::Read).unwrap().is_none());
     }
 
-    /// A waiter that has the old file open gets its lock after it was removed, and must go on to the new one.
+    /// A waiter that has the old file open gets its lock after it was removed, and must switch to the new one.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_waiter_of_a_removed_file_goes_on_to_the_new_one() {
@@ -300,6 +300,6 @@ mod tests {
         assert_eq!(user(0), "root (uid 0)");
         assert_eq!(user(4_000_000_000), "uid 4000000000");
         let said = failed("open", &path, &io::ErrorKind::ReadOnlyFilesystem.into()).to_string();
-        assert!(said.contains("can be written to"), "{said}");
+        assert!(said.contains("writable folder"), "{said}");
     }
 }

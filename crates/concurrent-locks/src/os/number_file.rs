@@ -16,7 +16,7 @@ const LENGTH: usize = 21;
 pub(crate) enum Unreadable {
     /// How the content is not a number.
     Damaged(String),
-    /// What the system said.
+    /// The system's error.
     Failed(io::Error),
 }
 

@@ -1,4 +1,4 @@
-//! An open file whose number somebody else may take.
+//! An open file whose descriptor number other code may reuse.
 //!
 //! A process may close descriptors that it does not know: daemons close all of them. The number then goes
 //! to the next file that is opened, which is none of ours.

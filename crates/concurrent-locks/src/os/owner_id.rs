@@ -9,7 +9,7 @@ thread_local! {
     static LAST_ANONYMOUS: Cell<Option<(ForkGeneration, u64)>> = const { Cell::new(None) };
 }
 
-/// 64 bits from the operating system's generator. Not from std's hasher keys: a forked child goes on with
+/// 64 bits from the operating system's generator. Not from std's hasher keys: a forked child continues with
 /// its parent's.
 ///
 /// # Panics
@@ -21,10 +21,10 @@ pub(crate) fn random() -> u64 {
 
 /// An id for a request without an owner.
 ///
-/// Ids count up from a random start per thread, so they meet no other thread's or process's id
-/// (two of a million running counters meet with a chance of about 2^-24 per 10^6 ids each), and
-/// no shared counter slows threads down. A forked child draws again: it must not repeat its parent's,
-/// nor those of another child.
+/// Ids count up from a random start per thread, so they collide with no other thread's or process's id (two
+/// of a million running counters collide with a chance of about 2^-24 per 10^6 ids each), and no shared
+/// counter slows threads down. A forked child draws again: it must not repeat its parent's ids, nor those
+/// of another child.
 #[inline]
 pub(crate) fn anonymous() -> u64 {
     let process = ForkGeneration::current();
@@ -36,7 +36,7 @@ pub(crate) fn anonymous() -> u64 {
     })
 }
 
-/// A label as it is shown: owners without one are called by their process.
+/// A label for display: owners without one are named after their process.
 pub(crate) fn label_text(label: String, pid: u32) -> String {
     if label.is_empty() { format!("pid {pid}") } else { label }
 }

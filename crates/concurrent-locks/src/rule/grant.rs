@@ -1,31 +1,31 @@
-//! The grant rule: who may hold a lock now, and who is next. Pure: no I/O, no clock, no unsafe.
+//! The grant rule: who may hold a lock now, and in which order waiters are granted. Pure: no I/O, no clock, no unsafe.
 //!
 //! PostgreSQL's rule (`src/backend/storage/lmgr/README`), stated once for every engine:
 //!
-//! 1. **Order.** Waiters stand in the order of their [`Rank`]. A rank is fixed at arrival.
-//! 2. **Arrival.** A request is granted at once iff it conflicts with no holder and with no waiter
-//!    that stands before its place.
+//! 1. **Order.** Waiters are ordered by their [`Rank`]. A rank is fixed at arrival.
+//! 2. **Arrival.** A request is granted at once iff it conflicts with no holder and with no waiter ahead of
+//!    it.
 //! 3. **Release.** Walk the queue in order; grant each waiter that is compatible with all holders
 //!    and with every earlier waiter that stays. So consecutive readers enter together, and nobody
 //!    is overtaken by a request that conflicts with them: neither side starves.
-//! 4. **Re-entry.** An owner that holds a mode which covers the request gets it at once, with the
-//!    same token. What an owner holds itself never conflicts with its own requests.
-//! 5. **Upgrade.** An owner that holds a weaker mode stands before all others that wait (each of
-//!    them conflicts with what it holds or wants).
-//! 6. **Aging.** A priority of `p` counts like having arrived `p` × [`AGING_STEP`] earlier. Of two
-//!    waiting requests the order never changes while they wait, yet a request that has waited `p`
-//!    steps is behind no newcomer of priority `p` or less: no priority starves.
-//! 7. **Tokens.** A grant that is no re-entry has a fencing token of its own: above those of all
-//!    earlier grants that could write, and below those of all later ones; reads need no order among
-//!    themselves. A re-entry has the greatest token of its owner's strongest grants, and a request
-//!    re-enters if its owner holds enough at the moment of the grant, whether it had to wait or not.
-//!    An upgrade is a grant of its own; a downgrade keeps its token.
+//! 4. **Re-entry.** An owner that holds a mode that covers the request gets it at once, with the same
+//!    token. An owner's grants never conflict with its own requests.
+//! 5. **Upgrade.** An owner that holds a weaker mode is placed before all other waiters (each of them
+//!    conflicts with what it holds or requests).
+//! 6. **Aging.** A priority of `p` counts like having arrived `p` × [`AGING_STEP`] earlier. Of two waiting
+//!    requests the order never changes while they wait, yet a request that has waited `p` steps is behind
+//!    no new request of priority `p` or less: no priority starves.
+//! 7. **Tokens.** A grant that is not a re-entry has a fencing token of its own: greater than those of all
+//!    earlier grants that could write, and smaller than those of all later ones; reads are not ordered
+//!    among themselves. A re-entry has the greatest token of its owner's strongest grants, and a request
+//!    re-enters if its owner holds enough at the moment of the grant, whether it had to wait or not. An
+//!    upgrade is a grant of its own; a downgrade keeps its token.
 
 use std::time::Duration;
 
 use crate::words::mode::{Mode, ModeSet};
 
-/// What one step of priority is worth: a head start of so much waiting time.
+/// The value of one step of priority: a head start of so much waiting time.
 pub(crate) const AGING_STEP: Duration = Duration::from_secs(1);
 
 /// A request's place in the order of its queue: smaller is earlier.
@@ -62,7 +62,7 @@ impl Rank {
     }
 }
 
-/// What an arriving owner holds of the resource already.
+/// What an arriving owner already holds of the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Nothing: an ordinary request.
@@ -83,26 +83,26 @@ impl Standing {
     }
 }
 
-/// Whether a request of `mode` may be granted, given what other owners hold and the waiters that
-/// stand before it and stay (rules 2 and 3).
+/// Whether a request of `mode` may be granted, given the modes of other holders and of the waiters that are
+/// ahead of it and stay (rules 2 and 3).
 pub(crate) fn admits(mode: Mode, held_by_others: ModeSet, waiting_before: ModeSet) -> bool {
     !mode.conflicts().meets(held_by_others.union(waiting_before))
 }
 
-/// The walk of rule 3: feed it the waiters in order, and it says which of them to grant.
+/// The walk of rule 3: it takes the waiters in order and decides which of them to grant.
 #[derive(Debug)]
 pub(crate) struct Walk {
     stayed: ModeSet,
 }
 
-/// What to do with the waiter at hand.
+/// The decision on a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// It becomes a holder.
     Grant,
-    /// It stays; go on with the next.
+    /// It stays; continue with the next.
     Stay,
-    /// It stays, and so does everyone behind it: no mode is compatible with what stayed.
+    /// It stays, and so do all waiters behind it: no mode is compatible with those that stayed.
     Stop,
 }
 
@@ -118,7 +118,7 @@ impl Walk {
             return Step::Grant;
         }
         self.stayed = self.stayed.with(mode);
-        // Not decided by who holds: what an owner holds is not in the way of its own later requests.
+        // Not decided by the holders: an owner's grants do not block its own later requests.
         if Mode::ALL.iter().all(|mode| mode.conflicts().meets(self.stayed)) { Step::Stop } else { Step::Stay }
     }
 }

@@ -1,4 +1,4 @@
-//! Deadlocks: the wait-for graph and what is told of a cycle in it.
+//! Deadlocks: how cycles in the wait-for graph are reported.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -15,15 +15,15 @@ pub enum DeadlockPolicy {
     /// One request of the cycle (lowest priority, then the youngest) fails with `Deadlock`.
     #[default]
     Abort,
-    /// Count it and say it (events, `locks deadlocks`), and let time-outs end it.
+    /// Count it and report it (events, `locks deadlocks`), and let time-outs end it.
     Report,
 }
 
-/// Owners that wait for each other, in order: each link's owner waits for a resource that the next
-/// link's owner holds, or stands before it in the queue of; the last waits for the first.
+/// Owners that wait for each other, in order: each link's owner waits for a resource that the next link's
+/// owner holds, or for which that owner is ahead in the queue; the last waits for the first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cycle {
-    /// The links, the refused request's first where one was refused.
+    /// The links, starting with the refused request's if one was refused.
     pub links: Vec<CycleLink>,
 }
 
@@ -40,13 +40,13 @@ pub struct CycleLink {
     pub host: String,
     /// The resource it waits for.
     pub waits_for: String,
-    /// The mode it wants.
+    /// The requested mode.
     pub mode: Mode,
-    /// Since when it waits, RFC 3339 in UTC.
+    /// Since when it has waited, RFC 3339 in UTC.
     pub since: String,
     /// For how long, in milliseconds.
     pub waited_ms: f64,
-    /// `true`: the next owner holds the resource. `false`: it only stands earlier in its queue.
+    /// `true`: the next owner holds the resource. `false`: it is only ahead in its queue.
     pub held: bool,
 }
 
@@ -57,18 +57,18 @@ impl fmt::Display for Cycle {
             if index > 0 {
                 f.write_str("; ")?;
             }
-            let how = if link.held { "is held by" } else { "is wanted earlier by" };
+            let how = if link.held { "is held by" } else { "was requested earlier by" };
             write!(
                 f,
-                "{} (pid {} on {}) waits since {} to {} {:?}, which {how} {}",
+                "{} (pid {} on {}) has waited since {} to {} {:?}, which {how} {}",
                 link.label, link.pid, link.host, link.since, link.mode, link.waits_for, next.label
             )?;
         }
         let resource = self.links.first().map(|link| &link.waits_for);
         f.write_str(if self.links.iter().all(|link| Some(&link.waits_for) == resource) {
-            "; each reads what it wants to write: whoever may come to write asks for that at first"
+            "; both hold it to read and want to write it: request to write at first if a write may follow"
         } else {
-            "; take locks in one order everywhere, or several at once"
+            "; acquire locks in one order everywhere, or all at once"
         })
     }
 }
@@ -84,18 +84,18 @@ pub struct Suspect {
     pub requester: String,
     /// `read` or `write`.
     pub lock_type: Mode,
-    /// How long it waits, in seconds.
+    /// How long it has waited, in seconds.
     pub wait_time_seconds: f64,
-    /// Who writes now.
+    /// The writer's label, if there is one.
     pub current_writer: Option<String>,
-    /// Who reads now.
+    /// The readers' labels.
     pub current_readers: Vec<String>,
     /// Writes waiting on the resource.
     pub pending_writes: usize,
 }
 
 impl Suspect {
-    /// The waiters of one resource that have waited at least so long.
+    /// The waiters of one resource that have waited at least that long.
     pub(crate) fn among(status: &Status, suspect_after: Duration) -> Vec<Suspect> {
         let long = status.waiters.iter().filter(|waiter| waiter.waited_ms >= suspect_after.as_secs_f64() * 1e3);
         let suspect = |waiter: &Waiter| Suspect {
@@ -119,14 +119,14 @@ pub struct Inversion {
     pub first: String,
     /// The other.
     pub second: String,
-    /// Who took `first`, then `second`.
+    /// The owner that took `first`, then `second`.
     pub first_then_second: String,
-    /// Who took `second`, then `first`.
+    /// The owner that took `second`, then `first`.
     pub second_then_first: String,
 }
 
 impl Inversion {
-    /// The contradictions among `orders`: who took the first name, then the second, by both.
+    /// The contradictions among `orders`: pairs of names that owners have taken in both orders.
     pub(crate) fn among(orders: &HashMap<(String, String), String>) -> Vec<Inversion> {
         let mut inversions: Vec<Inversion> = orders
             .iter()
@@ -149,12 +149,12 @@ impl Inversion {
 /// The answer of [`crate::LockManager::deadlocks`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DeadlockReport {
-    /// Cycles that stand now.
+    /// Current cycles.
     pub cycles: Vec<Cycle>,
     /// Waits longer than the threshold.
     pub suspects: Vec<Suspect>,
-    /// Orders that contradict each other.
+    /// Contradictory lock orders.
     pub inversions: Vec<Inversion>,
-    /// Deadlocks broken since the lock space was made.
+    /// Deadlocks broken since the lock space was created.
     pub broken: u64,
 }

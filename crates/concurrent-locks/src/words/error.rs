@@ -5,18 +5,18 @@ use std::{fmt, time::Duration};
 
 use crate::words::{deadlock::Cycle, mode::Mode, status::Holder};
 
-/// What went wrong.
+/// The kind of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The lock is busy and the time to wait for it is over.
+    /// The lock is busy and the time limit has expired.
     TimedOut,
-    /// The lock is busy and the request would not wait.
+    /// The lock is busy and the request was not to wait.
     WouldBlock,
-    /// Waiting on would close, or closed, a cycle of owners that wait for each other.
+    /// Waiting would close, or closed, a cycle of owners that wait for each other.
     Deadlock,
-    /// The grant is gone: its lease or `max_hold` is over, an operator broke it, or it belonged to
-    /// another process (fork). Of a [fence](crate::fencing): a later grant has written.
+    /// The grant has ended: its lease or `max_hold` expired, an operator broke it, or it belonged to
+    /// another process (fork). From a [fence](crate::fencing): a later grant has written.
     Lost,
     /// The lock space was closed or replaced.
     Closed,
@@ -24,22 +24,22 @@ pub enum ErrorKind {
     Full,
     /// The lock state is damaged beyond repair.
     Corrupt,
-    /// The engine cannot do this, or this system cannot run the engine.
+    /// The engine does not support this, or this system cannot run the engine.
     Unsupported,
     /// The name is not 1 to 255 bytes of UTF-8 without NUL.
     InvalidName,
-    /// An argument or URL makes no sense.
+    /// An argument or URL is invalid.
     InvalidInput,
     /// The engine is broken or out of reach; the lock may be free or not.
     Unreachable,
-    /// The system refuses access to the lock state.
+    /// The system denies access to the lock state.
     Permission,
 }
 
-/// What a busy lock looked like when the request gave up.
+/// The state of a busy lock when the request gave up.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Busy {
-    /// Who held it.
+    /// The holders.
     pub holders: Vec<Holder>,
     /// The request's place in the queue, from 1; `None` when it did not queue.
     pub position: Option<usize>,
@@ -49,7 +49,8 @@ pub struct Busy {
     pub waited: Duration,
 }
 
-/// Why a request, release or look failed. Its text names the lock, the holder, the queue position and what to do.
+/// Why a request, release or inspection failed. Its text names the lock, the holder, the queue position and
+/// what to do.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
@@ -86,7 +87,7 @@ impl Error {
     }
 
     pub(crate) fn would_block(resource: &str, mode: Mode, busy: Busy) -> Error {
-        let message = format!("{resource:?} cannot be taken to {mode} now: {}", describe(&busy));
+        let message = format!("{resource:?} cannot be acquired to {mode} now: {}", describe(&busy));
         Error::new(ErrorKind::WouldBlock, message).with_busy(resource, mode, busy)
     }
 
@@ -104,16 +105,16 @@ impl Error {
         Error::new(ErrorKind::InvalidInput, message).on(resource)
     }
 
-    /// Nobody but its own process sees the lock: the command has nothing to look at.
+    /// Only its own process sees the lock: the command cannot inspect it.
     #[must_use]
     pub(crate) fn seen_by_its_process(mut self) -> Error {
         if let Some(text) = self.0.message.strip_suffix(LOOK) {
-            self.0.message = format!("{text}look with `LockManager::status`");
+            self.0.message = format!("{text}see `LockManager::status`");
         }
         self
     }
 
-    /// The same, said of a server.
+    /// The same, with the server's name.
     #[cfg(feature = "cluster")]
     #[must_use]
     pub(crate) fn at(mut self, server: impl fmt::Display) -> Error {
@@ -137,25 +138,25 @@ impl Error {
         self
     }
 
-    /// What went wrong.
+    /// The kind.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The resource it is about, where it is about one.
+    /// The resource it is about, if any.
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
         self.0.resource.as_deref()
     }
 
-    /// The mode that was asked for.
+    /// The requested mode.
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
         self.0.mode
     }
 
-    /// What a busy lock looked like: `Some` for `TimedOut` and `WouldBlock`.
+    /// The state of a busy lock: `Some` for `TimedOut` and `WouldBlock`.
     #[must_use]
     pub fn busy(&self) -> Option<&Busy> {
         self.0.busy.as_ref()
@@ -167,7 +168,7 @@ impl Error {
         self.0.cycle.as_ref()
     }
 
-    /// Whether the same request may succeed later without anything being repaired.
+    /// Whether the same request may succeed later without any repair.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self.0.kind, ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::Deadlock | ErrorKind::Full)
@@ -198,8 +199,8 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// How a busy lock can be looked at.
-const LOOK: &str = "look with `locks status`";
+/// How to inspect a busy lock.
+const LOOK: &str = "see `locks status`";
 
 fn seconds(time: Duration) -> String {
     format!("{:.3} s", time.as_secs_f64())
@@ -227,7 +228,7 @@ fn describe(busy: &Busy) -> String {
         text.push_str(&format!(" and {} more", busy.holders.len() - 3));
     }
     if busy.holders.is_empty() {
-        text.push_str("nobody held it when the request gave up, earlier requests wait");
+        text.push_str("nobody held it when the request gave up, but earlier requests were waiting");
     }
     if let Some(position) = busy.position {
         text.push_str(&format!("; place {position} of {} in the queue", busy.waiters));

@@ -1,10 +1,10 @@
-//! What happens to locks, as data. `locks watch`, logs and dashboards are consumers of this type.
+//! Events: data for `locks watch`, logs and dashboards.
 
 use serde::{Deserialize, Serialize};
 
 use crate::words::mode::Mode;
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -13,15 +13,15 @@ pub enum EventKind {
     Wait,
     /// A request became a holder.
     Grant,
-    /// A holder gave the lock back.
+    /// A holder released the lock.
     Release,
-    /// A waiter gave up: its time was over.
+    /// A waiter timed out.
     Timeout,
-    /// A waiter gave up: its future was dropped.
+    /// A waiter was cancelled: its future was dropped.
     Cancel,
     /// A waiter was refused to break a deadlock.
     Deadlock,
-    /// The lock of a dead process was taken back.
+    /// The lock of a dead process was recovered.
     Recovered,
     /// A holder's lock was broken by an operator.
     Broken,
@@ -59,15 +59,15 @@ impl EventKind {
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Position in the stream; a gap means that the reader was too slow and lost some.
+    /// Position in the stream; a gap means that the reader was too slow and missed some.
     pub sequence: u64,
-    /// What happened.
+    /// The kind.
     pub kind: EventKind,
     /// When, RFC 3339 in UTC.
     pub at: String,
     /// The resource's name.
     pub resource: String,
-    /// In which mode.
+    /// The mode.
     pub mode: Mode,
     /// The owner's id, 16 hexadecimal digits.
     pub owner: String,

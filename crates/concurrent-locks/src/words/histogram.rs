@@ -5,7 +5,7 @@
 
 /// Buckets per power of two, as a power of two itself.
 const SUB_BITS: u32 = 2;
-/// Values below `1 << FIRST_BITS` nanoseconds share the first bucket: no clock tells them apart.
+/// Values below `1 << FIRST_BITS` nanoseconds share the first bucket: no clock distinguishes them.
 const FIRST_BITS: u32 = 6;
 /// Values from `1 << LAST_BITS` nanoseconds (1.2 hours) on share the last bucket.
 const LAST_BITS: u32 = 42;

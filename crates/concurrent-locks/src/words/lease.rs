@@ -1,29 +1,29 @@
-//! What a guard tells of its lease, where the engine grants on one.
+//! The lease of a guard, where the engine grants on one.
 
 use std::time::Duration;
 
-/// How long a lock stays ours if its server is not heard of any more. Told by
+/// How long a lock stays held without further contact with its server. Returned by
 /// [`Guard::lease`](crate::Guard::lease).
 ///
-/// A lease runs from the moment its last successful renewal was *sent*, on a clock that goes on
-/// while the machine sleeps; the library renews it at a third of its length. When it is over,
-/// the server may grant the lock to somebody else.
+/// A lease starts when its last successful renewal was *sent*, on a clock that continues while the machine
+/// sleeps; the library renews it every third of its length. When it expires, the server may grant the lock
+/// to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lease {
     /// The longest it can run without a renewal: the lease of the URL, or
     /// [`max_hold`](crate::Request::max_hold) if that is shorter.
     pub length: Duration,
-    /// How long it still runs if it is not renewed; what is left of `max_hold` counts too. Zero
-    /// once the lock is lost.
+    /// The time left if it is not renewed; the rest of `max_hold` counts too. Zero once the lock is lost.
     pub remaining: Duration,
-    /// Whether no more than a third of its length is left: renewals have failed, or the end of
-    /// `max_hold` is near. Whoever cannot stop in an instant should stop now.
+    /// Whether at most a third of its length is left: renewals have failed, or the end of `max_hold` is
+    /// near. A holder that cannot stop in an instant should stop now.
     pub in_danger: bool,
 }
 
 impl Lease {
-    /// The part of its length that is danger: a renewal is due at two thirds, and has failed by then.
+    /// The part of its length that counts as danger: a renewal is due at two thirds, and has failed by
+    /// then.
     const DANGER: u32 = 3;
 
     /// A lease of this length with this much left; for tests of code that acts on one.
@@ -32,24 +32,24 @@ impl Lease {
         Lease { length, remaining, in_danger: remaining <= length / Lease::DANGER }
     }
 
-    /// How long it is not [in danger](Lease::in_danger) yet, if it is not renewed: when to look again.
+    /// The time until it is [in danger](Lease::in_danger) if it is not renewed: when to check again.
     #[must_use]
     pub fn safe_for(&self) -> Duration {
         self.remaining.saturating_sub(self.length / Lease::DANGER)
     }
 }
 
-/// How a guard stands: the answer of [`Guard::verify`](crate::Guard::verify). A later one is worse.
+/// The state of a guard: the answer of [`Guard::verify`](crate::Guard::verify). A later one is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Standing {
-    /// The server has just confirmed it, and the lease runs anew.
+    /// The server has just confirmed it, and the lease starts again.
     Renewed,
-    /// It is held, which the engine knows without asking anybody.
+    /// It is held; the engine knows without a call.
     Held,
-    /// Nobody could say. No loss: the lock is ours until the lease is over, if there is one.
+    /// No answer, which is no loss: the lock is held until its lease expires, if it has one.
     Unknown,
-    /// The lock is not ours any more.
+    /// The lock is no longer held.
     Lost,
 }
 

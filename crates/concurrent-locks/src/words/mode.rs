@@ -1,10 +1,10 @@
-//! Lock modes and the one table that says which of them exclude each other.
+//! Lock modes, and the table of which exclude each other.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a request wants to hold a resource.
+/// The mode in which a request holds a resource.
 ///
 /// Compatibility is a table (`CONFLICTS`), not an `if`: intention modes for hierarchical locks
 /// (Gray, Lorie, Putzolu, Traiger: *Granularity of Locks*, 1976) can be added by adding a row.
@@ -30,12 +30,12 @@ impl Mode {
         CONFLICTS[self as usize].has(other)
     }
 
-    /// The modes another owner must not hold or be ahead with.
+    /// The modes that another owner must not hold, or wait for ahead of this one.
     pub(crate) const fn conflicts(self) -> ModeSet {
         CONFLICTS[self as usize]
     }
 
-    /// Whether holding `self` already gives everything `other` asks for.
+    /// Whether holding `self` already grants everything that `other` requests.
     #[must_use]
     pub const fn covers(self, other: Mode) -> bool {
         self as u8 >= other as u8

@@ -1,11 +1,11 @@
-//! Resource names: what is allowed, and the hash every engine places them by.
+//! Resource names: their rules, and the hash by which engines place them.
 
 use crate::words::error::{Error, ErrorKind};
 
 /// The longest name in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// A checked resource name with its hash. Borrowed, so that asking for a lock allocates nothing.
+/// A checked resource name with its hash. Borrowed, so that a request allocates nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name<'a> {
     text: &'a str,

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use crate::words::deadlock::DeadlockPolicy;
 
-/// How strictly requests are served in order.
+/// How strictly requests are granted in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fairness {
-    /// A release hands the lock to the first waiter; nobody overtakes. Costs one wake-up per
-    /// acquisition when sections are shorter than a wake-up (20 to 35 us to another idle core).
+    /// A release hands the lock to the first waiter; nobody overtakes. Costs one wake-up per acquisition
+    /// when sections are shorter than a wake-up (20 to 35 us to another idle core).
     #[default]
     Strict,
-    /// A release wakes the first waiter and leaves the lock free until that waiter runs or 50 us
-    /// have passed; others may take it in between. Overtaking is bounded by one wake-up and one
-    /// hold per place in the queue. For very short sections under heavy contention.
+    /// A release wakes the first waiter and leaves the lock free until that waiter runs or 50 us have
+    /// passed; others may acquire it in between. Overtaking is bounded by one wake-up and one hold per
+    /// place in the queue. For very short sections under heavy contention.
     Window,
 }
 
-/// What a manager's requests do when they do not say otherwise.
+/// The defaults of a manager's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
@@ -31,9 +31,9 @@ pub struct Settings {
     pub fairness: Fairness,
     /// A wait longer than this is reported as a suspect. Default 5 minutes.
     pub suspect_after: Duration,
-    /// How long a lock that was handed to a waiting request of this manager may lie before its process takes
-    /// it up (`host:`). After that it goes to the next in line, and the request waits on, at its old place:
-    /// a process that is stopped, or a future that nobody polls, holds nobody up. Default 1 s.
+    /// How long a hand-off to a waiting request of this manager may stay unacknowledged (`host:`). Then the
+    /// next waiter is granted instead, and the request keeps waiting at its old place: a process that is
+    /// stopped, or a future that nobody polls, does not delay others. Default 1 s.
     pub pass_over_after: Duration,
 }
 

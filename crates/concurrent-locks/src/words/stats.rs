@@ -1,4 +1,4 @@
-//! Statistics as they are shown: per resource and mode, with the key names of the JSON interface.
+//! Statistics for display: per resource and mode, with the key names of the JSON interface.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::mode::Mode;
 
-/// Statistics of every resource that was asked for: name, then `read` / `write`.
+/// Statistics of the requested resources: name, then `read` / `write`.
 pub type StatisticsMap = BTreeMap<String, BTreeMap<Mode, Statistics>>;
 
 /// Counters and times of one resource in one mode, since it was first used or reset.
@@ -22,9 +22,9 @@ pub struct Statistics {
     pub lock_type: String,
     /// Grants, re-entries and upgrades included.
     pub total_acquisitions: u64,
-    /// Grants given back (or taken back from the dead).
+    /// Grants released (or taken from dead holders).
     pub total_releases: u64,
-    /// Requests that gave up when their time was over.
+    /// Requests that timed out.
     pub total_timeouts: u64,
     /// Requests that were cancelled or refused, and holders that died or whose section panicked.
     pub total_errors: u64,

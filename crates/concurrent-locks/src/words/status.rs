@@ -1,4 +1,4 @@
-//! What can be seen of a lock: its holders and waiters at one moment.
+//! The status of a lock: its holders and waiters at one moment.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::mode::Mode;
 
-/// Every resource that was asked for, by name.
+/// The requested resources by name.
 pub type StatusMap = BTreeMap<String, Status>;
 
-/// One resource at one moment. Serialises with the key names of the JSON interface (`docs/json.md`).
+/// A snapshot of one resource. Serialises with the key names of the JSON interface (`docs/json.md`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The resource's name.
     pub resource_name: String,
     /// How many grants hold it in `read` mode.
     pub readers: usize,
-    /// Whether somebody holds it in `write` mode.
+    /// Whether there is a holder in `write` mode.
     pub writer_active: bool,
     /// The writer's label, if there is a writer.
     pub current_writer: Option<String>,
@@ -26,14 +26,14 @@ pub struct Status {
     pub pending_writes: usize,
     /// How many requests wait in all.
     pub pending_requests: usize,
-    /// Who holds it.
+    /// The holders.
     pub holders: Vec<Holder>,
-    /// Who waits, in the order in which they will be served.
+    /// The waiters, in grant order.
     pub waiters: Vec<Waiter>,
 }
 
 impl Status {
-    /// Of the holders, in any order, and the waiters, in the order of the queue.
+    /// From the holders, in any order, and the waiters, in queue order.
     pub(crate) fn of(resource_name: String, holders: Vec<Holder>, waiters: Vec<Waiter>) -> Status {
         let labels = |mode| holders.iter().filter(move |holder| holder.mode == mode).map(|holder| holder.label.clone());
         let current_readers: Vec<String> = labels(Mode::Read).collect();
@@ -52,35 +52,35 @@ impl Status {
     }
 }
 
-/// What is known of a process that holds or waits.
+/// The state of a process that holds or waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProcessState {
-    /// Nobody here can tell: it is on another machine, or its engine does not say.
+    /// Unknown: it is on another machine, or its engine does not report it.
     #[default]
     Unknown,
-    /// It lives.
+    /// It is alive.
     Alive,
-    /// It has ended, but its command or what that started still runs and keeps what it held (`locks run` that was
-    /// killed).
+    /// It has ended, but its command or a process of that still runs and keeps its locks (a killed `locks
+    /// run`).
     Orphaned,
-    /// It has ended and is not cleaned up yet: whoever asks for the lock next does so, and gets it.
+    /// It has ended and is not cleaned up yet: the next request for the lock does so, and gets it.
     Dead,
 }
 
-/// One who holds a resource.
+/// A holder of a resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
     /// The owner's id, 16 hexadecimal digits.
     pub owner: String,
     /// The owner's label (`agent-7`), or `pid N` for an owner without one.
     pub label: String,
-    /// The holding process, as it calls itself. For display only.
+    /// The holding process's id, in its own PID namespace. For display only.
     pub pid: u32,
     /// The host name of the holding process.
     pub host: String,
-    /// How it is held.
+    /// The mode in which it is held.
     pub mode: Mode,
     /// When it was granted, RFC 3339 in UTC.
     pub since: String,
@@ -90,47 +90,47 @@ pub struct Holder {
     pub priority: i8,
     /// The grant's fencing token.
     pub token: u64,
-    /// What the request said it is for.
+    /// The request's note.
     pub note: String,
-    /// What is known of the process.
+    /// The state of the process.
     #[serde(default)]
     pub process: ProcessState,
 }
 
-/// One who waits for a resource.
+/// A waiter for a resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Waiter {
     /// The owner's id, 16 hexadecimal digits.
     pub owner: String,
     /// The owner's label (`agent-7`), or `pid N` for an owner without one.
     pub label: String,
-    /// The waiting process, as it calls itself. For display only.
+    /// The waiting process's id, in its own PID namespace. For display only.
     pub pid: u32,
     /// The host name of the waiting process.
     pub host: String,
-    /// How it wants to hold it.
+    /// The requested mode.
     pub mode: Mode,
-    /// When it was asked for, RFC 3339 in UTC.
+    /// When it was requested, RFC 3339 in UTC.
     pub since: String,
-    /// Milliseconds since it was asked for.
+    /// Milliseconds since the request.
     pub waited_ms: f64,
     /// The request's priority.
     pub priority: i8,
     /// A waiter has no token yet: always `None`, `null` in JSON.
     pub token: Option<u64>,
-    /// What the request said it is for.
+    /// The request's note.
     pub note: String,
-    /// What is known of the process.
+    /// The state of the process.
     #[serde(default)]
     pub process: ProcessState,
 }
 
-/// What the engine and its table look like from inside: the answer of `locks doctor`.
+/// The state of the engine and its table: the answer of `locks doctor`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Health {
     /// The engine's URL.
     pub url: String,
-    /// Where the lock state lives, when that is a file or directory.
+    /// Where the lock state is, if that is a file or directory.
     pub path: Option<String>,
     /// Layout version of the table.
     pub layout: u32,
@@ -144,24 +144,24 @@ pub struct Health {
     pub processes: Usage,
     /// The processes attached now.
     pub attached: Vec<Process>,
-    /// Dead processes cleaned up since the table was made.
+    /// Dead processes cleaned up since the table was created.
     pub reaped: u64,
-    /// Buckets rebuilt from their records since the table was made.
+    /// Buckets rebuilt from their records since the table was created.
     pub rebuilds: u64,
     /// Violations of an invariant that were found and repaired.
     pub corrupt: u64,
     /// Idle resources evicted to make room.
     pub evicted: u64,
-    /// Deadlocks broken since the table was made.
+    /// Deadlocks broken since the table was created.
     pub deadlocks: u64,
-    /// What is wrong, in words; empty when all is well.
+    /// Descriptions of problems; empty if there are none.
     pub problems: Vec<String>,
-    /// Where a table lies; `None` for other engines.
+    /// Where a table is; `None` for other engines.
     #[serde(default)]
     pub place: Option<Place>,
 }
 
-/// Where a table lies, as one process sees it. Two processes meet in it if device and inode are the
+/// Where a table is, as one process sees it. Two processes use the same table if device and inode are the
 /// same for both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -169,9 +169,9 @@ pub struct Place {
     pub device: u64,
     /// The inode of its file.
     pub inode: u64,
-    /// The mount namespace of the process that looked, if the system tells.
+    /// The mount namespace of the inspecting process, if the system reports it.
     pub mount_namespace: Option<u64>,
-    /// Folders by which a process that sees another table of the same space is noticed: none for a
+    /// Folders through which processes with a different table of the same space are detected: none for a
     /// table that was named by its path.
     pub announced_in: Vec<String>,
 }
@@ -188,17 +188,17 @@ pub struct Usage {
 /// A process attached to the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Process {
-    /// Its pid, as it calls itself.
+    /// Its pid, in its own PID namespace.
     pub pid: u32,
     /// Its host name.
     pub host: String,
     /// Its program name.
     pub program: String,
-    /// Whether the kernel says that it lives.
+    /// Whether the kernel reports it alive.
     pub alive: bool,
-    /// The same, and what is left of it.
+    /// The same in more detail.
     #[serde(default)]
     pub state: ProcessState,
-    /// Requests it holds or waits with.
+    /// Its requests, held or waiting.
     pub requests: u64,
 }

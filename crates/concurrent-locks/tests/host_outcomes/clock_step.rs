@@ -34,7 +34,7 @@ const SOON: f64 = 3600.0;
 fn waited(error: &str) -> f64 {
     let text =
         error.strip_prefix("timed out after ").and_then(|rest| rest.split_once(" s")).map(|(seconds, _)| seconds);
-    text.and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("no time is told: {error}"))
+    text.and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("no time is shown: {error}"))
 }
 
 /// The library, as `faketime` itself would preload it.

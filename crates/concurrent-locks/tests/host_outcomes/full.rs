@@ -95,9 +95,9 @@ fn requests_of_a_dead_process_come_back() {
     assert_sound(&locks);
 }
 
-/// What one process once used and has given back, another may use while the first lives on.
+/// What one process once used and has released, another may use while the first lives on.
 #[test]
-fn requests_that_were_given_back_serve_other_processes() {
+fn released_requests_serve_other_processes() {
     let space = Space::with_capacity("resources=64&requests=32&processes=4");
     let locks = space.connect();
     let mut other = space.child();

@@ -1,5 +1,5 @@
 //! The table file is deleted or replaced while it is in use: those who have it go on with what they
-//! hold, those who wait are told, newcomers make a new one.
+//! hold, waiters are notified, newcomers make a new one.
 
 use std::{fs, thread, time::Duration};
 
@@ -39,13 +39,13 @@ fn a_waiting_thread_learns_that_the_table_is_gone() {
         let text = error.to_string();
         assert!(text.contains(space.path().to_str().unwrap()), "{text}");
         assert!(text.contains("deleted or replaced") && text.contains("end the processes that use it"), "{text}");
-        // From then on all its users are told, and who gives back what it holds, that it was not alone.
+        // From then on all its users are notified, and at release a holder learns that it was not alone.
         assert_eq!(locks.write("b").try_now().unwrap_err().kind(), ErrorKind::Closed);
         holder.send("write b 0");
         holder.error(ErrorKind::Closed);
         holder.send("release a");
         let text = holder.error(ErrorKind::Lost);
-        assert!(text.contains("held by another process too") && text.contains("deleted or replaced"), "{text}");
+        assert!(text.contains("held by another process") && text.contains("deleted or replaced"), "{text}");
     }
 }
 
@@ -73,7 +73,7 @@ fn newcomers_make_a_new_table() {
     assert_ne!(inode(&space.path()), before);
     let token = newcomer.take("a");
     assert!(token > old_token, "whoever checks tokens is safe: {old_token}, then {token}");
-    // They did not meet, so the one who was there first is told, however short its section was.
+    // They did not meet, so the first one is notified, however short its section was.
     holder.send("release a");
     holder.error(ErrorKind::Lost);
     assert_eq!(newcomer.ask("release a"), "released");

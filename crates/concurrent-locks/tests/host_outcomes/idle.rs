@@ -61,7 +61,7 @@ fn an_idle_waiter_looks_once_a_second() {
 }
 
 #[test]
-fn a_grant_and_a_normal_end_wake_only_the_one_who_is_next() {
+fn a_grant_and_a_normal_end_wake_only_the_next_waiter() {
     for role in ["taker", "future-waiter"] {
         let space = Space::new();
         let locks = space.connect();

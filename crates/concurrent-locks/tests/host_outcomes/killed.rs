@@ -119,14 +119,14 @@ fn a_process_whose_attaching_thread_ended_keeps_its_locks() {
     assert!(error.to_string().contains(&format!("pid {}", child.pid())), "{error}");
     let health = locks.health().unwrap();
     assert!(health.reaped == 0 && health.attached.iter().all(|process| process.alive), "{health:?}");
-    // It still can give it back, and its real death is noticed.
+    // It still can release it, and its real death is noticed.
     assert_eq!(child.ask("release"), "released");
     assert!(child.ask("again").starts_with("granted"));
     child.kill();
     let _free = locks.write("a").timeout(LONG).blocking().unwrap();
 }
 
-/// Attaches and locks in a thread that is over before the first word.
+/// Attaches and locks in a thread that has ended before the first word.
 pub(crate) fn attach_in_a_thread_that_ends(talk: &mut Talk) {
     let url = talk.url.clone();
     let first = thread::spawn(move || {
@@ -148,7 +148,7 @@ pub(crate) fn attach_in_a_thread_that_ends(talk: &mut Talk) {
 /// A granter that died after it had made the waiter a holder, and before it had told it: whoever
 /// takes its short lock over finishes what it began. Both moments, for a thread and for a future.
 #[test]
-fn a_grant_is_told_although_the_granter_died_in_the_middle() {
+fn a_grant_is_found_although_the_granter_died_in_the_middle() {
     for (role, asleep) in [("taker", ASLEEP), ("future-waiter", ARMED)] {
         for told in [None, Some(GRANTED)] {
             let space = Space::new();

@@ -240,7 +240,7 @@ fn what_is_seen_in_passing_is_of_one_moment() {
 }
 
 #[test]
-fn a_table_of_another_version_is_told_while_somebody_is_in_it() {
+fn a_table_of_another_version_is_reported_while_somebody_is_in_it() {
     let space = Space::new();
     let mut other: Child = space.child();
     other.take("a");

@@ -96,7 +96,7 @@ fn a_file_that_is_no_table_is_corrupt() {
     for len in [0, 1, 100, 4095] {
         corrupt("too short", &|image| image.set_len(len));
     }
-    corrupt("does not begin like one", &|image| image.write_long(image::MAGIC, 0x1234));
+    corrupt("does not start with a table's header", &|image| image.write_long(image::MAGIC, 0x1234));
     for len in [4096, space.image().len() - 4096, space.image().len() + 4096] {
         corrupt("its size", &|image| image.set_len(len));
     }
@@ -125,10 +125,18 @@ fn noise_is_no_table() {
     let noise: Vec<u8> = (0..20_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     fs::write(&path, noise).unwrap();
-    // It may be anything: nobody is told to remove it, or to give it other permissions.
-    assert_refused(&path, ErrorKind::Corrupt, "is not a lock table: it does not begin like one; name another file");
+    // It may be anything: the message does not advise to remove it, or to give it other permissions.
+    assert_refused(
+        &path,
+        ErrorKind::Corrupt,
+        "is not a lock table: it does not start with a table's header; name another file",
+    );
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-    assert_refused(&path, ErrorKind::Corrupt, "is not a lock table: it does not begin like one; name another file");
+    assert_refused(
+        &path,
+        ErrorKind::Corrupt,
+        "is not a lock table: it does not start with a table's header; name another file",
+    );
 }
 
 /// 8 processes open 25 tables at the same time, of which none exists: 200 first opens.

@@ -10,7 +10,7 @@ use concurrent_locks::LockManager;
 /// How long anything may take that must happen. Never a statement about speed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// For requests that must be granted or told something before their own time is over.
+/// For requests that must be granted or answered before their own time limit.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 
 /// For requests that must run out of time.

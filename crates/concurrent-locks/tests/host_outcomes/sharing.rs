@@ -74,7 +74,7 @@ fn a_group_table_needs_a_folder_of_the_group() {
     // A private table is not taken for a group's.
     let mut member = user(&format!("{private}&share=group"), 54_001, GROUP);
     member.send("connect");
-    assert!(member.error(ErrorKind::Permission).contains("no group's table"));
+    assert!(member.error(ErrorKind::Permission).contains("not a group's table"));
     drop(folder);
 }
 

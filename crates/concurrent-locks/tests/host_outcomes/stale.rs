@@ -51,13 +51,13 @@ fn a_stale_table_in_which_nobody_lives_is_replaced() {
             last = resident.take("a");
             assert_eq!(resident.ask("release a"), "released");
         }
-        resident.take("never-given-back");
+        resident.take("never-released");
         resident.kill();
         let (before, layout) = (inode(&space.path()), space.image().word(LAYOUT));
         make_stale(&space.image());
         let mut newcomer = space.child();
         let token = newcomer.take("a");
-        newcomer.take("never-given-back");
+        newcomer.take("never-released");
         assert_ne!(inode(&space.path()), before);
         assert_eq!(space.image().word(LAYOUT), layout);
         assert!(token > last, "tokens go on rising in the new table: {last}, then {token}");

@@ -213,7 +213,7 @@ fn a_process_stopped_inside_the_short_lock_is_named_and_only_its_bucket_waits() 
     stuck.assert_all_is_well();
 }
 
-/// Who waits already may be told, but must not stay in the queue when it has gone.
+/// A waiter may get an error, but must not stay in the queue when it has gone.
 #[test]
 fn a_waiter_that_met_a_stopped_process_leaves_no_ghost_in_the_queue() {
     let mut stuck = Stuck::new();
@@ -227,7 +227,7 @@ fn a_waiter_that_met_a_stopped_process_leaves_no_ghost_in_the_queue() {
     until("the short lock waited for", || {
         waiter.is_finished() || stuck.image.word(stuck.image.bucket_of("a")) & 1 != 0
     });
-    // Twice as long as anybody waits for a short lock: if the waiter is ever told, it has been told.
+    // Twice as long as anybody waits for a short lock: if the waiter ever gets an error, it has got it.
     for _ in 0..2 {
         stuck.assert_named(&stuck.locks.write("a").try_now().unwrap_err());
     }
@@ -239,7 +239,7 @@ fn a_waiter_that_met_a_stopped_process_leaves_no_ghost_in_the_queue() {
     stuck.assert_all_is_well();
 }
 
-/// A release that could not reach its bucket must not leave a lock that nobody can give back.
+/// A release that could not reach its bucket must not leave a lock that nobody can release.
 #[test]
 fn a_release_that_met_a_stopped_process_is_made_up_for() {
     let mut stuck = Stuck::new();

@@ -55,7 +55,7 @@ pub(crate) fn be_robbed(talk: &mut Talk) {
 
 /// What only one process cannot see any more is not deleted for the others.
 #[test]
-fn a_process_that_loses_sight_of_the_table_harms_nobody() {
+fn a_process_that_cannot_see_the_table_any_more_harms_nobody() {
     if !nix::unistd::geteuid().is_root() {
         return skip("chroot and setuid take root");
     }
@@ -66,7 +66,7 @@ fn a_process_that_loses_sight_of_the_table_harms_nobody() {
         let mut leaver = space.child();
         leaver.take("b");
         assert_eq!(leaver.ask(&leave), "gone");
-        // It may be refused, in words, or go on.
+        // It may be refused, with an explanatory error, or continue.
         leaver.send("write c 0");
         let answer = leaver.answer();
         let refused = answer.strip_prefix("error Closed: ");

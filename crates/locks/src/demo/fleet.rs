@@ -247,7 +247,7 @@ impl Agent {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().context("no pipe from the agent")?);
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                // A killed agent may leave half a line; nobody listens any more once the run is over.
+                // A killed agent may leave half a line; nobody listens any more once the run has ended.
                 let Ok(message) = serde_json::from_str(&line) else { break };
                 if messages.send((number as usize, message)).is_err() {
                     break;

@@ -33,9 +33,9 @@ pub(super) enum Entry {
     Refused { operation: u64, error: String, timed_out: bool },
     /// It failed half-way; `torn` if a file was found damaged.
     Failed { operation: u64, error: String, torn: bool },
-    /// A request was refused to break a deadlock; the operation goes on with another attempt.
+    /// A request was refused to break a deadlock; the operation continues with another attempt.
     Deadlock { operation: u64, cycle: String },
-    /// A section is over.
+    /// A section has ended.
     Section(Held),
 }
 

@@ -56,15 +56,15 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "TIME", default_value = "20", value_parser = working_time)]
     seconds: Duration,
 
-    /// Take no locks, to see what they are for
+    /// Take no locks, to show what they prevent
     #[arg(long)]
     without_locks: bool,
 
-    /// What the agents work on, one JSON object a line [default: episodes that come with the command]
+    /// The agents' input, one JSON object a line [default: episodes that come with the command]
     #[arg(long, value_name = "FILE")]
     episodes: Option<PathBuf>,
 
-    /// Work here and leave everything for a look [default: a temporary folder]
+    /// Work in this folder and keep it [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! What parent and agents say to each other: orders on an agent's stdin, messages on its stdout, a
+//! The protocol of parent and agents: orders on an agent's stdin, messages on its stdout, a
 //! line each. An agent whose stdin ends has lost its parent and stops.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// What the parent tells an agent.
+/// The parent's orders to an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// Begin to work.
@@ -43,7 +43,7 @@ impl FromStr for Order {
     }
 }
 
-/// What an agent tells its parent.
+/// An agent's messages to its parent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "message", rename_all = "snake_case")]
 pub(super) enum Message {

@@ -1,4 +1,4 @@
-//! The report as data, which is what `--json` prints; `report_text` says it in words.
+//! The report as data, which is what `--json` prints; `report_text` prints it for people.
 
 use std::collections::BTreeSet;
 
@@ -44,9 +44,9 @@ pub(super) struct Report {
     /// Requests that were refused to break a deadlock; the agents tried again.
     pub(super) deadlocks: u64,
     pub(super) timeouts: u64,
-    /// Operations that failed for another reason than a lock that was not got in time.
+    /// Operations that failed for another reason than a lock that timed out.
     pub(super) failures: u64,
-    /// The first of them in words.
+    /// The message of the first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) first_failure: Option<String>,
     /// Sections that overlapped although they exclude each other.

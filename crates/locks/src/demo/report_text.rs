@@ -1,4 +1,4 @@
-//! The report in words and tables.
+//! The report as text and tables.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The roll call: the first thing every agent does, and a lost update made certain.
+//! The roll call: the first step of every agent, and a lost update made certain.
 //!
 //! Each agent reads the number on a sheet and writes it back one higher. Between the two it waits
 //! until every other agent has read the sheet too, or is seen in the queue of the sheet's lock. With

@@ -1,4 +1,4 @@
-//! What an agent's async tasks do: the SQLite memories.
+//! The work of an agent's async tasks: the SQLite memories.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -42,7 +42,7 @@ impl TaskWorker {
         })
     }
 
-    /// Works until told to stop.
+    /// Works until asked to stop.
     pub(super) async fn work(mut self) {
         let shared = Arc::clone(&self.shared);
         while !shared.stop.load(Ordering::Relaxed) {
@@ -113,7 +113,7 @@ impl TaskWorker {
     }
 
     /// Takes one lock inside the other, in the order that the agent happens to have: the mistake
-    /// that deadlocks. Who is refused to break the circle gives up its first lock and tries again.
+    /// that deadlocks. The one refused to break the cycle releases its first lock and retries.
     async fn review(&mut self, episode: &Episode) -> bool {
         let skills_first = self.shared.number.is_multiple_of(2);
         let effects = if skills_first { observed(episode) } else { used(episode) };

@@ -1,4 +1,4 @@
-//! What an agent's threads do: the JSON files.
+//! The work of an agent's threads: the JSON files.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -32,7 +32,7 @@ impl ThreadWorker {
         })
     }
 
-    /// Works until told to stop.
+    /// Works until asked to stop.
     pub(super) fn work(mut self) {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let episode = self.shared.episode(&mut self.rng);

@@ -1,5 +1,5 @@
-//! The check: what the journals say was done against what the files have. It reads the files with
-//! its own queries and asks neither the locks nor the stores.
+//! The check: the journals against the files. It reads the files with
+//! its own queries and uses neither the locks nor the stores.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

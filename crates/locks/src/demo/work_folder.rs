@@ -42,7 +42,7 @@ pub(super) const POINTS: i64 = 1000;
 #[derive(Debug)]
 pub(super) struct WorkFolder {
     path: PathBuf,
-    /// Removes the folder when the run is over.
+    /// Removes the folder when the run has ended.
     temporary: Option<TempDir>,
 }
 
@@ -55,7 +55,7 @@ impl WorkFolder {
             folder.prepare()?;
             return Ok(folder);
         };
-        // Agents are told the path, and SQLite and the lock table want it to mean the same to all.
+        // Agents get the path, and SQLite and the lock table want it to mean the same to all.
         let folder = WorkFolder { path: std::path::absolute(path)?, temporary: None };
         let is_empty = fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
         ensure!(

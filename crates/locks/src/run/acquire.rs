@@ -34,7 +34,7 @@ pub(crate) fn acquire(
     loop {
         let left = patience.map(|patience| patience.saturating_sub(asked.elapsed()));
         match wait(request.clone().timeout(left), happenings, notice)? {
-            // Who does not run must not be next: it asks again when it goes on.
+            // A stopped process must not be next: it requests again when it continues.
             Acquired::Interrupted(SIGTSTP) => stop(),
             acquired => return Ok(acquired),
         }
@@ -99,7 +99,7 @@ impl<'a> Notice<'a> {
         }
     }
 
-    /// What to say of this lock, if it is the one being waited for: who is in the way, and that with times.
+    /// The message about this lock, if it is the one being waited for: its holders, without and with times.
     fn look(&self, name: &str) -> Option<(String, String)> {
         let status = self.locks.status(name).ok()??;
         let (own, pid) = (self.owner.id(), std::process::id());

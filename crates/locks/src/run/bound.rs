@@ -36,7 +36,7 @@ pub(crate) fn command(orphan: Orphan, output: &Output, program: &OsStr, argument
     command
 }
 
-/// The format of what is said if the program cannot be run.
+/// The format of the message if the program cannot be run.
 const JSON: &str = "json";
 
 /// A start by [`command`].
@@ -84,7 +84,7 @@ impl Bound {
     /// Elsewhere nothing starts us so.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn exec(&self) -> ExitCode {
-        self.output.warning("only Linux tells a process of its parent's death");
+        self.output.warning("only Linux notifies a process of its parent's death");
         crate::exit::Exit::Usage.into()
     }
 }

@@ -1,4 +1,4 @@
-//! The command: started, told every signal, waited for.
+//! The command: started, sent every signal, waited for.
 
 use std::{
     io,
@@ -78,7 +78,7 @@ fn reap(command: Pid) -> io::Result<Option<ExitStatus>> {
 fn send(child: &Child, number: i32) {
     if let Some(signal) = Signal::from_named_raw(number) {
         // It fails only for a command that has ended, or that became another user's (sudo); then
-        // there is nobody to tell.
+        // there is nobody to inform.
         let _ = kill_process(Pid::from_child(child), signal);
     }
 }

@@ -1,6 +1,6 @@
 //! When a command must end because its lock does: the rule alone, without clock, lock or process.
 //!
-//! A command that cannot be stopped in an instant is told to end (SIGTERM) as soon as the lease is in
+//! A command that cannot be stopped in an instant is asked to end (SIGTERM) as soon as the lease is in
 //! danger, and is stopped (SIGKILL) shortly before the server may grant the lock to somebody else. Both
 //! instants are known here: no answer of the server is waited for.
 
@@ -33,7 +33,7 @@ pub(crate) enum Demand {
 pub(crate) enum Deadline {
     #[default]
     Safe,
-    /// Told to end while there was time; stopped before the lease is over.
+    /// Asked to end while there was time; stopped before the lease expires.
     Warned,
     /// Told to end when the lock was lost already, without a warning (an operator broke it, or this
     /// process was stopped or asleep): stopped at this instant.
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_not_renewed_ends_the_command_before_it_is_over() {
+    fn a_lease_that_is_not_renewed_ends_the_command_before_it_expires() {
         let mut deadline = Deadline::default();
         assert_eq!(deadline.look(at(6), left(3000)), Demand::Terminate);
         assert_eq!(deadline.look(at(6), left(3000)), Demand::Wait(Duration::from_millis(2550)));

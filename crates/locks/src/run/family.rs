@@ -1,7 +1,7 @@
 //! A command and the processes it started, as far as they can be found.
 //!
 //! They share our process group, because the terminal's keys are for all of us; so it is not the group
-//! that is told, but everybody who descends from the command. A process that left it (a daemon, whose
+//! that is signalled, but everybody who descends from the command. A process that left it (a daemon, whose
 //! parent is no more) is not the command's any more.
 
 use std::{collections::HashMap, fs, process::Child};
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) struct Family {
     command: Pid,
     /// Everybody ever found and not known to have ended, with the instant it was started: number and
-    /// start together name a process for ever. Who was found stays when its parent ends.
+    /// start together name a process for ever. A process that was found stays when its parent ends.
     members: HashMap<i32, u64>,
     /// Whether the command itself was looked for.
     sought: bool,
@@ -30,7 +30,7 @@ impl Family {
         self.send_to_found(signal);
     }
 
-    /// Stops everybody. Who stands still starts nobody: when no more are found, all are.
+    /// Stops all of them. A stopped process starts no others: when no more are found, all are stopped.
     pub(crate) fn kill(&mut self) {
         self.send(Signal::STOP);
         while self.find() {
@@ -39,13 +39,13 @@ impl Family {
         self.send_to_found(Signal::KILL);
     }
 
-    /// Whether nobody who was found is left.
+    /// Whether none of those found is left.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.find();
         self.members.is_empty()
     }
 
-    /// Looks who is there; whether there are new ones.
+    /// Finds the current processes; returns whether there are new ones.
     fn find(&mut self) -> bool {
         if !std::mem::replace(&mut self.sought, true) {
             let number = self.command.as_raw_nonzero().get();
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_signal_reaches_what_the_command_started() {
-        // `exec` keeps the number that was told.
+        // `exec` keeps the number that was printed.
         let (mut command, pids) =
             start("sh -c 'echo $$; exec sleep 1000' & sh -c 'echo $$; exec sleep 1000' & wait", 2);
         let mut family = Family::of(&command);

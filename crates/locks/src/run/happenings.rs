@@ -1,6 +1,6 @@
-//! What can happen to `locks run` while it waits for its locks or for its command, as one stream.
+//! The events of `locks run` while it waits for its locks or for its command, as one stream.
 //!
-//! Signal handlers and wakers write to one end of a socket, and whoever asks for the next happening sleeps at
+//! Signal handlers and wakers write to one end of a socket, and the caller that waits for the next happening sleeps at
 //! the other. So there is no thread for it, which a command that takes no time would have to wait for.
 
 use std::{
@@ -24,7 +24,7 @@ use signal_hook::{
     low_level::siginfo::{Cause, Origin},
 };
 
-/// The signals that are heard. `SIGCHLD` says that the command changed its state.
+/// The signals that are caught. `SIGCHLD` means that the command changed its state.
 const HEARD: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGTSTP, SIGCONT, SIGCHLD];
 
 /// One thing that happened.
@@ -88,7 +88,7 @@ impl Happenings {
                     return None;
                 }
                 let mut sleeper = [PollFd::new(signals.get_read(), PollFlags::IN)];
-                // It ends early by a signal, of which the next look tells.
+                // It ends early by a signal, which the next check reports.
                 let _ = poll(&mut sleeper, Timespec::try_from(left).ok().as_ref());
             }
         }

@@ -25,14 +25,14 @@ pub(crate) struct Outer<'a> {
 }
 
 impl Outer<'_> {
-    /// What the environment tells.
+    /// The environment's data.
     pub(crate) fn look(locks: &LockManager) -> Result<Outer<'_>, Error> {
         let inherited = locks.inherited_owner()?;
         let list = |variable, separator| -> Vec<String> {
             let text = std::env::var(variable).unwrap_or_default();
             text.split(separator).filter(|part| !part.is_empty()).map(str::to_owned).collect()
         };
-        // What cannot be looked into cannot be told from an outer run that is there.
+        // What cannot be inspected cannot be distinguished from an outer run that is there.
         let ids = if locks.capabilities().inspect { list(OWNER_ID_VARIABLE, '.') } else { Vec::new() };
         let names = if ids.is_empty() { Vec::new() } else { list(NAME_VARIABLE, '\n') };
         Ok(Outer { locks, inherited, ids, names })
@@ -67,7 +67,7 @@ impl Outer<'_> {
         for name in wanted {
             let Some(mut inside) = self.holder(name, 0)? else { continue };
             let mut turn = turn(name, &self.ids[inside]);
-            // Who is inside by such a turn re-entered as somebody further out: its turn shows it.
+            // A holder that is inside by such a turn re-entered for an owner further out: its turn shows it.
             while let Some(further) = self.holder(&turn, inside + 1)? {
                 inside = further;
                 turn = self::turn(name, &self.ids[inside]);
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_are_told_apart_also_where_names_are_long() {
+    fn turns_are_distinguished_also_where_names_are_long() {
         let owner = "00000000000000ab";
         assert_eq!(turn("repo", owner), "repo (inside 00000000000000ab)");
         let long = "ü".repeat(127);

@@ -1,4 +1,4 @@
-//! How a run went, as JSON: on stderr (`--json`), or in a file of its own (`--report`).
+//! The outcome of a run, as JSON: on stderr (`--json`), or in a file of its own (`--report`).
 
 use std::{collections::BTreeMap, fs::File, io::Write, path::Path};
 
@@ -18,7 +18,7 @@ pub(crate) struct Report<'a> {
     pub(crate) waited_ms: f64,
     pub(crate) held_ms: f64,
     pub(crate) lost: bool,
-    /// Whether the command was told to end because its locks did.
+    /// Whether the command was ended because its locks were lost.
     pub(crate) ended: bool,
     pub(crate) exit_code: u8,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    /// Opens the file, so that what is wrong with it is told before anything happens.
+    /// Opens the file, so that a problem with it is reported before anything happens.
     pub(crate) fn open<'a>(path: Option<&Path>, output: &'a Output) -> anyhow::Result<Reporter<'a>> {
         let open = |path: &Path| File::create(path).with_context(|| format!("cannot write {}", path.display()));
         Ok(Reporter { output, file: path.map(open).transpose()? })
@@ -47,7 +47,7 @@ impl Reporter<'_> {
         }
     }
 
-    /// Of a run that came to nothing. It is told on stderr as well.
+    /// Of a run that did not start. It is reported on stderr as well.
     pub(crate) fn failure(&self, error: &anyhow::Error) -> anyhow::Result<()> {
         self.file.as_ref().map_or(Ok(()), |file| write(file, &Failure::of(error)))
     }

@@ -40,7 +40,7 @@ impl<'a> Watch<'a> {
         Watch { guards, output, losses, loss: None, deadline: Deadline::default(), began: Instant::now() }
     }
 
-    /// Whether the command was told to end.
+    /// Whether the command was asked to end.
     pub(crate) fn has_ended_it(&self) -> bool {
         self.deadline != Deadline::Safe
     }
@@ -55,18 +55,18 @@ impl<'a> Watch<'a> {
                 Demand::Terminate => {
                     self.say();
                     family.send(Signal::TERM);
-                    // Who is stopped hears nothing.
+                    // A stopped process handles no signal.
                     family.send(Signal::CONT);
                 }
                 Demand::Kill => {
-                    self.output.warning("the command did not end in time: it is stopped");
+                    self.output.warning("the command did not end in time: killing it");
                     family.kill();
                 }
             }
         }
     }
 
-    /// When the command has ended because it was told to: leaves what it started the same time.
+    /// When the command has ended because it was asked to: leaves what it started the same time.
     pub(crate) fn see_off(&mut self, family: &mut Family, happenings: &Happenings) {
         while self.has_ended_it() && !family.has_ended() {
             let wait = self.look(family);
@@ -76,14 +76,14 @@ impl<'a> Watch<'a> {
 
     fn say(&self) {
         if let Some(loss) = &self.loss {
-            self.output.warning(format_args!("the command is told to end: {loss}"));
+            self.output.warning(format_args!("ending the command: {loss}"));
             return;
         }
         let leases = self.guards.iter().filter_map(|guard| Some((guard.lease()?, guard)));
         if let Some((lease, guard)) = leases.min_by_key(|(lease, _)| lease.remaining) {
             let (name, left) = (guard.name().unwrap_or_default(), lease.remaining.as_secs_f64());
             self.output.warning(format_args!(
-                "the command is told to end: the lease of {name:?} is not renewed, and over in {left:.1} s"
+                "ending the command: the lease of {name:?} could not be renewed and expires in {left:.1} s"
             ));
         }
     }

@@ -14,7 +14,7 @@ fn a_broken_lock_goes_to_the_next_and_its_holder_learns_of_it() {
     --- stdout
     broken: "x", held by agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION])
     --- stderr
-    locks: this takes "x" from agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION]) and hands it to agent-8, who waits first; agent-7 is not stopped and learns of it only when it gives the lock back
+    locks: this takes "x" from agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION]) and hands it to agent-8, the next waiter; agent-7 is not stopped and learns of it only at release
     "#);
     waiter.expect("mine");
     holder.tell("");
@@ -40,8 +40,8 @@ fn without_a_terminal_it_must_be_said_that_it_is_meant() {
     snapshot!(space.finish(["break", "x", "--token", &token]), @r#"
     exit code 64
     --- stderr
-    locks: this takes "x" from agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION]) and leaves it free; agent-7 is not stopped and learns of it only when it gives the lock back
-    locks: there is no terminal to ask on: say --yes
+    locks: this takes "x" from agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION]) and leaves it free; agent-7 is not stopped and learns of it only at release
+    locks: there is no terminal to confirm on: use --yes
     locks: nothing was broken
     "#);
     assert_eq!(space.code(["run", "-n", "x", "--", "true"]), Some(75), "it is still held");
@@ -57,12 +57,12 @@ fn a_token_that_nobody_holds_breaks_nothing() {
     snapshot!(space.finish(["break", "x"]), @r#"
     exit code 64
     --- stderr
-    locks: which grant of "x" is to be broken? --token [TOKEN] is that of agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION])
+    locks: name the grant of "x" to break: --token [TOKEN] is that of agent-7 (pid [PID] on [HOST], write, token [TOKEN], for [DURATION])
     "#);
-    snapshot!(space.finish(["break", "unheard-of", "--yes", "--token", "1"]), @r#"
+    snapshot!(space.finish(["break", "unknown", "--yes", "--token", "1"]), @r#"
     exit code 1
     --- stderr
-    locks: nobody holds "unheard-of", with token 1 or another; `locks status` shows who holds what
+    locks: nobody holds "unknown", neither with token 1 nor another; `locks status` shows all holders
     "#);
     holder.let_go();
 }

@@ -43,18 +43,18 @@ fn the_message_explains_the_cycle() {
     snapshot!(first.wait_with_output().unwrap(), @r#"
     exit code 76
     --- stderr
-    locks: waiting to write "b" is a deadlock: one (pid [PID] on [HOST]) waits since [TIME] to write "b", which is held by two; two (pid [PID] on [HOST]) waits since [TIME] to write "a", which is held by one; take locks in one order everywhere, or several at once
+    locks: waiting to write "b" is a deadlock: one (pid [PID] on [HOST]) has waited since [TIME] to write "b", which is held by two; two (pid [PID] on [HOST]) has waited since [TIME] to write "a", which is held by one; acquire locks in one order everywhere, or all at once
     "#);
     drop(second);
 }
 
 #[test]
-fn what_stands_what_lasts_and_what_could_happen_is_told() {
+fn current_lasting_and_possible_deadlocks_are_shown() {
     let space = Space::new();
     snapshot!(space.finish(["deadlocks"]), @r#"
     exit code 0
     --- stdout
-    no deadlock stands; 0 broken so far
+    no deadlock now; 0 broken so far
     "#);
     let locks = space.library();
     let (one, two) = (locks.owner("one").unwrap(), locks.owner("two").unwrap());
@@ -66,14 +66,14 @@ fn what_stands_what_lasts_and_what_could_happen_is_told() {
     snapshot!(space.finish(["deadlocks", "--suspect-after", "0"]), @r#"
     exit code 0
     --- stdout
-    no deadlock stands; 0 broken so far
+    no deadlock now; 0 broken so far
 
-    waits that last suspiciously long:
+    suspiciously long waits:
     LOCK WAITING  MODE FOR  WRITER
     x  agent-8  write [DURATION]  agent-7
 
     locks taken in both orders (a deadlock that has not happened yet):
-      "a" then "b" by one, the other way round by two
+      "a" then "b" by one, in the other order by two
     "#);
     holder.let_go();
 }

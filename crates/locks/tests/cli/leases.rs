@@ -4,7 +4,7 @@ use concurrent_locks_servers::{Proxy, Redis};
 
 use crate::space::{Running, Space, is_alive, until};
 
-/// Says the number of a process that it started and that nothing but SIGKILL ends, says when it is told
+/// Says the number of a process that it started and that nothing but SIGKILL ends, says when it is asked
 /// to end itself, and goes on until it is killed.
 const STUBBORN: &str = "trap 'echo told' TERM; (trap '' TERM; while :; do sleep 0.05; done) & echo $!; \
      while :; do sleep 0.05; done";
@@ -70,12 +70,12 @@ fn a_command_that_is_cut_off_is_stopped_before_the_next_one_starts() {
     cut_off.expect("told");
     assert_eq!(cut_off.code(), Some(73));
     let (warnings, report) = said(&space);
-    assert!(warnings[0].contains("\"x\"") && warnings[0].contains("not renewed"), "{warnings:?}");
+    assert!(warnings[0].contains("\"x\"") && warnings[0].contains("could not be renewed"), "{warnings:?}");
     assert_eq!((report["ended"].as_bool(), report["exit_code"].as_u64()), (Some(true), Some(73)));
 }
 
 #[test]
-fn a_command_that_ends_when_it_is_told_is_not_killed() {
+fn a_command_that_ends_when_asked_is_not_killed() {
     let mut redis = Redis::start().unwrap();
     let script = "trap 'echo cleaned up; exit 0' TERM; echo ready; while :; do sleep 0.05; done";
     let (mut running, space) = run(&redis.url(), &["--lease", "3s"], script);

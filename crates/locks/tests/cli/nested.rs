@@ -86,7 +86,7 @@ fn children_of_different_depth_take_turns_too() {
 }
 
 #[test]
-fn a_lock_that_is_not_the_outer_ones_is_told() {
+fn a_lock_that_is_not_the_outer_ones_is_reported() {
     let space = Space::new();
     let other = Space::new();
     let inner = format!("locks --url {} run x -- sh -c 'echo $LOCKS_OWNER'", other.url());

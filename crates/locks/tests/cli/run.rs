@@ -72,7 +72,7 @@ fn the_environment_tells_name_token_and_owner() {
 }
 
 #[test]
-fn several_names_are_told_one_a_line_in_one_order_with_their_tokens() {
+fn several_names_are_listed_one_a_line_in_one_order_with_their_tokens() {
     let space = Space::new();
     let output = space.finish(["run", "b", "a", "b", "--", "sh", "-c", "echo \"$LOCKS_NAME\"; echo \"$LOCKS_TOKEN\""]);
     let told = String::from_utf8(output.stdout).unwrap();
@@ -102,17 +102,17 @@ fn a_busy_lock_is_75_in_time_and_the_message_names_the_holder() {
     snapshot!(space.finish(["run", "--timeout", "0.2", "repo", "--", "true"]), @r#"
     exit code 75
     --- stderr
-    locks: timed out after [DURATION] waiting to write "repo": held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); place 1 of 1 in the queue; wait longer, or look with `locks status`
+    locks: timed out after [DURATION] waiting to write "repo": held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); place 1 of 1 in the queue; wait longer, or see `locks status`
     "#);
     snapshot!(space.finish(["run", "--nonblock", "repo", "--", "true"]), @r#"
     exit code 75
     --- stderr
-    locks: "repo" cannot be taken to write now: held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); wait longer, or look with `locks status`
+    locks: "repo" cannot be acquired to write now: held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); wait longer, or see `locks status`
     "#);
     snapshot!(space.finish(["run", "--read", "-w", "10ms", "-E", "9", "repo", "--", "true"]), @r#"
     exit code 9
     --- stderr
-    locks: timed out after [DURATION] waiting to read "repo": held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); place 1 of 1 in the queue; wait longer, or look with `locks status`
+    locks: timed out after [DURATION] waiting to read "repo": held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); place 1 of 1 in the queue; wait longer, or see `locks status`
     "#);
     assert_eq!(space.code(["run", "-n", "-E", "0", "repo", "--", "false"]), Some(0));
     holder.let_go();
@@ -143,7 +143,7 @@ fn several_names_are_all_or_nothing() {
 }
 
 #[test]
-fn waiters_get_the_lock_when_it_is_given_back() {
+fn waiters_get_the_lock_when_it_is_released() {
     let space = Space::new();
     let holder = space.hold("x", &[]);
     let mut waiters: Vec<_> = (0..3).map(|_| space.start(["run", "x", "--", "true"])).collect();

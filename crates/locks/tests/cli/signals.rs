@@ -119,7 +119,7 @@ fn who_is_stopped_while_it_waits_leaves_the_queue_and_asks_again() {
 #[test]
 fn the_first_process_of_a_container_reaps_orphans() {
     let space = Space::new();
-    // The orphan's shell has ended, so it belongs to the first process, which is told of its end.
+    // The orphan's shell has ended, so it belongs to the first process, which is notified of its end.
     let script = "n=$(sh -c 'sleep 0 >/dev/null 2>&1 & echo $!'); i=0
         while [ -e /proc/$n ] && [ $i -lt 3000 ]; do i=$((i+1)); sleep 0.02; done
         [ -e /proc/$n ] && echo zombie || echo reaped";

@@ -111,7 +111,7 @@ impl Space {
         Running::start(&mut self.locks(arguments))
     }
 
-    /// A process that holds `name` until it is told to end.
+    /// A process that holds `name` until it is asked to end.
     pub(crate) fn hold(&self, name: &str, arguments: &[&str]) -> Running {
         let mut all = vec!["run"];
         all.extend(arguments);

@@ -1,4 +1,4 @@
-//! How `locks run` may be written: flock's spellings, lines of shell, reports; and what is told when it is wrong.
+//! How `locks run` may be written: flock's spellings, lines of shell, reports; and the messages when it is wrong.
 
 use std::fs;
 
@@ -54,7 +54,7 @@ fn a_line_of_shell_takes_one_name() {
 }
 
 #[test]
-fn what_is_missing_is_told_and_no_tip_leads_astray() {
+fn what_is_missing_is_reported_and_no_tip_leads_astray() {
     let space = Space::new();
     for (line, advice) in [
         (&["run", "x", "true"][..], "Put `--` before the command"),
@@ -81,11 +81,11 @@ fn quiet_means_not_a_word_of_a_busy_lock() {
         assert_eq!(stderr(&space, line), (Some(75), String::new()));
     }
     holder.let_go();
-    assert!(!stderr(&space, &["run", "-q", "x", "--", "no-such-command"]).1.is_empty(), "other failures are told");
+    assert!(!stderr(&space, &["run", "-q", "x", "--", "no-such-command"]).1.is_empty(), "other failures are reported");
 }
 
 #[test]
-fn a_wait_is_told_also_without_a_terminal() {
+fn a_wait_is_reported_also_without_a_terminal() {
     let space = Space::new();
     let holder = space.hold("x", &["-o", "agent-7"]);
     let log = fs::File::create(space.path("log")).unwrap();
@@ -95,7 +95,7 @@ fn a_wait_is_told_also_without_a_terminal() {
     assert!(told.contains("waiting for \"x\", held by agent-7"), "{told}");
     holder.let_go();
     assert!(waiter.wait().unwrap().success());
-    assert_eq!(fs::read_to_string(space.path("log")).unwrap().lines().count(), 1, "a log is told once");
+    assert_eq!(fs::read_to_string(space.path("log")).unwrap().lines().count(), 1, "a log gets one line");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn all_failures_are_json_when_json_is_asked_for() {
 }
 
 #[test]
-fn what_does_not_fit_into_the_environment_is_told_before_anything_is_taken() {
+fn what_does_not_fit_into_the_environment_is_reported_before_anything_is_acquired() {
     let space = Space::new();
     let names: Vec<_> = (0..600).map(|number| format!("{number:0250}")).collect();
     let mut line = vec!["run"];
@@ -169,5 +169,5 @@ fn a_lost_lock_is_named() {
     let script = "locks break -q -y second -t $(echo \"$LOCKS_TOKEN\" | tail -1)";
     let (code, told) = stderr(&space, &["run", "first", "second", "--", "sh", "-c", script]);
     assert_eq!(code, Some(70));
-    assert!(told.contains("not alone with \"second\"") && !told.contains("\"first\""), "{told}");
+    assert!(told.contains("the lock \"second\" was lost") && !told.contains("\"first\""), "{told}");
 }

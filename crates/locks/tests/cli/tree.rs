@@ -41,7 +41,7 @@ fn a_killed_run_leaves_its_locks_to_the_command_and_all_that_it_started() {
         let mut holder = space.start(["--url", url, "run", "x", "--", "sh", "-c", PARENT_AND_CHILD]);
         let (command, child) = parent_and_child(&mut holder);
         holder.kill();
-        assert!(is_alive(command) && is_alive(child), "nobody is told to end");
+        assert!(is_alive(command) && is_alive(child), "nobody is asked to end");
         assert_eq!(space.code(["--url", url, "run", "-n", "x", "--", "true"]), Some(75), "{url}");
         kill(command);
         assert_eq!(space.code(["--url", url, "run", "-n", "x", "--", "true"]), Some(75), "{url}: its child writes");

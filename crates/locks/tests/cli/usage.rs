@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use crate::{snapshot, space::Space};
 
 #[test]
-fn bad_input_is_told() {
+fn bad_input_is_reported() {
     let space = Space::new();
     snapshot!(space.finish(["run", "repo"]), @r#"
     exit code 64
@@ -66,12 +66,12 @@ fn bad_input_is_told() {
     snapshot!(space.finish(["--url", "local:", "run", "repo", "--", "true"]), @r#"
     exit code 64
     --- stderr
-    locks: local: reaches only one process: its locks keep nobody out
+    locks: local: reaches only one process: its locks would exclude nobody
     "#);
     snapshot!(space.finish(["--url", "host:", "run", "--lease", "10s", "repo", "--", "true"]), @r#"
     exit code 64
     --- stderr
-    locks: --lease is for redis:// and postgres://: the locks of host: have none, they are held until they are given back
+    locks: --lease is for redis:// and postgres://: the locks of host: have none, they are held until they are released
     "#);
     snapshot!(space.finish(["break", "repo"]), @r#"
     exit code 64

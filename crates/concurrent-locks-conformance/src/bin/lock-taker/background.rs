@@ -1,4 +1,4 @@
-//! A thread that takes and gives back one lock until it is told to stop.
+//! A thread that acquires and releases one lock until it is asked to stop.
 
 use std::{
     sync::{

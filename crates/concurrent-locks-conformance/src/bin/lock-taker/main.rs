@@ -15,7 +15,7 @@
 //! | `history SEED TASKS THREADS REQUESTS NAMES` | a line per record, then `end` |
 //! | `fork`: the child takes over; when it has ended | `child PID`; `forked` |
 //! | `fork apart`: the same, the child being pid 1 of a PID namespace of its own | or `cannot REASON` |
-//! | `exec`: the same program anew, in this process | `started PID` |
+//! | `exec`: the same program again, in this process | `started PID` |
 //! | `panic NAME`: a section that panics | `panicked` |
 //! | `exit` (also end of input): ends without giving anything back | |
 //!

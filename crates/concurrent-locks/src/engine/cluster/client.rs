@@ -1,11 +1,11 @@
-//! What one process has at a server: a session, a connection, and its requests.
+//! A process's client of a server: a session, a connection, and its requests.
 //!
-//! - C1. One mutex guards the state, and calls are written while it is held. So the order of calls on
-//!   the connection is the order of the stages: nothing is cancelled before it is asked for.
-//! - C2. Nobody is woken or told anything while it is held ([`After`]). A call on a connection that has
+//! - C1. One mutex guards the state, and calls are written while it is held. So the order of calls on the
+//!   connection is the order of the stages: nothing is cancelled before it is requested.
+//! - C2. Nobody is woken and no callback runs while it is held ([`After`]). A call on a connection that has
 //!   ended is answered `Broken` at once, by the thread that sends it: such an answer takes no lock.
-//! - C3. A connection that ends loses nothing: on the next one the session introduces itself again and
-//!   says what every stage demands (R1).
+//! - C3. A connection that ends loses nothing: on the next one the session repeats its handshake and
+//!   resends what every stage requires (R1).
 //! - C4. A forked child never uses its parent's client; it makes its own (see [`super::Cluster`]).
 
 use std::{
@@ -101,7 +101,7 @@ impl Client {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, then wakes and tells whom that concerns (C2).
+    /// Changes the state, then wakes and notifies those concerned (C2).
     pub(super) fn with<R>(&'static self, change: impl FnOnce(&mut State, &mut After) -> R) -> R {
         let mut after = After::default();
         let result = change(&mut self.state(), &mut after);
@@ -150,18 +150,18 @@ impl Client {
         Error::new(kind, format!("{} is out of reach, {what}: {why}", self.url))
     }
 
-    /// The connection `number` is there: introduces the session and says everything again (C3).
+    /// The connection `number` is open: sends the handshake and resends every request (C3).
     pub(super) fn connected(&'static self, link: &Arc<Link>, connection: u64) {
         self.with(|state, after| {
             state.link = Some(Arc::clone(link));
             state.connection = connection;
-            // What was over before stays lost (L4).
+            // Leases that expired before stay lost (L4).
             state.lose_what_is_over(after, clock::now());
             state.orders.forget();
             if link.proves_life() {
                 state.lease.guard(self.address.guarded);
             }
-            // Where it proves our life no more, the server has to hear of that first (`greeted`).
+            // Where it no longer proves our life, the server must learn that first (`greeted`).
             if link.proves_life() || !state.lease.is_guarded() {
                 state.lease.connected();
             }
@@ -172,7 +172,7 @@ impl Client {
             let numbers: Vec<u64> = state.records.keys().copied().collect();
             for number in numbers {
                 if let Some(record) = state.records.get_mut(&number) {
-                    // What was said on the last connection may have been heard.
+                    // Calls sent on the last connection may have been received.
                     record.uncertain |= matches!(record.stage, Stage::Asking | Stage::Waiting | Stage::Leaving(_));
                     record.attention = None;
                     if let Wake::Thread(thread) = &record.wake {
@@ -217,7 +217,7 @@ impl Client {
                 state.anchor = (sent, hello.now);
             }
             Ok(hello) => {
-                let text = format!("{} has layout {}, this library speaks {LAYOUT}", self.url, hello.layout);
+                let text = format!("{} has layout {}, this library supports {LAYOUT}", self.url, hello.layout);
                 state.trouble = Some(Error::new(ErrorKind::Unsupported, text));
                 after.close = state.link.clone();
             }
@@ -310,7 +310,7 @@ impl Client {
     }
 
     pub(super) fn nonsense(&self, what: &str) -> Error {
-        Error::new(ErrorKind::Corrupt, format!("{} answers what it should not: {what}", self.url))
+        Error::new(ErrorKind::Corrupt, format!("{} sent an unexpected answer: {what}", self.url))
     }
 
     /// A server's refusal as our error.

@@ -1,7 +1,7 @@
-//! The clock of leases: nanoseconds since the machine started, the time it was suspended included.
+//! The clock of leases: nanoseconds since the machine started, including suspended time.
 //!
-//! A lease goes on while a laptop sleeps, and so must the clock that ends it; the wall clock may be
-//! set back meanwhile. Systems without such a clock have one that stands still during suspension.
+//! A lease continues while a laptop sleeps, and so must the clock that ends it; the wall clock may be set
+//! back meanwhile. Systems without such a clock have one that stops during suspension.
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -1,4 +1,4 @@
-//! Making the connection, again and again until there is one, and hearing what it says on its own.
+//! Connecting, with retries, and handling the connection's unsolicited messages.
 
 use std::{
     sync::{

@@ -1,14 +1,14 @@
 //! Deadlocks among the requests of all processes of a space: the snapshot for `crate::rule::wait_for`, and
 //! acting on its answer.
 //!
-//! - D1. A snapshot is the answer to one `status` of the whole space, which the server gives of one
-//!   moment. So a cycle found stood then.
-//! - D2. A request is in its queue before its owner looks. So of the requests that close a cycle at
+//! - D1. A snapshot is the answer to one `status` of the whole space, which is consistent. So a cycle in it
+//!   existed at that moment.
+//! - D2. A request is in its queue before its owner searches. So of the requests that close a cycle at
 //!   least the last to enter sees all of it.
-//! - D3. Everybody who sees a cycle names the same victim, and only the victim refuses itself; who sees
-//!   that another is the victim nudges it. A nudge can be lost, so waits look again now and then.
+//! - D3. All processes that see a cycle choose the same victim, and only the victim refuses itself; the
+//!   others nudge it. A nudge can be lost, so waiters repeat the search.
 //! - D4. The victim leaves only if the others of the cycle still wait (`still`): nobody is refused for a
-//!   cycle that has come apart since the snapshot.
+//!   cycle that has dissolved since the snapshot.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -70,7 +70,7 @@ impl Snapshot {
         &self.rows[id as usize]
     }
 
-    /// A cycle in words and names.
+    /// A cycle with labels and names.
     fn tell(&self, cycle: &[Link]) -> Cycle {
         let links = cycle.iter().map(|link| {
             let row = self.row(link.wait.id);

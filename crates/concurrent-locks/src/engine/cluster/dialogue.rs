@@ -1,4 +1,4 @@
-//! What is said of a request, and what its answers change.
+//! The calls that a request needs at each stage, and the effects of their answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ pub(super) const MOST_REFUSALS: u32 = 3;
 const ASKED_AT_ONCE: usize = 256;
 
 impl Client {
-    /// Says what the stage of a request demands (R1). Without a connection it is said on the next one.
+    /// Sends what the stage of a request requires (R1). Without a connection it is sent on the next one.
     pub(super) fn say(&'static self, state: &mut State, number: u64, pace: Pace) {
         let State { link: Some(link), records, backlog, asked: under_way, .. } = state else { return };
         let Some(record) = records.get_mut(&number) else { return };
@@ -68,7 +68,7 @@ impl Client {
         while state.asked < ASKED_AT_ONCE
             && let Some(number) = state.backlog.pop_front()
         {
-            // It may have been forsaken meanwhile, and the server told so.
+            // It may have been abandoned meanwhile, and the server notified.
             if state.records.get(&number).is_some_and(|record| matches!(record.stage, Stage::Asking | Stage::Waiting)) {
                 self.say(state, number, Pace::Gathered);
             }
@@ -183,17 +183,17 @@ impl Client {
             }
             (Verb::Cancel, Stage::Forsaken) => state.forget(after, number),
             (Verb::Release, Stage::Releasing(_)) => {
-                // Said twice, the first may have been heard, and its answer lost.
+                // Sent twice: the first may have been received, and its answer lost.
                 let lost = reply.lost.is_some() && record.releases == 1;
                 let lost = lost.then(|| lost_error(&record.asked.name, "the server no longer had it"));
                 state.released(after, number, lost.map_or(Ok(()), Err));
             }
-            // Said again on a new connection, or overtaken by a push (R2).
+            // Resent on a new connection, or overtaken by a push (R2).
             _ => {}
         }
     }
 
-    /// Says it if it still has to be said: its stage was changed without the connection at hand.
+    /// Sends it if it still has to be sent: its stage was changed without the connection at hand.
     pub(super) fn say_what_is_left(&'static self, number: u64) {
         self.with(|state, _| {
             let Some(record) = state.records.get(&number) else { return };
@@ -205,7 +205,7 @@ impl Client {
         });
     }
 
-    /// A request that the server has queued was granted by somebody else's verb, or is told so anew.
+    /// A request that the server has queued was granted by another session's verb, or the grant is reported again.
     pub(super) fn granted(
         state: &mut State,
         after: &mut After,

@@ -1,12 +1,12 @@
-//! Which of several hosts we go to: the one that serves us and whose past of our space is the latest.
+//! Which of several hosts to use: the usable one with the latest history of our space.
 //!
-//! - H1. One host is simply connected to. Of several, all are looked at, each over a connection of its own and all at
-//!   once, so that one that hangs costs no more than [`ELSE`] once another has answered.
-//! - H2. A server that is a replica, refuses writes, does not let us in or will not do is passed over.
-//! - H3. Of those that would serve us, the one with the latest [`Past`] is taken, the first in the URL of equals: a
-//!   master of before a failover that starts again knows less than the one that took its place.
-//! - H4. A connected process looks elsewhere when its server has been silent for [`SILENT`] while something is asked,
-//!   and leaves it only if another would serve us.
+//! - H1. A single host is simply connected to. Several hosts are all probed, each over a connection of its
+//!   own and all at once, so that one that hangs costs no more than [`ELSE`] once another has answered.
+//! - H2. A server that is a replica, refuses writes, refuses the login or is not supported is skipped.
+//! - H3. Of the usable ones, the one with the latest [`Past`] is chosen, and among equals the first in the
+//!   URL: an old master that restarts after a failover knows less than its successor.
+//! - H4. A connected process probes the other hosts when its server has been silent for [`SILENT`] during a
+//!   call, and switches only if another is usable.
 
 use std::{
     sync::{Arc, atomic::AtomicBool, mpsc},

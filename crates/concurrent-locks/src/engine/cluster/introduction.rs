@@ -1,4 +1,4 @@
-//! Who this process is, as it tells the server.
+//! The identity of this process, as sent to the server.
 
 /// The machine's name.
 pub(super) fn host() -> String {

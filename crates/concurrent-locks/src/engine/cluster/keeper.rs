@@ -1,11 +1,11 @@
 //! The keeper: one thread per session that renews the lease, watches its deadlines and the time-outs
-//! of futures, and looks for deadlocks again now and then.
+//! of futures, and repeats the search for deadlocks.
 //!
-//! - K1. It never waits for an answer, and never connects: what the server does or does not do cannot
-//!   delay the word that a lock is lost.
-//! - K2. It sleeps until the next moment it is needed, and whoever brings an earlier one wakes it.
-//! - K3. What it does every [`LOOK`] costs the same however many requests there are; all of them are gone through
-//!   only when something is due.
+//! - K1. It never waits for an answer, and never connects: no behaviour of the server can delay the report
+//!   that a lock is lost.
+//! - K2. It sleeps until the next moment it is needed; code that sets an earlier one wakes it.
+//! - K3. Its work every [`LOOK`] costs the same however many requests there are; it goes through all of
+//!   them only when something is due.
 
 use std::{sync::PoisonError, thread, time::Duration};
 
@@ -26,7 +26,7 @@ use crate::words::error::Error;
 const FIRST_LOOK: u64 = HEARTBEAT;
 const LAST_LOOK: u64 = 60_000_000_000;
 
-/// How many requests that are held, and how many that wait, are told in one renewal.
+/// How many requests that are held, and how many that wait, fit into one renewal.
 const RENEWED_AT_ONCE: usize = 256;
 
 #[derive(Default)]
@@ -44,7 +44,7 @@ pub(super) struct Keeper {
     renewing: u32,
     /// While something is held, the link's thread reads what comes unasked.
     pub(super) watch: Option<Attention>,
-    /// When something in our way could expire, as the server said.
+    /// When something that blocks us could expire, according to the server.
     next: Option<u64>,
 }
 
@@ -156,7 +156,7 @@ impl Client {
                         state.set_timer(number, later);
                         continue;
                     }
-                    let error = self.unreachable(state, "and whether the lock is free is not known");
+                    let error = self.unreachable(state, "and it is unknown whether the lock is free");
                     if let Some(record) = state.records.get_mut(&number) {
                         record.uncertain = true;
                     }
@@ -165,15 +165,15 @@ impl Client {
                 // The server has refused to let it go.
                 Stage::Forsaken => self.say(state, number, Pace::Gathered),
                 Stage::Held(hold) | Stage::Settled(Ok(hold)) if hold.ends <= now => {
-                    state.lose(after, number, "it was held for as long as it may be (max_hold)");
+                    state.lose(after, number, "it was held for its maximum time (max_hold)");
                 }
                 _ => {}
             }
         }
     }
 
-    /// Heartbeat, safety net for pushes that were lost, and the sight of dead holders, in one. Many requests
-    /// are told in several calls, so that none keeps the server from others for long.
+    /// Heartbeat, safety net for pushes that were lost, and the detection of dead holders, in one. Many requests
+    /// are split into several calls, so that none keeps the server busy for long.
     fn renew(&'static self, state: &mut State, now: u64) {
         let Some(link) = state.link.clone() else { return };
         let (mut held, mut waiting) = (Vec::new(), Vec::new());
@@ -236,7 +236,7 @@ impl Client {
         });
     }
 
-    /// What a renewal tells of our requests.
+    /// The answer of a renewal about our requests.
     fn told(&'static self, state: &mut State, after: &mut After, reply: &Renewed, sent: u64) {
         for granted in &reply.granted {
             if let Some(number) = self.number(&granted.request) {
@@ -281,7 +281,7 @@ impl State {
         self.records.values().filter_map(|record| record.hold()).map(|hold| deadline(hold.learned)).min()
     }
 
-    /// When the session has to be heard of next.
+    /// When the session must make contact next.
     fn renewal(&self) -> u64 {
         if self.keeper.renewing > 0 {
             return u64::MAX;
@@ -298,14 +298,14 @@ impl State {
         }
         let renewed = self.keeper.renewed;
         // Who only holds need not say that it lives while its calls say so. Who waits has to look after the queue, and
-        // who has a new connection has to hear what it lost.
+        // on a new connection a session must learn what it lost.
         let told = if waits || renewed == 0 { renewed } else { renewed.max(self.lease.heard()) };
         let due = told.saturating_add(self.lease.interval(waits));
         self.keeper.next.filter(|_| waits).map_or(due, |next| due.min(next))
     }
 
     /// When the keeper goes through the requests for the sake of one that comes now. (To watch, if it is held then:
-    /// many are over before that.)
+    /// many have ended before that.)
     pub(super) fn beat(&self) -> u64 {
         if self.keeper.watch.is_none() { LOOK } else { self.lease.interval(true) }
     }

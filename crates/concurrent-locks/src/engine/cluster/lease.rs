@@ -1,25 +1,26 @@
 //! The lease of a session, as a pure state machine: no clock, no I/O.
 //!
-//! A session is what one process has at a server. The server keeps what a session holds for one
-//! *length* after it last heard of it; any answered call is such a sign of life. The process has to
-//! know, without asking, until when it can be sure:
+//! A session is one process's presence on a server. The server keeps a session's grants for one *length*
+//! after its last contact; any answered call is such a contact. The process has to know, without a call,
+//! until when it can be sure:
 //!
-//! - L1. `heard` is when the newest answered call was *sent*. The server heard of us then or later, so
+//! - L1. `heard` is when the newest answered call was *sent*. The server received it then or later, so
 //!   it keeps our grants at least until `heard + length`.
-//! - L2. A grant by hand-off is made while its owner may be dead, so until the server hears of the
-//!   session again it counts for [`UNCONFIRMED`] only. It is confirmed when a call is answered that was
-//!   sent after we had learned of the grant; until then we believe in it until `heard + UNCONFIRMED`.
-//! - L3. What we believe ends a [`margin`](Lease::margin) before what the server grants, for clocks that
-//!   do not run alike and for telling those who have to stop.
-//! - L4. A loss is final: whoever was told so stays so, even if the server answers after all.
-//! - L5. Where the server takes the end of a connection for the death of its process (`guarded`), it waits for
-//!   [`GRACE`] before it acts on that. So without a connection we believe in our grants for [`BELIEF`] from when
-//!   it was last *seen* open, by a look at the socket. When its end was noticed says nothing: the process may
-//!   have been stopped meanwhile. While something is held, it is looked at every [`LOOK`].
+//! - L2. A grant by hand-off is made while its owner may be dead, so until the session's next contact with
+//!   the server it counts for [`UNCONFIRMED`] only. It is confirmed when a call is answered that was sent
+//!   after we had learned of the grant; until then we trust it until `heard + UNCONFIRMED`.
+//! - L3. We stop trusting a grant a [`margin`](Lease::margin) before the server ends it, to allow for
+//!   clocks of different rates and for notifying those who have to stop.
+//! - L4. A loss is final: once reported it stays, even if the server answers after all.
+//! - L5. Where the server treats the end of a connection as the death of its process (`guarded`), it waits
+//!   for [`GRACE`] before it acts on that. So without a connection we trust our grants for [`BELIEF`] from
+//!   when it was last *seen* open, by a check of the socket. The time at which its end was noticed proves
+//!   nothing: the process may have been stopped meanwhile. While something is held, the socket is checked
+//!   every [`LOOK`].
 
 use std::time::Duration;
 
-/// How long a grant to a session that was not heard of since is kept, at most. Nanoseconds.
+/// How long a grant to a session without contact since is kept, at most. Nanoseconds.
 pub(super) const UNCONFIRMED: u64 = 3_000_000_000;
 
 /// How often a session that waits shows that it lives. A third of [`UNCONFIRMED`].
@@ -105,12 +106,12 @@ impl Lease {
         match (waits, self.guarded) {
             (false, _) => every,
             (true, false) => every.min(HEARTBEAT),
-            // Who waits is who finds the dead, and is to find them within a second, the grace included.
+            // Waiters detect dead holders, and are to do so within a second, the grace included.
             (true, true) => every.min(HEARTBEAT * 4 / 10),
         }
     }
 
-    /// How long the server keeps such a grant from when it last heard of us (L2). Measured by the whole
+    /// How long the server keeps such a grant from our last contact (L2). Measured by the whole
     /// lease, a grant by hand-off would be in danger from the start.
     pub(super) fn length(&self, learned: u64) -> Duration {
         Duration::from_nanos(self.granted(learned))

@@ -1,18 +1,17 @@
-//! The cluster engines (`redis://`, `postgres://`): locks of every machine, on a server people already run.
+//! The cluster engines (`redis://`, `postgres://`): locks across machines, on a server people already run.
 //!
-//! Written once for both servers. The server decides: a script or function per verb applies the grant
-//! rule, atomically, to state that lives there ([`protocol`]). Here is what a process needs around
-//! that:
+//! Written once for both servers. The server decides: a script or function per verb applies the grant rule,
+//! atomically, to the state on the server ([`protocol`]). This module has the client's side:
 //!
-//! - [`client`]: a session and a connection, shared by all threads and futures, and what it knows
-//!   ([`state`]); requests as state machines ([`request`]) that say what they need ([`dialogue`]), so that a
-//!   lost connection costs nothing but time;
-//! - [`connecting`]: a new connection when there is none, and what it says on its own; [`hosts`]: to which server;
-//! - [`keeper`]: the thread that renews the [`lease`] and knows when it is over;
+//! - [`client`]: a session and a connection, shared by all threads and futures, and their state
+//!   ([`state`]); requests as state machines ([`request`]) whose stage determines the next call
+//!   ([`dialogue`]), so that a lost connection costs nothing but time;
+//! - [`connecting`]: reconnecting, and unsolicited messages; [`hosts`]: the choice of the server;
+//! - [`keeper`]: the thread that renews the [`lease`] and knows when it expires;
 //! - [`deadlocks`]: cycles through all processes of the space;
 //! - [`wire`]: the connection itself, and for each kind of server a dialect ([`redis`], [`postgres`]).
 //!
-//! What a failing server, connection or process means is written in `docs/engines/`.
+//! The consequences of a failing server, connection or process are described in `docs/engines/`.
 
 mod address;
 mod client;
@@ -93,7 +92,7 @@ extern "C" fn detach_all() {
     // Not waited for: its holder may be the thread that ends the process, or have stayed behind at a fork.
     if let Ok(opened) = OPENED.try_read() {
         for cluster in opened.iter() {
-            // Nobody is left to hear of it.
+            // Nobody is left to be notified.
             let _ = cluster.detach();
         }
     }
@@ -112,7 +111,7 @@ impl Generation {
 }
 
 impl Cluster {
-    /// Connects to the server: whether it is there, and lets us in, is better told now than at the
+    /// Connects to the server: if it is missing or refuses the login, that is better reported now than at the
     /// first lock.
     pub(crate) fn open(address: Address) -> Result<&'static dyn Engine, Error> {
         let url = address.to_string();

@@ -1,4 +1,4 @@
-//! Looking at the locks of a server where a schema that is not there is not made: then there is nothing to see.
+//! Inspecting the locks of a server without creating its schema: a missing schema means that there are none.
 
 use std::{
     sync::{Mutex, OnceLock, PoisonError},

@@ -1,8 +1,8 @@
-//! In which order the owners of this process took what they hold: for contradictions between two orders, which are
+//! The order in which the owners of this process acquired their locks: for contradictions between two orders, which are
 //! deadlocks that have not happened yet.
 //!
-//! It is a hint for people, so it costs no call of its own: each pair is told once, many in one call, with the next
-//! release or renewal, with a look at deadlocks, and at the end.
+//! It is a hint for people, so it causes no call of its own: each pair is sent once, many in one call, with
+//! the next release or renewal, with a search for deadlocks, and at the end.
 
 use std::collections::HashSet;
 
@@ -11,13 +11,13 @@ use super::{client::Client, protocol::Verb, state::State};
 /// How many pairs are remembered, here and by the server.
 const MOST: usize = 4096;
 
-/// How many are told in one call, so that none keeps others waiting for long.
+/// How many are sent in one call, so that none keeps others waiting for long.
 const AT_ONCE: usize = 256;
 
 #[derive(Default)]
 pub(super) struct Orders {
     known: HashSet<(String, String)>,
-    /// What the server has still to hear of: earlier, later, the owner's label.
+    /// What must still be sent to the server: earlier, later, the owner's label.
     untold: Vec<(String, String, String)>,
 }
 
@@ -30,7 +30,7 @@ impl Orders {
         }
     }
 
-    /// The server may be another one, or have forgotten: what happens again is told again.
+    /// The server may be another one, or have lost its state: what happens again is sent again.
     pub(super) fn forget(&mut self) {
         self.known.clear();
     }
@@ -45,7 +45,7 @@ impl Client {
         self.state().orders.add(earlier, later, label);
     }
 
-    /// Tells what is to be told. What is lost on the way is no great loss.
+    /// Sends what is pending. A loss on the way does not matter much.
     pub(super) fn tell_orders(&'static self, state: &mut State) {
         let Some(link) = state.link.clone().filter(|_| !state.orders.are_told()) else { return };
         let untold = std::mem::take(&mut state.orders.untold);

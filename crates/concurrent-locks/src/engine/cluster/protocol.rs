@@ -1,4 +1,4 @@
-//! What a server is asked and what it answers: one set of verbs, the same for every server.
+//! Calls and answers: one set of verbs, the same for every server.
 //!
 //! A verb is one round trip. Its arguments are texts, in the order written here; its answer is one
 //! text of JSON. `docs/design/cluster-protocol.md` says what each verb does.
@@ -24,7 +24,7 @@ pub(crate) enum Verb {
     Status,
     /// moved request, before request, name
     Reorder,
-    /// request: its session is told to look for a deadlock
+    /// request: its session is asked to search for a deadlock
     Nudge,
     /// name, token
     Revoke,

@@ -1,6 +1,6 @@
-//! What it means that a server refuses a call: by the first word of a Redis error, or PostgreSQL's SQLSTATE.
+//! The meaning of a server's refusal: by the first word of a Redis error, or PostgreSQL's SQLSTATE.
 //!
-//! What is said of the connection, not of the call, ends it and comes not here (`Frame::End`).
+//! A refusal of the connection, not of one call, ends the connection and does not come here (`Frame::End`).
 
 use crate::words::error::ErrorKind;
 

@@ -1,4 +1,4 @@
-//! The answers of a server, as `docs/design/cluster-protocol.md` has them.
+//! The answers of a server, as `docs/design/cluster-protocol.md` defines them.
 
 use serde::Deserialize;
 
@@ -97,7 +97,7 @@ pub(super) struct RenewedGrant {
     pub(super) grant: Granted,
 }
 
-/// What the server tells a session on its own: one of these.
+/// The server's pushes to a session: one of these.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Push {
@@ -133,7 +133,7 @@ pub(super) struct Revoked {
 #[derive(Debug, Deserialize)]
 pub(super) struct StatisticsReply {
     pub(super) resources: Vec<Tally>,
-    /// Where to go on; absent at the end.
+    /// Where to continue; absent at the end.
     #[serde(default)]
     pub(super) next: Option<String>,
 }

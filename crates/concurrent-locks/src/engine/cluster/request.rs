@@ -1,4 +1,4 @@
-//! What this process knows of one of its requests, as a state machine.
+//! A request as this process sees it: a state machine.
 //!
 //! ```text
 //!            answer: queued            grant              taken            given back
@@ -8,14 +8,14 @@
 //!     dropped: Forsaken ◀───────┘   answer: left, granted         Lost
 //! ```
 //!
-//! - R1. What the server is told about a request is decided by its stage alone, and every verb is
-//!   idempotent by the request's id. So after a lost connection each request is simply sent again.
+//! - R1. The stage of a request alone determines what is sent about it, and every verb is idempotent by the
+//!   request's id. So after a lost connection each request is simply resent.
 //! - R2. Answers and pushes may come in any order and twice; each is applied only where the stage
 //!   expects it, and ignored elsewhere.
-//! - R3. A request whose caller has gone (`Forsaken`, `Releasing`) is remembered until the server has
-//!   answered: nothing is leaked there.
-//! - R4. A grant that is lost before its caller has taken it is no loss: nobody was inside. The request asks again,
-//!   or leaves the queue if its time is over.
+//! - R3. A request whose caller has gone (`Forsaken`, `Releasing`) is kept until the server has answered:
+//!   nothing leaks there.
+//! - R4. A grant that is lost before its caller has taken it is not a loss: nobody entered. The request
+//!   queues again, or leaves the queue if it has timed out.
 
 use std::{collections::BTreeMap, task::Waker, thread::Thread};
 
@@ -88,15 +88,15 @@ pub(super) enum Stage {
     Held(Hold),
     /// It was held, and is held no more (L4).
     Lost(Error),
-    /// Nobody waits for it any more; the server has still to hear of that.
+    /// Nobody waits for it any more; the server must still be notified.
     Forsaken,
-    /// Given back; the server has still to hear of that.
+    /// Released; the server must still be notified.
     Releasing(Ending),
-    /// The server has heard of it; the thread that gave it back takes the answer.
+    /// The server has been notified; the releasing thread takes the answer.
     Released(Result<(), Error>),
 }
 
-/// Who is woken when the stage changes.
+/// The waker for a change of the stage.
 #[derive(Debug, Default)]
 pub(super) enum Wake {
     #[default]
@@ -105,7 +105,7 @@ pub(super) enum Wake {
     Task(Waker),
 }
 
-/// Whom to tell of a loss.
+/// The callback for a loss.
 pub(super) type Tell = Box<dyn FnOnce(Error) + Send>;
 
 pub(super) struct Record {
@@ -133,9 +133,9 @@ pub(super) struct Record {
     pub(super) asked_again: u64,
     /// How often in turn the server refused for a passing reason.
     pub(super) refusals: u32,
-    /// How often the server was told of its release.
+    /// How often its release was sent to the server.
     pub(super) releases: u32,
-    /// The server may have it although its caller gets an error: forsake it when that is taken.
+    /// The server may have it although its caller gets an error: abandon it when that is taken.
     pub(super) uncertain: bool,
     /// By a number of each, so that one can be taken back.
     pub(super) tell: BTreeMap<u64, Tell>,

@@ -1,4 +1,4 @@
-//! What a client knows, guarded by one mutex: its connection, its lease, its requests and their times.
+//! The state of a client, guarded by one mutex: its connection, its lease, its requests and their deadlines.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -33,18 +33,18 @@ pub(super) struct State {
     pub(super) asked: usize,
     /// When the last answer came.
     pub(super) answered: u64,
-    /// When requests of futures give up, and what else has its time.
+    /// When requests of futures give up, and other timers.
     pub(super) timers: BTreeSet<(u64, u64)>,
     /// A moment on the clock of leases, and what the server's clock (microseconds) showed then or later.
     pub(super) anchor: (u64, u64),
     pub(super) keeper: Keeper,
-    /// In which order owners took what they hold, as far as the server has to hear of it.
+    /// In which order owners took what they hold, as far as it must still be sent to the server.
     pub(super) orders: Orders,
     /// Whether somebody looks for another host that serves us, since this one is silent.
     pub(super) looks_elsewhere: bool,
 }
 
-/// What is done when the state's lock is given back (C2).
+/// What is done when the state's lock is released (C2).
 #[derive(Default)]
 pub(super) struct After {
     pub(super) wakes: Vec<Wake>,
@@ -60,8 +60,8 @@ pub(super) struct After {
 }
 
 impl State {
-    /// A call that was sent at `sent` is answered. What was over before stays lost: the server may have given it
-    /// to somebody else, although it hears of us again (L4).
+    /// A call that was sent at `sent` is answered. A lease that had expired stays lost: the server may have granted it
+    /// to somebody else, although we are in contact again (L4).
     pub(super) fn heard(&mut self, after: &mut After, sent: u64) {
         self.lose_what_is_over(after, clock::now());
         self.lease.answered(sent);
@@ -116,7 +116,7 @@ impl State {
         works.then(|| now.saturating_add(least))
     }
 
-    /// A grant as we keep it. `sent`: when the call was sent whose answer tells of it.
+    /// A grant as we keep it. `sent`: when the call was sent whose answer reported it.
     pub(super) fn hold_of(&self, number: u64, granted: &Granted, sent: u64, learned: u64) -> Option<Hold> {
         let record = self.records.get(&number)?;
         let now = clock::now();
@@ -155,7 +155,7 @@ impl State {
         }
     }
 
-    /// The server refuses what the stage demanded, so that was not done. What was to be given back or left is said
+    /// The server refuses what the stage demanded, so that was not done. A pending release or cancel is sent
     /// again until it is (R3): the server may have no room or no rights for us only now.
     pub(super) fn refuse(&mut self, after: &mut After, number: u64, error: Error) {
         let Some(record) = self.records.get_mut(&number) else { return };

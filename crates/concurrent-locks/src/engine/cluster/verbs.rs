@@ -1,4 +1,4 @@
-//! What the API asks of a request: begin it, wait for it, leave, give back.
+//! The operations of the API on a request: begin it, wait for it, leave, release.
 
 use std::{
     collections::BTreeMap,
@@ -124,7 +124,7 @@ impl Client {
     /// The server cannot be asked: the caller gets this error, and the request is left as soon as it can be.
     pub(super) fn give_up(&'static self, number: u64) -> Error {
         self.with(|state, _| {
-            let error = self.unreachable(state, "and whether the lock is free is not known");
+            let error = self.unreachable(state, "and it is unknown whether the lock is free");
             self.forsake(state, number);
             error
         })
@@ -147,7 +147,10 @@ impl Client {
             // It may have been stopped since the grant came.
             state.lose_what_is_over(after, clock::now());
             let Some(record) = state.records.get_mut(&number) else {
-                return Some(Err(Error::new(ErrorKind::Lost, "this request is not of this process: it was forked")));
+                return Some(Err(Error::new(
+                    ErrorKind::Lost,
+                    "this request does not belong to this process: it was made before a fork",
+                )));
             };
             let Stage::Settled(result) = &record.stage else { return None };
             let result = result.clone();
@@ -177,7 +180,7 @@ impl Client {
             }
             record.wake = Wake::Task(context.waker().clone());
             if record.blocking {
-                // It was begun by a thread and goes on as a future.
+                // It was begun by a thread and continues as a future.
                 record.blocking = false;
                 record.attention = attention;
                 let deadline = record.deadline;
@@ -248,7 +251,7 @@ impl Client {
         })
     }
 
-    /// The time of a request is over: asks the server to let it go.
+    /// A request has timed out: asks the server to remove it.
     pub(super) fn leave(&'static self, state: &mut State, number: u64) {
         let Some(record) = state.records.get_mut(&number) else { return };
         if matches!(record.stage, Stage::Asking | Stage::Waiting) {
@@ -320,13 +323,13 @@ impl Client {
                     record.blocking = false;
                     record.wake = Wake::Nobody;
                 }
-                Err(self.unreachable(state, "and hears of this release later, or sees the lease end"))
+                Err(self.unreachable(state, "and this release is resent later, unless the lease expires first"))
             })
         })
     }
 
-    /// The process is about to end: waits until the server has heard what was told it last, and takes leave. What is
-    /// still held is given back with that.
+    /// The process is about to end: waits until the server has confirmed everything sent, and detaches. What is
+    /// still held is released by that.
     pub(super) fn detach(&'static self) -> Result<(), Error> {
         let until = clock::now().saturating_add(nanos(FAREWELL));
         self.with(|state, _| self.tell_orders(state));
@@ -345,13 +348,13 @@ impl Client {
         let farewell = self.call(Verb::Bye, &[&self.session], left_until(until).max(SLICE));
         self.with(|state, after| match farewell {
             Ok(_) => {
-                state.lose_those(after, |_, _| true, "its process has taken leave of the server");
+                state.lose_those(after, |_, _| true, "its process has detached from the server");
                 Ok(())
             }
             Err(_) if left == 0 => Ok(()),
             Err(error) => {
                 let text =
-                    format!("{left} locks could not be given back, and stay held until their lease ends: {error}");
+                    format!("{left} locks could not be released, and stay held until their lease expires: {error}");
                 Err(Error::new(error.kind(), text))
             }
         })
@@ -405,7 +408,7 @@ impl Client {
         self.verified(grant.handle, sent, result)
     }
 
-    /// The same without waiting; `tell` hears of it at the end of the lease at the latest.
+    /// The same without waiting; `tell` is called when the lease expires, at the latest.
     pub(super) fn verify_later(&'static self, grant: &Grant, tell: TellStanding) {
         let number = grant.handle;
         let link = self.state().link.clone();
@@ -423,7 +426,7 @@ impl Client {
             let result = match result {
                 Ok(text) => Ok(text),
                 Err(Failure::Refused(why)) => Err(self.refused(&why)),
-                // Without the state's lock (C2): if the lease is over, that is told of itself.
+                // Without the state's lock (C2): if the lease has expired, that is reported without asking.
                 Err(Failure::Broken(_)) => return tell_once(&tell, Standing::Unknown),
             };
             let standing = self.verified(number, sent, result);
@@ -456,7 +459,7 @@ impl Client {
                     if reply.lost.is_some() {
                         state.lose(after, number, "the server no longer has it");
                     } else if reply.unknown.is_some() {
-                        // The session introduces itself anew, and is told what it lost.
+                        // The session sends its handshake again, and learns what it lost.
                         after.close = state.link.clone();
                     }
                     false
@@ -513,7 +516,7 @@ fn tell_once(tell: &Mutex<Option<TellStanding>>, standing: Standing) {
 }
 
 impl State {
-    /// Until when a grant is ours, and how long it can be ours from one sign of life to its end; `None`
+    /// Until when a grant is ours, and how long it can be ours from one contact to its expiry; `None`
     /// if it is lost.
     pub(super) fn standing(&self, number: u64) -> Option<(u64, Duration)> {
         let Stage::Held(hold) = &self.records.get(&number)?.stage else { return None };
@@ -533,5 +536,5 @@ fn shortened(note: &str) -> &str {
 }
 
 fn not_ours() -> Error {
-    lost_error("", "it is not of this process: it was taken before a fork, or given back")
+    lost_error("", "it does not belong to this process: it was acquired before a fork, or already released")
 }

@@ -1,4 +1,4 @@
-//! The server's answers as they are shown: status, statistics, events, health.
+//! The server's answers in the API's types: status, statistics, events, health.
 
 use std::{
     collections::BTreeMap,
@@ -45,7 +45,7 @@ fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
-/// A moment in words.
+/// A moment as text.
 pub(super) fn time(micros: u64) -> String {
     let time = UNIX_EPOCH.checked_add(Duration::from_micros(micros)).filter(|_| micros < MAX_TIME);
     humantime::format_rfc3339_millis(time.unwrap_or(UNIX_EPOCH)).to_string()
@@ -194,7 +194,7 @@ impl Client {
         let status: StatusReply = self.ask(Verb::Status, &[name.text()])?;
         let revoked: reply::Revoked = self.ask(Verb::Revoke, &[name.text(), &token.to_string()])?;
         let row = revoked.revoked.ok_or_else(|| Error::nobody_holds(name.text(), token))?;
-        // Others are told by a push; what was our own is lost when this call is over.
+        // Others are notified by a push; our own is lost when this call has ended.
         let broken = |record: &Record, hold: &Hold| record.asked.name == name.text() && hold.token == token;
         self.with(|state, after| state.lose_those(after, broken, BROKEN));
         Ok(holder(&row, Moment { now: status.now }))
@@ -253,7 +253,7 @@ impl Client {
 
 /// What it means that the connection is not ours alone.
 const POOLED: &str = "a pooler (PgBouncer or the like) stands between us and PostgreSQL, so a crashed process is known \
-                      to be dead only at the end of its lease, and waiters hear of their turn within a second: name \
+                      to be dead only when its lease expires, and waiters learn of their grant within a second: name \
                       PostgreSQL itself in listen= if that can be reached";
 
 fn text<'a>(name: Option<Name<'a>>) -> &'a str {

@@ -1,4 +1,4 @@
-//! Whether the file system below a folder keeps its promise of locks.
+//! Whether file locks work on the file system of a folder.
 //!
 //! - **V1** Two opens of one file must exclude each other: tried, on every file system.
 //! - **V2** On a network file system they must exclude each other across machines, too. One machine cannot
@@ -19,7 +19,7 @@ use crate::{
 /// Refuses a folder in which locks cannot be taken, or keep nobody out.
 pub(super) fn check(folder: &Path) -> Result<(), Error> {
     if !excludes(folder)? {
-        let lies = "grants one file lock to two who ask for it, so no lock there would keep anybody out";
+        let lies = "grants one file lock to two requesters, so no lock there would exclude anybody";
         return Err(refused(folder, lies));
     }
     match mount(folder) {
@@ -31,7 +31,7 @@ pub(super) fn check(folder: &Path) -> Result<(), Error> {
 /// V1.
 fn excludes(folder: &Path) -> Result<bool, Error> {
     let path = folder.join(token::MAKER);
-    // Who is refused the first has seen that locks exclude.
+    // If the first is refused, locks exclude.
     let Some(first) = KernelLock::try_take(&path, Mode::Read)? else { return Ok(true) };
     let second = KernelLock::try_take(&path, Mode::Write)?;
     // Of a file that was deleted meanwhile, both may have been had.
@@ -48,7 +48,7 @@ fn refused(folder: &Path, why: &str) -> Error {
     )
 }
 
-/// What nobody can tell from one machine.
+/// File systems that cannot be judged from one machine.
 pub(super) fn doubt(folder: &Path) -> Option<String> {
     let mount = mount(folder)?;
     mount.is_doubtful().then(|| {
@@ -206,7 +206,7 @@ mod tests {
             };
             let error = check(folder.path()).err();
             let right = error.is_some_and(|error| {
-                error.kind() == ErrorKind::Unsupported && error.to_string().contains("two who ask")
+                error.kind() == ErrorKind::Unsupported && error.to_string().contains("two requesters")
             });
             // SAFETY: ends the process.
             unsafe { libc::_exit(if filtered { i32::from(!right) } else { 77 }) };

@@ -22,7 +22,7 @@ pub(super) struct Files {
     pub(super) lock: PathBuf,
     /// The last fencing token.
     pub(super) token: PathBuf,
-    /// Who holds the lock file.
+    /// The holder of the lock file.
     pub(super) holder: PathBuf,
 }
 
@@ -49,11 +49,11 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), Error> {
     builder.recursive(true);
     #[cfg(unix)]
     builder.mode(0o700);
-    builder.create(folder).map_err(|error| failed("make the directory", folder, &error))
+    builder.create(folder).map_err(|error| failed("create the directory", folder, &error))
 }
 
 /// A file name of at most 113 bytes that stands for a name: what can be read of it, then a hash that
-/// tells apart names which differ only in case, in what a file name cannot have, or far behind.
+/// distinguishes names which differ only in case, in what a file name cannot have, or far behind.
 fn stem(name: Name<'_>) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c.to_ascii_lowercase() } else { '_' };
     let readable: String = name.text().chars().take(READABLE_BYTES).map(plain).collect();

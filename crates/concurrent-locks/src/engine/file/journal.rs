@@ -1,4 +1,4 @@
-//! What happened in this process: statistics by resource and mode, and the latest events.
+//! The history of this process: statistics by resource and mode, and the latest events.
 //!
 //! Not the private table's, because a request of this engine is granted later than the table grants
 //! it, with another token: when the kernel has granted it too.
@@ -140,7 +140,7 @@ impl Journal {
         }
     }
 
-    /// Statistics by name and mode, without who holds and waits now.
+    /// Statistics by name and mode, without current holders and waiters.
     pub(super) fn statistics(&self, name: Option<&str>) -> Vec<(String, [Statistics; 2])> {
         let pages = self.pages();
         let wanted = pages.accounts.iter().filter(|(own, _)| name.is_none_or(|name| name == *own));

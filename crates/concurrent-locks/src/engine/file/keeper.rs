@@ -1,5 +1,5 @@
-//! Tells holders that their lock file was deleted or replaced. One thread, started for the first who
-//! wants to know: nothing else would notice before the lock is given back.
+//! Notifies holders that their lock file was deleted or replaced. One thread, started for the first that
+//! wants to know: nothing else would notice before the lock is released.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use crate::{engine::Grant, words::error::Error};
 /// How long a loss may go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Who is to be told of a loss.
+/// The callback for a loss.
 type Tell = Box<dyn FnOnce(Error) + Send>;
 
 #[derive(Default)]
@@ -31,7 +31,7 @@ struct Watches {
 }
 
 impl Keeper {
-    /// The grant was given back.
+    /// The grant was released.
     pub(super) fn forget(&self, handle: u64) {
         self.watches().tells.remove(&handle);
     }
@@ -50,7 +50,7 @@ impl Process {
         let mut watches = self.keeper.watches();
         watches.tells.entry(grant.handle).or_default().push(tell);
         if !watches.running {
-            // Without a thread the loss is told by `verify` and `release`, and the next who asks tries again.
+            // Without a thread `verify` and `release` report the loss, and the next caller tries again.
             let thread = thread::Builder::new().name("locks keeper".to_owned());
             watches.running = thread.spawn(|| self.keep_looking()).is_ok();
         }
@@ -67,7 +67,7 @@ impl Process {
             drop(watches);
             for handle in handles {
                 let Some(loss) = self.loss_of(handle) else { continue };
-                // Nobody, if it was given back meanwhile.
+                // Nobody, if it was released meanwhile.
                 for tell in self.keeper.watches().tells.remove(&handle).into_iter().flatten() {
                     tell(loss.clone());
                 }

@@ -1,44 +1,44 @@
 //! `file:DIR`, the portable fallback: one lock file per resource, locked by the kernel.
 //!
-//! For systems without the shared table (macOS, Windows) and for network file systems. It needs
-//! nothing but std's file locks, and the kernel gives a lock back when its holder dies.
+//! For systems without the shared table (macOS, Windows) and for network file systems. It needs nothing but
+//! std's file locks, and the kernel releases a lock when its holder dies.
 //!
 //! # How it works
-//! Inside a process a private `local:` table does what it does everywhere: queueing, modes, owners,
-//! re-entry, deadlocks. The lock file is what the process holds on behalf of its holders. A request
-//! that the table has granted *enters* the [`resource`]; the first to enter takes the lock file
-//! (shared to read, exclusive to write), further readers use it too, the last to leave gives it
-//! back. So processes take turns at least as often as the requests of one process do.
+//! Inside a process a private `local:` table works as everywhere: queueing, modes, owners, re-entry,
+//! deadlocks. The process holds the lock file on behalf of that table's holders. A request that the table
+//! has granted *enters* the [`resource`]; the first to enter takes the lock file (shared to read, exclusive
+//! to write), further readers use it too, the last to leave releases it. So processes alternate at least as
+//! often as the requests of one process do.
 //!
-//! 1. Who holds a grant of this engine holds the table's grant and, through its process, the lock file.
-//! 2. The lock file is given back before the table hands its grant on, and never while one of its
+//! 1. A holder of a grant of this engine holds the table's grant and, through its process, the lock file.
+//! 2. The lock file is released before the table hands its grant on, and never while one of its
 //!    users is left.
-//! 3. Lock files are never removed. If somebody else does, it is noticed after locking
-//!    ([`crate::os::kernel_lock`]), and who holds one is told ([`resource`], H1).
-//! 4. Every grant has a new [`token`], also those that share one lock of the file.
+//! 3. Lock files are never removed. If somebody else removes one, that is detected after locking
+//!    ([`crate::os::kernel_lock`]), and its holder is notified ([`resource`], H1).
+//! 4. Every grant has a new [`token`], even grants that share one lock of the file.
 //!
 //! # Files
 //! `NAME-HASH.lock`, `.token` and `.holder` for every name that was ever used, and one `tokens.lock`.
-//! They may be removed while nobody uses the directory. Tokens go on above those before ([`token`]).
+//! They may be removed while nobody uses the directory. Tokens keep rising ([`token`]).
 //!
 //! # Waiting
-//! Waiting for the table is the table's. For the lock file one thread per resource and mode waits in
-//! the kernel, without polling, and wakes those who need it. It cannot be called back: after a
-//! time-out or a dropped future it goes on waiting, and gives the lock back as soon as it has it, if
-//! nobody has come to need it. For that moment `try_now` of another process may find it taken.
+//! Waiting for the table is the table's. For the lock file one thread per resource and mode waits in the
+//! kernel, without polling, and wakes the waiters. It cannot be interrupted: after a time-out or a dropped
+//! future it keeps waiting, and releases the lock as soon as it has it, unless another request needs it.
+//! For that moment `try_now` of another process may find it busy.
 //!
-//! # What it lacks
-//! See [`Capabilities`]: the kernel serves processes in no order, so a process may wait long for
-//! another whose readers always overlap; it knows no priorities; it can neither upgrade nor
-//! downgrade without a gap; of other processes it shows the one holder in the [`record`]; their
-//! waiters, events, statistics and deadlocks it does not see. An owner re-enters within its process
-//! only: a child process that inherits it waits for its parent like any other.
+//! # Limits
+//! See [`Capabilities`]: the kernel serves processes in no order, so a process may wait long for another
+//! whose readers always overlap; it has no priorities; it can neither upgrade nor downgrade without a gap;
+//! of other processes it shows the one holder in the [`record`], but not their waiters, events, statistics
+//! and deadlocks. An owner re-enters within its process only: a child process that inherits it waits for
+//! its parent like any other.
 //!
 //! # Fork
-//! A forked child begins anew (a [`Process`] of its own): its copies of guards are `Lost` and give
-//! nothing back. It inherits the open lock files, and closes them when it first uses the engine. If it
-//! never does, and its parent dies without giving a lock back, the lock stays taken until the child
-//! ends or executes another program.
+//! A forked child starts afresh (a [`Process`] of its own): its copies of guards are `Lost` and release
+//! nothing. It inherits the open lock files, and closes them when it first uses the engine. If it never
+//! does, and its parent dies without releasing a lock, the lock stays held until the child ends or executes
+//! another program.
 
 mod file_system;
 mod files;
@@ -143,7 +143,7 @@ impl FileEngine {
 
     fn new(directory: &Path) -> Result<FileEngine, Error> {
         files::make_folder(directory)?;
-        // Whether files can be made and locked here is better told now than at the first lock.
+        // Better fail now than at the first lock if files cannot be created and locked here.
         file_system::check(directory)?;
         let url = format!("file:{}", directory.display());
         let first = Generation::new(directory, &url)?;
@@ -188,7 +188,7 @@ impl Engine for FileEngine {
 
     fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
         if ask.priority != 0 {
-            return self.unsupported("honour priorities", "ask without one, or use host:");
+            return self.unsupported("honour priorities", "request without one, or use host:");
         }
         let process = self.process()?;
         let owner = if ask.owner == 0 { owner_id::anonymous() } else { ask.owner };
@@ -224,10 +224,7 @@ impl Engine for FileEngine {
     fn downgrade(&self, grant: &Grant) -> Result<Grant, Error> {
         match grant.mode {
             Mode::Read => Ok(*grant),
-            Mode::Write => self.unsupported(
-                "turn a write grant into a read grant without a gap",
-                "give the write grant back and ask to read",
-            ),
+            Mode::Write => self.unsupported("downgrade a write grant", "release it and request to read"),
         }
     }
 

@@ -1,9 +1,9 @@
-//! Seeing the locks of a directory from outside: what is recorded there, and what the kernel shows.
+//! Inspecting the locks of a directory from outside: its records, and the kernel's list of locks.
 //!
 //! - V1. Nothing is made, and no lock file is locked, not even for a moment: it would refuse others.
-//! - V2. Whether a lock file is locked, and who waits for it, is read from the kernel's list of locks
+//! - V2. Whether a lock file is locked, and its waiters, are read from the kernel's list of locks
 //!   (`/proc/locks`). It shows the processes of this machine and PID namespace only. So a recorded holder that it
-//!   does not show may be elsewhere, or may have died and left its record: then that is said.
+//!   does not show may be elsewhere, or may have died and left its record: then that is reported.
 
 use std::{
     collections::HashMap,
@@ -68,7 +68,7 @@ impl FileObserver {
     fn look(&self, name: Option<Name<'_>>) -> Result<(StatusMap, Vec<String>), Error> {
         let (kernel, mut unseen) = match kernel_locks() {
             Ok(kernel) => (kernel, Vec::new()),
-            Err(why) => (HashMap::new(), vec![format!("who waits cannot be seen: {why}")]),
+            Err(why) => (HashMap::new(), vec![format!("waiters cannot be shown: {why}")]),
         };
         let mut map = StatusMap::new();
         for (name, lock, holder) in self.recorded(name)? {
@@ -106,7 +106,7 @@ impl FileObserver {
     }
 
     fn cannot<T>(&self, what: &str) -> Result<T, Error> {
-        let instead = "each process knows its own only: ask it there, or use host:";
+        let instead = "each process knows only its own: query it there, or use host:";
         Err(unsupported(&self.url, what, instead))
     }
 }
@@ -171,7 +171,7 @@ impl Observer for FileObserver {
     }
 }
 
-/// What can be said of the directory itself.
+/// Facts about the directory itself.
 pub(super) fn of_directory(url: &str, directory: &Path) -> Result<Health, Error> {
     let failed = |error: std::io::Error| kernel_lock::failed("read the directory", directory, &error);
     let metadata = std::fs::metadata(directory).map_err(failed)?;
@@ -223,7 +223,7 @@ fn waiter(mode: Mode, pid: u32) -> Waiter {
     Waiter { owner, label, pid, host, mode, since, waited_ms: 0.0, priority, token: None, note, process }
 }
 
-/// Who has locked one file, and who waits for it, as the kernel shows them.
+/// The processes that have locked one file, and those that wait for it, as the kernel shows them.
 #[derive(Debug, Default)]
 struct Locked {
     held: Vec<(Mode, u32)>,
@@ -253,10 +253,10 @@ fn place_of(_path: &Path) -> Option<Place> {
 
 #[cfg(not(target_os = "linux"))]
 fn kernel_locks() -> Result<HashMap<Place, Locked>, String> {
-    Err("this system does not show who locks files".to_owned())
+    Err("this system does not show which processes lock files".to_owned())
 }
 
-/// Lines like `7: FLOCK  ADVISORY  WRITE 4711 08:01:4242 0 EOF`; with `->` before the kind for who waits.
+/// Lines like `7: FLOCK  ADVISORY  WRITE 4711 08:01:4242 0 EOF`; with `->` before the kind for a waiter.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only there the kernel shows its locks"))]
 fn parse(list: &str) -> HashMap<Place, Locked> {
     let mut locks: HashMap<Place, Locked> = HashMap::new();

@@ -1,4 +1,4 @@
-//! What one process has in a directory of lock files: a private table in which its requests queue,
+//! A process's state in a directory of lock files: a private table in which its requests queue,
 //! and the resources that they use. A forked child begins with a new one.
 
 use std::{
@@ -263,7 +263,7 @@ impl Process {
                 if let Some(deadline) = request.deadline {
                     self.timer.clear(deadline, ticket.handle);
                 }
-                // A future that is dropped has nobody to tell.
+                // A dropped future has nobody to notify.
                 let _ = self.leave(ticket.handle, &request, &grant, Ending::Normal);
             }
         }
@@ -309,7 +309,7 @@ impl Process {
         loss
     }
 
-    /// Gives back all that a request that entered has: the kernel's lock first, then the table's.
+    /// Releases all that a request that entered has: the kernel's lock first, then the table's.
     fn leave(&'static self, handle: u64, request: &Request, grant: &Grant, ending: Ending) -> Result<(), Error> {
         let kernel = request.resource.leave(handle);
         let table = self.table.release(grant, ending, request.fairness);
@@ -319,7 +319,7 @@ impl Process {
 
     /// Ends a request that entered with an error.
     fn refuse(&'static self, handle: u64, request: Request, grant: Grant, error: Error) -> Error {
-        // The error that is told is the one that ended the request.
+        // The error that is reported is the one that ended the request.
         let _ = self.leave(handle, &request, &grant, Ending::Normal);
         self.journal.refused(&request.who, &error, request.begun.elapsed());
         self.forget(request.resource);
@@ -363,16 +363,14 @@ impl Process {
     }
 
     fn no_upgrade(&self) -> Error {
-        unsupported(
-            &self.url,
-            "turn a read grant into a write grant without a gap",
-            "give the read grant back and ask to write",
-        )
+        unsupported(&self.url, "upgrade a read grant", "release it and request to write")
     }
 
     pub(super) fn lost(&self, what: &str) -> Error {
-        let message =
-            format!("the {what} is not of this process ({}): it was given back, or made before a fork", self.url);
+        let message = format!(
+            "the {what} does not belong to this process ({}): it was released, or made before a fork",
+            self.url
+        );
         Error::new(ErrorKind::Lost, message)
     }
 
@@ -412,7 +410,7 @@ impl Process {
         (self.resources().len(), self.requests().len())
     }
 
-    /// In a forked child: closes the lock files of its parent, which the parent goes on to hold. What
+    /// In a forked child: closes the lock files of its parent, which the parent still holds. What
     /// another thread was just using at the fork cannot be looked at, and stays open.
     pub(super) fn close_inherited(&self) {
         if let Ok(resources) = self.resources.try_lock() {

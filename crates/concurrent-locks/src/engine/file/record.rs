@@ -1,4 +1,4 @@
-//! The holder file: who in which process holds the lock file, for the errors of other processes.
+//! The holder file: the owner and process that hold the lock file, for the errors of other processes.
 //!
 //! Written by the first holder of a process, so of several processes that read together it names
 //! one. It is only a message: nothing is decided by it, and what cannot be read is nobody.
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Records the holder of the lock `name` in place of whoever was there.
+/// Records the holder of the lock `name`, replacing the previous one.
 pub(super) fn write(path: &Path, name: &str, holder: &Holder) -> Result<(), Error> {
     let Holder { owner, label, pid, host, mode, since, token, note, .. } = holder;
     let lines = [
@@ -52,7 +52,7 @@ pub(super) fn read(path: &Path) -> Option<Holder> {
     holder_in(&std::fs::read_to_string(path).ok()?)
 }
 
-/// The same with the name of the lock, which the name of the file does not tell.
+/// The same with the name of the lock, which the name of the file does not show.
 pub(super) fn read_with_name(path: &Path) -> Option<(String, Holder)> {
     let text = std::fs::read_to_string(path).ok()?;
     let name = text.lines().find_map(|line| line.strip_prefix("name "))?;

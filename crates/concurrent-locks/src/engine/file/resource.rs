@@ -2,11 +2,11 @@
 //! whether the kernel has given the process the lock file.
 //!
 //! The table lets in readers together or one writer, so the requests that have *entered* agree on
-//! what they need of the kernel. The first takes the lock file for all, the last gives it back.
+//! what they need of the kernel. The first takes the lock file for all, the last releases it.
 //!
-//! - **H1** A grant stands on one *hold* of the lock file, and only while that file is the one that others
-//!   find. If somebody deletes it, what stood on it is lost for good; who comes then takes the file that
-//!   is there, as a new hold.
+//! - **H1** A grant depends on one *hold* of the lock file, and only while that file is the one that others
+//!   find. If somebody deletes it, its grants are lost for good; later requests use the file that is there,
+//!   as a new hold.
 
 use std::{
     path::Path,
@@ -47,7 +47,7 @@ struct State {
     /// In the order in which they entered.
     entrants: Vec<Entrant>,
     /// Whether a thread waits for the lock file, by mode. Such a thread cannot be called back: when
-    /// nobody needs the lock any more, it gives it back as soon as it has it.
+    /// nobody needs the lock any more, it releases it as soon as it has it.
     asking: [bool; 2],
 }
 
@@ -146,7 +146,7 @@ impl Resource {
         if mode == Mode::Write && state.would_upgrade(entrant.owner) {
             return Ok(Entered::Upgrade);
         }
-        // H1. Closing the file is all there is to give back.
+        // H1. Closing the file releases everything.
         state.held.take_if(|held| !held.kernel.is_at(&self.files.lock));
         debug_assert!(state.held.as_ref().is_none_or(|held| held.mode.covers(mode)), "the table excludes the others");
         if state.held.is_none() && !(may_wait && state.asking[mode as usize]) {
@@ -183,8 +183,8 @@ impl Resource {
         }
     }
 
-    /// Takes a request out; with the last one the lock file is given back. The table's grant must be
-    /// given back after this, so that its successor finds the lock file as it is.
+    /// Takes a request out; with the last one the lock file is released. The table's grant must be
+    /// released after this, so that its successor finds the lock file as it is.
     ///
     /// # Errors
     /// `Lost` if it was granted and does not stand any more.
@@ -204,7 +204,7 @@ impl Resource {
         (!asking).then_some(mode)
     }
 
-    /// The wait for the lock file is over: those who wait are granted, or else it is given back.
+    /// The wait for the lock file has ended: the waiters are granted, or else it is released.
     pub(super) fn asked(&self, table: &dyn Engine, mode: Mode, kernel: Result<KernelLock, Error>) {
         let mut state = self.state();
         state.asking[mode as usize] = false;
@@ -213,7 +213,7 @@ impl Resource {
                 state.hold(kernel, mode);
                 self.admit(&mut state, table)
             }
-            // Closing the file gives the lock back. Nobody is there whom a failure would concern.
+            // Closing the file releases the lock. A failure would concern nobody.
             Ok(kernel) => {
                 let _ = kernel.give_back(&self.files.lock);
                 Vec::new()
@@ -224,7 +224,7 @@ impl Resource {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Grants all who wait, if the process has the lock file. Returns whom to wake.
+    /// Grants all waiters, if the process has the lock file. Returns those to wake.
     fn admit(&self, state: &mut State, table: &dyn Engine) -> Vec<Waker> {
         let Some(hold) = state.held.as_ref().map(|held| held.number) else { return Vec::new() };
         let mut given: Vec<(u64, u64)> = state.granted().map(|(entrant, own)| (entrant.pass, own.token)).collect();
@@ -246,7 +246,7 @@ impl Resource {
                 held.recorded = Some(token);
             }
             (Some(_), _) => {}
-            // Every token failed, which is told; that the lock is given back is only tidy.
+            // Every token failed, which is reported; releasing the lock is only tidy.
             (None, _) => drop(self.give_back(state)),
         }
         wakers
@@ -350,7 +350,7 @@ impl State {
         self.granted().next().is_some() || self.entrants.iter().any(waits)
     }
 
-    /// What those who wait need of the kernel.
+    /// What the waiters need of the kernel.
     fn needs(&self) -> Option<Mode> {
         if self.held.is_some() {
             return None;
@@ -368,7 +368,7 @@ impl State {
         Some(self.entrants.remove(index))
     }
 
-    /// Ends the wait of all who wait, each with what `end` makes of its pass. Returns whom to wake.
+    /// Ends all waits, each with the result of `end` for its pass. Returns those to wake.
     fn settle(&mut self, mut end: impl FnMut(u64) -> Stage) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for entrant in &mut self.entrants {
@@ -393,7 +393,7 @@ fn waiter(seen: Holder, begun: Option<Instant>) -> Waiter {
     Waiter { owner, label, pid, host, mode, since, waited_ms, priority, token: None, note, process }
 }
 
-/// What is left of a wait; `None` when it is over.
+/// What is left of a wait; `None` when it has ended.
 pub(super) fn left(deadline: Option<Instant>) -> Option<Duration> {
     match deadline {
         None => Some(Duration::MAX),

@@ -1,4 +1,4 @@
-//! Wakes futures whose time to wait for the kernel is over. One thread, started for the first of them.
+//! Wakes futures that timed out while they waited for the kernel. One thread, started for the first of them.
 
 use std::{
     collections::BTreeMap,

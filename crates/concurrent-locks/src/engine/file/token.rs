@@ -31,7 +31,7 @@ pub(super) const MAKER: &str = "tokens.lock";
 /// The next token of the resource with this token file.
 pub(super) fn next(path: &Path) -> Result<u64, Error> {
     let file = lock(path)?;
-    let token = read(&file, path)?.checked_add(1).ok_or_else(|| damaged(path, "it has reached its end"))?;
+    let token = read(&file, path)?.checked_add(1).ok_or_else(|| damaged(path, "its counter is exhausted"))?;
     number_file::write(&file, token).map_err(|error| failed("write", path, &error))?;
     file.unlock().map_err(|error| failed("unlock", path, &error))?;
     Ok(token)
@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    /// Who waits with the old file open must not go on counting in it.
+    /// A waiter with the old file open must not continue to count in it.
     #[test]
     fn a_deleted_file_gives_out_no_more_tokens() {
         let directory = tempfile::tempdir().unwrap();

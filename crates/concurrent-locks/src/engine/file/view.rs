@@ -1,4 +1,4 @@
-//! What can be seen of a process's locks: the table's picture, put right where the kernel decides.
+//! The status of a process's locks: the table's, corrected where the kernel decides.
 //!
 //! The table takes for a holder whom it has granted. Who still waits for the lock file is a waiter
 //! here, and the holder is whom the holder file names.

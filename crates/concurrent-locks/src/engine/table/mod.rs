@@ -1,4 +1,4 @@
-//! The table engine: `local:` over private memory, `host:` over a shared file, one code for both.
+//! The table engine: `local:` over private memory, `host:` over a shared file, one implementation for both.
 //!
 //! The design is that of a table of *records*, one per holder or waiter, each with one word that
 //! commits every transition by a single store. Everything else (queues, counts) is derived and can
@@ -6,29 +6,29 @@
 //!
 //! | file | rule |
 //! |---|---|
-//! | `layout`, `geometry`, `word` | what lies where, what is true and what is derived (T1 to T4) |
+//! | `layout`, `geometry`, `word` | places and sizes, authoritative and derived state (T1 to T4) |
 //! | `memory`, `pages`, `kernel`, `clock`, `atomic_word` | memory, system calls, time, the seam for models |
 //! | `header`, `file`, `attach`, `detach` | a table's identity, opening (F), attaching (A), leaving (D) |
-//! | `liveness`, `occupancy` | who is alive (L), who lives in which slot (O) |
+//! | `liveness`, `occupancy` | which processes are alive (L), the occupants of slots (O) |
 //! | `tree` | locks that outlive their process for those it started (TR) |
-//! | `file_system`, `sharing` | where a table cannot lie, whose it is |
-//! | `elsewhere` | a table that is not the others' (X) |
-//! | `in_place` | the file is deleted, replaced, or out of sight (I) |
+//! | `file_system`, `sharing` | unsuitable file systems, the ownership of a table |
+//! | `elsewhere` | a table that differs from the others' (X) |
+//! | `in_place` | the file is deleted, replaced, or no longer visible (I) |
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
-//! | `verbs`, `handoff` | acquire, release, give up, downgrade, break; who is next |
-//! | `debts` | what a stopped process stood in the way of |
+//! | `verbs`, `handoff` | acquire, release, give up, downgrade, break; the successors |
+//! | `debts` | releases deferred because of a stopped process |
 //! | `wait_word`, `ahead`, `park`, `hub` | waiting: the word (W), whom to watch (B), by thread (P), by future (H) |
-//! | `pass_over` | who does not take up a hand-off (K) |
-//! | `recover` | rebuilding and cleaning up after the dead (R) |
+//! | `pass_over` | hand-offs that are not acknowledged (K) |
+//! | `recover` | rebuilding, and cleaning up after dead processes (R) |
 //! | `graph` | deadlocks (G) |
-//! | `history`, `events` | what is kept (E) |
-//! | `look`, `view`, `statistics`, `health` | what can be seen, by whom (V) |
-//! | `observe` | seeing it without taking part |
+//! | `history`, `events` | the history (E) |
+//! | `look`, `view`, `statistics`, `health` | inspection (V) |
+//! | `observe` | inspection without taking part |
 //!
-//! `file`, `kernel`, `liveness`, `pages` and `tree` are Linux's. On other systems, and under
-//! `--cfg concurrent_locks_portable` for trying that on Linux, those in `portable/` stand in for
-//! them: `local:` by the standard library alone, and no `host:`.
+//! `file`, `kernel`, `liveness`, `pages` and `tree` are for Linux. On other systems, and under `--cfg
+//! concurrent_locks_portable` for testing that on Linux, those in `portable/` replace them: `local:` by the
+//! standard library alone, and no `host:`.
 #![cfg_attr(
     any(not(target_os = "linux"), concurrent_locks_portable),
     allow(dead_code, reason = "what only `host:` uses")
@@ -163,7 +163,7 @@ impl Table {
     }
 
     /// A table that was deleted or replaced is closed for good, so that its users learn that
-    /// newcomers use another one.
+    /// new processes use another one.
     #[inline]
     fn check_open(&self) -> Result<(), Error> {
         match &self.file {
@@ -281,7 +281,7 @@ impl Engine for Table {
         let standing = engine::look_at(self.name_of(grant));
         match self.whereabouts(me) {
             Whereabouts::InPlace => standing,
-            // Newcomers use another table then: who holds this one is not alone any more.
+            // New processes use another table then: holders in this one are no longer exclusive.
             Whereabouts::Deleted | Whereabouts::Moved => Standing::Lost,
             Whereabouts::OutOfSight(_) => standing.max(Standing::Unknown),
         }

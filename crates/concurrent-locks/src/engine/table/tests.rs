@@ -1,4 +1,4 @@
-//! What happens in an instant that no test can hit from outside: here the table is led into it.
+//! Races that no test can hit from outside: here the table is led into them.
 
 use std::{
     sync::{
@@ -58,18 +58,18 @@ fn give_back(table: &Table, grant: &Grant) {
     table.release(grant, Ending::Normal, Fairness::Strict).unwrap();
 }
 
-/// A waker that tells each time.
+/// A waker that reports each time.
 struct Bell(Sender<()>);
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        // Nobody listens any more: the test is over.
+        // Nobody listens any more: the test has ended.
         let _ = self.0.send(());
     }
 }
 
-/// A future's time is over in the very instant in which it is granted: it finds the grant on its way
-/// out of the queue. Whoever gets its record next must not be taken for it.
+/// A future times out in the very instant in which it is granted: it finds the grant on its way
+/// out of the queue. The next user of its record must not be taken for it.
 #[test]
 fn a_grant_found_on_the_way_out_leaves_no_waker_behind() {
     let table = Table::local("local:left-behind".to_owned(), Geometry::DEFAULT).unwrap();

@@ -1,4 +1,4 @@
-//! The wait-for graph: who waits for whom, which waits can never end, and what to do about it.
+//! The wait-for graph: its edges, the waits that can never end, and the remedy.
 //! Pure: no I/O, no clock, no unsafe. The engine takes the snapshot and acts on the answer.
 //!
 //! # The model
@@ -6,10 +6,10 @@
 //! A *wait* waits for every other owner that holds its resource in a conflicting mode (a hard edge)
 //! and for every conflicting wait that stands earlier in the queue (a soft edge; the grant rule lets
 //! that one go first, also if it is of the same owner). It needs **all** of them to go away. What an
-//! owner holds never stands in its own way.
+//! owner holds never blocks itself.
 //!
 //! An owner may be several tasks, and so have several waits at once. Which of its tasks will release
-//! what it holds cannot be known, so its holds stand in the way only while **none** of its tasks can
+//! what it holds cannot be known, so its holds block only while **none** of its tasks can
 //! run: one wait that can end is enough to call the owner alive, with all it holds. That may miss a
 //! deadlock (time-outs end it) but never cries wolf. A queued wait, however, goes away only by its
 //! own grant: it stays in the way of those behind it however alive its owner is.
@@ -162,7 +162,7 @@ impl Graph {
     }
 
     /// A change of order that frees somebody and hurts nobody (PostgreSQL's trick): a wait of the
-    /// cycle is put before one that stands in its way without holding anything of it. Afterwards
+    /// cycle is put before one that blocks it without holding anything of it. Afterwards
     /// strictly fewer waits are stuck, and none that was not, so repeating it comes to an end.
     /// `None` if the cycle is hard, or no single move helps.
     pub(crate) fn dissolve(&self, cycle: &[Link]) -> Option<Reorder> {

@@ -141,7 +141,7 @@ impl Graph {
             .filter(move |earlier| self.stuck[*earlier] && self.waits[*earlier].mode.conflicts_with(mode))
     }
 
-    /// Whether none of the owner's tasks can run, as far as the graph can tell.
+    /// Whether none of the owner's tasks can run, as far as the graph shows.
     fn is_stuck(&self, owner: u64) -> bool {
         self.parties[&owner].waits.iter().all(|wait| self.stuck[*wait])
     }

@@ -9,7 +9,7 @@ use crate::{
     words::mode::{Mode, ModeSet},
 };
 
-/// Owners of one mode that stand in the way, as far as "is there another one than me" needs it.
+/// Owners of one mode that block, as far as "is there another one than me" needs it.
 #[derive(Clone, Copy, PartialEq)]
 enum Owners {
     None,

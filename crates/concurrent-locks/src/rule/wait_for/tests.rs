@@ -127,7 +127,7 @@ fn an_owner_with_a_task_that_can_run_is_not_in_a_deadlock() {
     let holds = vec![hold(1, 10, Mode::Write), hold(2, 20, Mode::Write), hold(3, 30, Mode::Write)];
     let alive = waits(&[(1, 20, Mode::Write), (1, 30, Mode::Write), (2, 10, Mode::Write)]);
     assert_eq!(Graph::new(holds.clone(), alive.clone()).cycle_through(2), None);
-    // 3 joins the circle: now no task of 1 can run.
+    // 3 joins the cycle: now no task of 1 can run.
     let mut stuck = alive;
     stuck.push(Wait { id: 3, owner: 3, rank: Rank::of(3, 0, 3), arrival: 3, ..stuck[2] });
     let cycle = Graph::new(holds, stuck).cycle_through(2).expect("a deadlock");
@@ -247,7 +247,7 @@ proptest! {
             let (moved, other) = (waits[place(reorder.move_wait)], waits[place(reorder.before)]);
             prop_assert!(cycle.iter().any(|link| link.wait == moved && !link.hard));
             prop_assert!(moved.resource == other.resource && other.rank < moved.rank);
-            // Ranks anew, in the queue order with the move.
+            // Ranks again, in the queue order with the move.
             let mut ordered = waits.clone();
             ordered.sort_by_key(|wait| (wait.rank, wait.id));
             ordered.retain(|wait| wait.id != moved.id);

@@ -1,4 +1,4 @@
-//! [`Address`]: the URL of a server, read and checked.
+//! [`Address`]: the URL of a server, parsed and checked.
 //!
 //! ```text
 //! redis://[user[:password]@]host[:port][,host2[:port2]..][/number][?space=S&lease=10s]
@@ -199,7 +199,7 @@ impl Tls {
     }
 }
 
-/// A host as it is written in a URL: the directory and the port of a socket are told apart again.
+/// A host as it is written in a URL: the directory and the port of a socket are separated again.
 struct Written<'a>(&'a Host);
 
 impl fmt::Display for Written<'_> {

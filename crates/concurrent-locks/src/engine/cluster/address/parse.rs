@@ -1,4 +1,4 @@
-//! From a URL to an [`Address`]. What is refused is never quoted from where a password could be.
+//! Parses a URL into an [`Address`]. Error messages never quote a part that could be a password.
 
 use std::{borrow::Cow, net::Ipv6Addr, path::PathBuf, time::Duration};
 
@@ -57,7 +57,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn split(rest: &'a str) -> Result<Parts<'a>, Wrong> {
         if rest.contains('#') {
-            return Err("has a #, which is written %23".into());
+            return Err("has a #; it is written %23".into());
         }
         let (place, query) = match rest.split_once('?') {
             Some((place, query)) => (place, query.split('&').collect()),
@@ -65,7 +65,7 @@ impl<'a> Parts<'a> {
         };
         // A question mark in a password would put the rest of it where keys are quoted.
         if query.iter().any(|pair: &&str| pair.contains('@')) {
-            return Err("has an @ behind ?; in a password and behind ?, special characters are written %XX".into());
+            return Err("has an @ after ?; in a password and after ?, special characters are written %XX".into());
         }
         let (authority, database) = place.split_once('/').unwrap_or((place, ""));
         let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -73,12 +73,12 @@ impl<'a> Parts<'a> {
         let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::new();
         for pair in query {
             let Some((key, value)) = pair.split_once('=') else {
-                return Err("has something behind ? that is not key=value".into());
+                return Err("has text after ? that is not key=value".into());
             };
             if pairs.iter().any(|(earlier, _)| *earlier == key) {
-                return Err(format!("has {} twice behind ?", quoted(key)));
+                return Err(format!("has {} twice after ?", quoted(key)));
             }
-            pairs.push((key, decoded(value, "a value behind ?")?));
+            pairs.push((key, decoded(value, "a value after ?")?));
         }
         Ok(Parts {
             user: decoded(user, "the user")?,
@@ -111,7 +111,7 @@ impl<'a> Parts<'a> {
         let guarded = match of_postgres("life").as_deref() {
             None | Some("connection") => postgres,
             Some("lease") => false,
-            Some(life) => return Err(format!("has life={life:?}; possible are connection and lease")),
+            Some(life) => return Err(format!("has life={life:?}; valid values are connection and lease")),
         };
         if let Some((key, _)) = self.query.first() {
             let possible = match (kind, encrypted) {
@@ -119,7 +119,7 @@ impl<'a> Parts<'a> {
                 (Kind::Redis, true) => "space, lease and ca",
                 (Kind::Postgres, _) => "space, lease, sslmode, ca, listen, life and host",
             };
-            return Err(format!("has {} behind ?; possible are {possible}", quoted(key)));
+            return Err(format!("has {} after ?; valid keys are {possible}", quoted(key)));
         }
         let tls = match sslmode {
             None if encrypted || ca.is_some() => Some(Tls::Verify),
@@ -127,7 +127,7 @@ impl<'a> Parts<'a> {
             Some(mode) => Some(checked_sslmode(&mode)?),
         };
         if ca.is_some() && tls != Some(Tls::Verify) {
-            return Err("has ca=, but only sslmode=verify-full looks at certificates".into());
+            return Err("has ca=, but only sslmode=verify-full checks certificates".into());
         }
         let given = |text: Cow<'_, str>| Some(text.into_owned()).filter(|text| !text.is_empty());
         let (mut user, mut password) = (given(self.user), given(self.password));
@@ -137,7 +137,9 @@ impl<'a> Parts<'a> {
             if user.is_none() {
                 let known = whoami::username();
                 user =
-                    Some(known.map_err(|error| format!("names no user, and the system does not know yours: {error}"))?);
+                    Some(known.map_err(|error| {
+                        format!("names no user, and the current one cannot be determined: {error}")
+                    })?);
             }
         }
         let database = match (kind, self.database.as_ref()) {
@@ -147,7 +149,7 @@ impl<'a> Parts<'a> {
             (Kind::Redis, number) => number
                 .parse::<u32>()
                 .map(|number| number.to_string())
-                .map_err(|_| "has something behind the host that is not the number of a database")?,
+                .map_err(|_| "has text after the host that is not a database number")?,
         };
         Ok(Address {
             kind,
@@ -198,7 +200,7 @@ fn checked_space(space: &str, found: &str) -> Result<String, Wrong> {
 fn checked_lease(text: &str) -> Result<Duration, Wrong> {
     let lease = humantime::parse_duration(text).map_err(|error| format!("has lease={text:?}: {error}"))?;
     if !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&lease) {
-        return Err(format!("has lease={text:?}; possible is 1s to 1h"));
+        return Err(format!("has lease={text:?}; it must be 1s to 1h"));
     }
     Ok(lease)
 }
@@ -208,7 +210,7 @@ fn checked_sslmode(mode: &str) -> Result<Tls, Wrong> {
     modes
         .into_iter()
         .find(|tls| tls.sslmode() == mode)
-        .ok_or_else(|| format!("has sslmode={mode:?}; possible are disable, prefer, require and verify-full"))
+        .ok_or_else(|| format!("has sslmode={mode:?}; valid values are disable, prefer, require and verify-full"))
 }
 
 fn hosts(kind: Kind, text: &str, directory: Option<&str>) -> Result<Vec<Host>, Wrong> {
@@ -241,22 +243,22 @@ fn host(kind: Kind, text: &str) -> Result<Host, Wrong> {
     let port = match after.strip_prefix(':') {
         Some(written) => port(written)?,
         None if after.is_empty() => kind.port(),
-        None => return Err("has something between ] and the port".into()),
+        None => return Err("has text between ] and the port".into()),
     };
     if name.starts_with('/') {
         // Not in lower case: a directory is what it is.
         let directory = decoded(text.split(':').next().unwrap_or_default(), "a host")?;
         return match kind {
             Kind::Postgres => Ok(socket(&directory, port)),
-            Kind::Redis => Err("has a directory for a host".into()),
+            Kind::Redis => Err("has a directory instead of a host".into()),
         };
     }
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     if name.is_empty() {
-        return Err("lacks a host".into());
+        return Err("has no host".into());
     }
     if !name.chars().all(plain) || (name.contains(':') && !text.starts_with('[')) {
-        return Err("has a host that cannot be one; user and password end in @, special characters are %XX".into());
+        return Err("has an invalid host; user and password end in @, special characters are %XX".into());
     }
     Ok(Host::Tcp { name, port })
 }
@@ -273,5 +275,5 @@ fn socket(directory: &str, port: u16) -> Host {
 }
 
 fn absolute(file: &str) -> Result<PathBuf, Wrong> {
-    std::path::absolute(file).map_err(|error| format!("has a ca= that is no file name: {error}"))
+    std::path::absolute(file).map_err(|error| format!("has a ca= that is not a file name: {error}"))
 }

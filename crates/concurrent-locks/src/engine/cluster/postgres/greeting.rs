@@ -1,4 +1,5 @@
-//! The beginning of a connection: who we are, whether this server will do, the schema, and what a connection keeps.
+//! The handshake of a connection: our identity, whether the server is usable, the schema, and the state that a
+//! connection keeps.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -23,7 +24,7 @@ use crate::{
     words::error::{Error, ErrorKind},
 };
 
-/// The oldest server that will do, as it tells its version.
+/// The oldest supported server version.
 const OLDEST: u32 = 130_000;
 
 pub(super) fn greet(
@@ -75,7 +76,7 @@ struct Conversation<'a> {
     dialect: &'a PostgresDialect,
     stream: &'a mut dyn Greeting,
     input: &'a mut Vec<u8>,
-    /// The number of the server's process, as it (or what stands before it) told.
+    /// The number of the server's process, as reported by it (or a pooler in front of it).
     process: Option<u32>,
 }
 
@@ -86,7 +87,7 @@ impl<'a> Conversation<'a> {
     fn say(&mut self, put: impl FnOnce(&mut BytesMut) -> std::io::Result<()>) -> Result<(), Error> {
         let mut buffer = BytesMut::new();
         put(&mut buffer)
-            .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("PostgreSQL cannot be told that: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("PostgreSQL cannot accept that: {error}")))?;
         self.stream.write(&buffer)
     }
 
@@ -95,7 +96,7 @@ impl<'a> Conversation<'a> {
             if let Some((_, length)) = whole(self.input).map_err(foreign)? {
                 let mut message = BytesMut::from(&self.input[..length]);
                 self.input.drain(..length);
-                return Message::parse(&mut message).map_err(foreign)?.ok_or_else(|| foreign("half a message"));
+                return Message::parse(&mut message).map_err(foreign)?.ok_or_else(|| foreign("an incomplete message"));
             }
             self.stream.read(self.input)?;
         }
@@ -167,7 +168,7 @@ impl<'a> Conversation<'a> {
                 Message::AuthenticationGss | Message::AuthenticationSspi | Message::AuthenticationKerberosV5 => {
                     return Err(unsupported("it wants Kerberos"));
                 }
-                _ => return Err(foreign("an answer to an introduction is expected")),
+                _ => return Err(foreign("expected an answer to the startup message")),
             }
         }
         self.answer()?.map(drop).map_err(Refusal::into_error)
@@ -175,7 +176,7 @@ impl<'a> Conversation<'a> {
 
     fn password(&self) -> Result<&'a str, Error> {
         self.dialect.password.as_deref().ok_or_else(|| {
-            let text = "the server wants a password, and there is none in the URL or the environment";
+            let text = "the server requires a password, but neither the URL nor the environment has one";
             Error::new(ErrorKind::Permission, text)
         })
     }
@@ -197,7 +198,7 @@ impl<'a> Conversation<'a> {
                 }
                 Message::ErrorResponse(body) => return Err(Refusal::of(&body).into_error()),
                 Message::NoticeResponse(_) => {}
-                _ => return Err(foreign("a proof of the password is expected")),
+                _ => return Err(foreign("expected a proof of the password")),
             }
         }
     }
@@ -210,7 +211,7 @@ impl<'a> Conversation<'a> {
              SELECT pg_backend_pid()",
         )?;
         let [recovering, read_only, version, isolation, process] = &told[..] else {
-            return Err(foreign("five rows are expected"));
+            return Err(foreign("expected five rows"));
         };
         let process = process.parse().ok().filter(|process| Some(*process) == self.process);
         let ours = process.filter(|_| !self.dialect.multiplexed.load(Relaxed));
@@ -220,10 +221,10 @@ impl<'a> Conversation<'a> {
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
         if version.parse().unwrap_or(0) < OLDEST {
-            return Err(unsupported(&format!("locks need PostgreSQL 13 or later, it tells version {version}")));
+            return Err(unsupported(&format!("locks need PostgreSQL 13 or later, not version {version}")));
         }
         if read_only != "off" {
-            let text = "this server is read only for us (default_transaction_read_only): locks need to write";
+            let text = "this server is read-only for this role (default_transaction_read_only): locks need to write";
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
         // A connection of our own is set up instead.
@@ -267,7 +268,7 @@ impl<'a> Conversation<'a> {
             LAYOUT => return Ok(()),
             newer if newer > LAYOUT => {
                 return Err(unsupported(&format!(
-                    "its schema concurrent_locks has layout {newer}, this library speaks {LAYOUT}: use a newer one"
+                    "its schema concurrent_locks has layout {newer}, this library supports {LAYOUT}: use a newer one"
                 )));
             }
             _ if !self.dialect.makes_schema => {
@@ -300,8 +301,8 @@ impl<'a> Conversation<'a> {
         self.answer()?.map(drop).map_err(|refusal| by_hand(&refusal))
     }
 
-    /// The proof of life, and what is told us. A connection of ours that the server has not yet found broken is ended:
-    /// it would keep the lock from us. To listen comes last, so that little is pushed before the greeting ends.
+    /// The proof of life, and the subscription to pushes. A connection of ours that the server has not yet found broken
+    /// is ended: it would keep the lock from us. LISTEN comes last, so that little is pushed before the handshake ends.
     fn live(&mut self, session: &str) -> Result<(), Error> {
         let key = u64::from_str_radix(session, 16)
             .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("the session {session:?}: {error}")))?;
@@ -321,15 +322,15 @@ fn foreign(why: impl std::fmt::Display) -> Error {
 }
 
 fn unsupported(why: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("this server will not do: {why}"))
+    Error::new(ErrorKind::Unsupported, format!("this server is not supported: {why}"))
 }
 
 fn unproven(error: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Permission, format!("the server does not let us in: {error}"))
+    Error::new(ErrorKind::Permission, format!("the server refuses the login: {error}"))
 }
 
 /// What it means that the schema is not there, or not for us.
 fn by_hand(refusal: &Refusal) -> Error {
     let kind = if refusal.code == "42501" { ErrorKind::Permission } else { ErrorKind::Unsupported };
-    Error::new(kind, format!("the schema concurrent_locks cannot be made or used: {refusal}; {BY_HAND}"))
+    Error::new(kind, format!("the schema concurrent_locks cannot be created or used: {refusal}; {BY_HAND}"))
 }

@@ -1,4 +1,4 @@
-//! How PostgreSQL is spoken to: a function per verb, pushes as notifications, and the proof of life.
+//! The PostgreSQL dialect: a function per verb, pushes as notifications, and the proof of life.
 //!
 //! A process has one connection for all of it ([`Role::Both`]). Behind a pool that hands out connections for one
 //! transaction (PgBouncer), calls go over the pool and leave nothing there ([`Role::Calls`]); what belongs to a
@@ -6,13 +6,13 @@
 //!
 //! Whether a connection is ours alone is proven, not assumed:
 //!
-//! - S1. In the greeting PostgreSQL tells the number of its process (`BackendKeyData`). A pooler, which is no process
-//!   of PostgreSQL's, tells a number of its own. Only if it is the number of the process that answers our first
-//!   question (`pg_backend_pid()`) do we speak with PostgreSQL itself (or through what only passes bytes on).
+//! - S1. In the handshake PostgreSQL reports the number of its process (`BackendKeyData`). A pooler, which is not a
+//!   process of PostgreSQL's, reports a number of its own. Only if it is the number of the process that answers our
+//!   first query (`pg_backend_pid()`) is our peer PostgreSQL itself (or a proxy that only forwards bytes).
 //! - S2. Otherwise nothing is left on the connection, and its end proves nothing: calls as [`Role::Calls`], no
 //!   notifications, the lease alone decides (`life=lease`). A second connection (`listen=`) has to pass S1.
-//! - S3. A pooler may tell the number of the process it begins with. So each call is carried out only in that process;
-//!   the first that comes elsewhere ends the connection, and the next one is as S2 has it.
+//! - S3. A pooler may report the number of the process it begins with. So each call is executed only in that process;
+//!   the first that arrives elsewhere ends the connection, and the next one is as in S2.
 
 mod greeting;
 mod refusal;
@@ -66,7 +66,7 @@ pub(crate) struct PostgresDialect {
     password: Option<String>,
     database: String,
     role: Role,
-    /// Whether a schema that is missing is made, or else told as such (`Closed`).
+    /// Whether a missing schema is created, or else reported as such (`Closed`).
     pub(crate) makes_schema: bool,
     /// What the call at hand has brought so far: it is answered when the server is ready for the next.
     brought: Mutex<Option<Result<String, Failure>>>,
@@ -132,7 +132,9 @@ impl PostgresDialect {
                 Ok(Some(Message::DataRow(row))) => match only_text(&row) {
                     Ok(text) if text == ELSEWHERE => {
                         self.multiplexed.store(true, Relaxed);
-                        Ok(Frame::End("a pooler gives our calls to several connections of PostgreSQL".to_owned()))
+                        Ok(Frame::End(
+                            "a pooler distributes our calls over several connections of PostgreSQL".to_owned(),
+                        ))
                     }
                     text => Ok(self.bring(text)),
                 },
@@ -242,7 +244,7 @@ fn first_text(row: &DataRowBody) -> Option<Result<String, std::str::Utf8Error>> 
 fn only_text(row: &DataRowBody) -> Result<String, Failure> {
     match first_text(row) {
         Some(Ok(text)) => Ok(text),
-        Some(Err(error)) => Err(Failure::Refused(format!("an answer that is no text: {error}"))),
+        Some(Err(error)) => Err(Failure::Refused(format!("an answer that is not text: {error}"))),
         None => Err(Failure::Refused("an answer without a text".to_owned())),
     }
 }

@@ -1,4 +1,4 @@
-//! What the server says when it does not do something.
+//! The server's error messages for refused calls.
 
 use std::fmt;
 
@@ -58,9 +58,9 @@ impl Refusal {
             _ => ErrorKind::Unreachable,
         };
         let text = match kind {
-            ErrorKind::Permission => format!("the server does not let us in: {self}"),
+            ErrorKind::Permission => format!("the server refuses the login: {self}"),
             ErrorKind::InvalidInput => format!("the server has no such database: {self}"),
-            _ => format!("the server does not serve us now: {self}"),
+            _ => format!("the server cannot serve requests now: {self}"),
         };
         Error::new(kind, text)
     }

@@ -132,12 +132,12 @@ fn an_answer_is_told_when_the_server_is_ready_for_the_next() {
     let mut input = [answered("{\"a\":1}"), pushed("{}"), message(b'N', b"\0"), answered("{}")].concat();
     let told = frames(&dialect, &mut input);
     assert_eq!(told, ["Answer(Ok(\"{\\\"a\\\":1}\"))", "Push(\"{}\")", "Answer(Ok(\"{}\"))"]);
-    // A push between a row and the end of its answer is told at once.
+    // A push between a row and the end of its answer is reported at once.
     let mut input = [row("{}"), pushed("now"), ready()].concat();
     assert_eq!(frames(&dialect, &mut input), ["Push(\"now\")", "Answer(Ok(\"{}\"))"]);
     let mut input = [answered("1"), ready()].concat();
     let told = frames(&dialect, &mut input);
-    assert!(told[1].contains("without a row"), "an answer is not told twice: {told:?}");
+    assert!(told[1].contains("without a row"), "an answer is not reported twice: {told:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The beginning of a connection: who we are, whether this server will do, and the scripts.
+//! The handshake of a connection: our identity, whether the server is usable, and the scripts.
 
 use super::{
     resp::{self, Value},
@@ -77,7 +77,7 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Takes the next answer. What is said unasked is not one, except where it is what we wait for:
+    /// Takes the next answer. An unsolicited message is not one, except where it is what we wait for:
     /// the confirmation of a subscription.
     fn answer<T>(&mut self, subscribed: bool, take: impl FnOnce(&Value<'_>) -> T) -> Result<T, Error> {
         loop {
@@ -122,7 +122,7 @@ impl Conversation<'_> {
     }
 
     /// The database, whether this server has our keys and takes writes (nothing is deleted), and whether it has the
-    /// commands that scripts need: where they were renamed, that is better told now. (No script has that name.)
+    /// commands that scripts need: where they were renamed, that is better reported now. (No script has that name.)
     fn look_around(&mut self, hello: &Hello<'_>) -> Result<(), Error> {
         let db = hello.db.to_string();
         if hello.db != 0 {
@@ -160,7 +160,7 @@ impl Conversation<'_> {
         for (_, script) in missing() {
             let same = self.answer(false, |answer| *answer == Value::Text(script.sha.as_bytes()))?;
             if !same {
-                return Err(Error::new(ErrorKind::Unsupported, "this server names scripts as no Redis does"));
+                return Err(Error::new(ErrorKind::Unsupported, "this server computes script names unlike Redis"));
             }
         }
         Ok(())
@@ -194,7 +194,7 @@ fn refusal(text: &str) -> Error {
     let word = text.split(' ').next().unwrap_or_default();
     match word {
         "WRONGPASS" | "NOAUTH" | "NOPERM" => {
-            Error::new(ErrorKind::Permission, format!("the server does not let us in: {text}"))
+            Error::new(ErrorKind::Permission, format!("the server refuses the login: {text}"))
         }
         "NOPROTO" => too_old(text),
         "ERR" if text.contains("unknown command") => too_old(text),
@@ -204,6 +204,6 @@ fn refusal(text: &str) -> Error {
         "MOVED" => {
             Error::new(ErrorKind::Unreachable, format!("another server of the cluster has this space's keys: {text}"))
         }
-        _ => Error::new(ErrorKind::Unreachable, format!("the server does not serve us now: {text}")),
+        _ => Error::new(ErrorKind::Unreachable, format!("the server cannot serve requests now: {text}")),
     }
 }

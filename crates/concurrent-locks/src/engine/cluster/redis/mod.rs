@@ -1,4 +1,4 @@
-//! How Redis and Valkey are spoken to: a script per verb, and pushes on the same connection (RESP3).
+//! The dialect of Redis and Valkey: a script per verb, and pushes on the same connection (RESP3).
 
 mod greeting;
 mod resp;
@@ -108,7 +108,7 @@ fn frame(value: &Value<'_>) -> Frame {
     match value {
         Value::Text(text) => Frame::Answer(match str::from_utf8(text) {
             Ok(text) => Ok(text.to_owned()),
-            Err(error) => Err(Failure::Refused(format!("an answer that is no text: {error}"))),
+            Err(error) => Err(Failure::Refused(format!("an answer that is not text: {error}"))),
         }),
         Value::Error(text) => {
             let text = String::from_utf8_lossy(text).into_owned();
@@ -126,7 +126,7 @@ fn frame(value: &Value<'_>) -> Frame {
 }
 
 /// The first word of an error says what it is. Before Redis 7, that of a command in a script stands
-/// behind what is said about the script.
+/// after the part about the script.
 fn kind(error: &str) -> &str {
     let said = match error.rsplit_once(": -") {
         Some((about, said)) if about.starts_with("ERR Error running script") => said,

@@ -20,7 +20,7 @@ pub(super) enum Value<'a> {
     Text(&'a [u8]),
     /// The server's words about what it did not do.
     Error(&'a [u8]),
-    /// Number, truth value, double: its text.
+    /// Number, boolean, double: its text.
     Scalar(&'a [u8]),
     Null,
     /// Array, set, or map (keys and values in turn).
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
             b'*' | b'~' => self.list(length(rest, MOST_ELEMENTS)?, depth)?.map(Value::List),
             b'%' => self.list(2 * length(rest, MOST_ELEMENTS)?, depth)?.map(Value::List),
             b'>' => self.list(length(rest, MOST_ELEMENTS)?, depth)?.map(Value::Push),
-            // What is told about the value that follows.
+            // An attribute of the value that follows.
             b'|' => match self.list(2 * length(rest, MOST_ELEMENTS)?, depth)? {
                 Some(_) => self.value(depth)?,
                 None => None,
@@ -113,7 +113,7 @@ fn is_null(length: &[u8]) -> bool {
 
 fn length(digits: &[u8], most: usize) -> Result<usize, Malformed> {
     let number = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let number = number.and_then(|text| text.parse::<usize>().ok()).ok_or(Malformed("a length is no number"))?;
+    let number = number.and_then(|text| text.parse::<usize>().ok()).ok_or(Malformed("a length is not a number"))?;
     if number > most { Err(Malformed("a length is beyond all bounds")) } else { Ok(number) }
 }
 

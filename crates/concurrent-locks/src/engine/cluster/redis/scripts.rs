@@ -1,4 +1,4 @@
-//! The verbs as scripts: what all of them need, and one file each.
+//! The verbs as scripts: their shared parts, and one file each.
 
 use std::sync::LazyLock;
 
@@ -25,7 +25,7 @@ pub(super) static SCRIPTS: LazyLock<Vec<Script>> = LazyLock::new(|| {
 fn parts(verb: Verb) -> [&'static str; 9] {
     let is_of_a_session =
         matches!(verb, Verb::Acquire | Verb::Release | Verb::Cancel | Verb::Downgrade | Verb::Renew | Verb::Verify);
-    // Functions are made anew in each call: what is granted or given back at once does without most of them.
+    // Functions are created again in each call: an immediate grant or release does without most of them.
     let (without_history, with_history) = match verb {
         Verb::Acquire => (include_str!("scripts/quick/acquire.lua"), ""),
         Verb::Release => ("", include_str!("scripts/quick/release.lua")),

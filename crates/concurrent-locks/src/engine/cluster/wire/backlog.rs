@@ -1,4 +1,4 @@
-//! Writing, and what a server that does not read leaves behind.
+//! Writing, and the backlog of a server that does not read.
 
 use std::{io, sync::MutexGuard, thread};
 
@@ -8,7 +8,7 @@ use super::{Link, socket};
 #[derive(Default)]
 pub(super) struct Output {
     pub(super) bytes: Vec<u8>,
-    /// Whether a thread goes on with what the system did not take (B1).
+    /// Whether a thread writes the bytes that the system did not accept (B1).
     pub(super) writer: bool,
 }
 

@@ -1,4 +1,4 @@
-//! [`Desk`]: who waits for which answer, and who reads. Plain state under one short lock.
+//! [`Desk`]: which callers wait for which answer, and which one reads. Plain state under one short lock.
 
 use std::{collections::VecDeque, mem, thread::Thread, time::Instant};
 
@@ -7,29 +7,29 @@ use super::{Answer, inbox::Inbox};
 /// How far the link is.
 pub(super) enum Phase {
     Open,
-    /// Somebody tells everybody that it is broken.
+    /// A thread notifies everybody that it is broken.
     Ending(String),
-    /// Everybody has been told.
+    /// Everybody has been notified.
     Over(String),
 }
 
 /// The thread of the link that reads while futures wait.
 pub(super) enum Attendant {
     None,
-    /// It will look at the desk by itself.
+    /// It will check the state of the link by itself.
     Starting,
     Running(Thread),
 }
 
 pub(super) struct Desk {
     pub(super) phase: Phase,
-    /// Who waits for the answers to come, the oldest first.
+    /// The callbacks of the outstanding answers, the oldest first.
     pub(super) answers: VecDeque<Answer>,
     /// When the last answer came, or the first was waited for again.
     progress: Instant,
     /// Whether calls are kept back for the next write.
     pub(super) kept: bool,
-    /// The role of the reader: who takes the inboxes out reads for all.
+    /// The role of the reader: the thread that takes the inboxes out reads for all.
     pub(super) role: Option<Vec<Inbox>>,
     /// Blocked threads that do not read.
     pub(super) followers: Vec<Thread>,
@@ -39,7 +39,7 @@ pub(super) struct Desk {
     pub(super) attended: u64,
 }
 
-/// Who must be told that nobody reads.
+/// Who must be notified that nobody reads.
 #[must_use]
 pub(super) enum Next {
     Nobody,
@@ -82,7 +82,7 @@ impl Desk {
         (!self.answers.is_empty()).then_some(self.progress)
     }
 
-    /// The end of the link in words, if it has ended.
+    /// Why the link has ended, if it has.
     pub(super) fn ended(&self) -> Option<&str> {
         match &self.phase {
             Phase::Open => None,
@@ -90,7 +90,7 @@ impl Desk {
         }
     }
 
-    /// Whether nobody will be told any more: the end has been told, and no reader is left who could be telling.
+    /// Whether nobody will be notified any more: the end has been reported, and no reader is left to report anything.
     pub(super) fn all_told(&self) -> bool {
         matches!(self.phase, Phase::Over(_)) && self.role.is_some()
     }

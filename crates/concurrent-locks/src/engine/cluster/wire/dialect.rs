@@ -1,4 +1,4 @@
-//! [`Dialect`]: how one kind of server speaks. Pure but for the greeting: bytes in, frames out.
+//! [`Dialect`]: the protocol of one kind of server. Pure except for the handshake: bytes in, frames out.
 
 use crate::{engine::cluster::protocol::Call, words::error::Error};
 
@@ -16,7 +16,7 @@ pub(crate) enum Failure {
 pub(crate) struct Past {
     /// How often the server that takes writes was another one before (Redis), its timeline (PostgreSQL).
     pub(crate) epoch: u64,
-    /// When it heard of a session last, in microseconds.
+    /// The last contact of a session, in microseconds.
     pub(crate) heard: u64,
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Frame {
     /// Nothing that concerns anybody (a notice, a pong, a subscription confirmed).
     Nothing,
     /// The server can no longer serve this connection (scripts flushed, moved, read only, shutting
-    /// down): the connection ends, and what waits is asked anew on the next one.
+    /// down): the connection ends, and what waits is requested again on the next one.
     End(String),
 }
 

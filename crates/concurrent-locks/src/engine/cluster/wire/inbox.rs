@@ -1,4 +1,4 @@
-//! [`Inbox`]: what came over one channel and is not decoded yet.
+//! [`Inbox`]: bytes received over one channel and not decoded yet.
 
 /// The least room for one read.
 const ROOM: usize = 16 * 1024;

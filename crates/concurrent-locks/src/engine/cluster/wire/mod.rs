@@ -1,39 +1,40 @@
 //! One connection to a server, shared by all threads and futures of the process.
 //!
-//! Anybody writes; one at a time reads for all. A blocked thread that waits for its answer takes the
-//! role of the reader itself, so it hears of its answer without a hop through another thread; who
-//! waits meanwhile follows, and takes over when the reader has what it wanted. A thread of our own
-//! reads only while futures wait.
+//! Any thread writes; one at a time reads for all. A blocked thread that waits for its answer takes the
+//! role of the reader (the leader), so it gets its answer without a hop through another thread; other
+//! waiting threads follow, and one takes over when the leader has its answer. A thread of our own reads
+//! only while futures wait.
 //!
 //! Two locks. `output` is held while bytes are written, so calls and their answers have one order.
 //! `desk` is held for a few instructions, and may be taken inside `output`. Answers and pushes are
-//! told under neither: they may call [`Link::send`]. They must not panic, nor [`Link::wait`].
+//! delivered under neither: they may call [`Link::send`]. They must not panic, nor [`Link::wait`].
 //!
 //! Why no follower sleeps while nobody reads:
 //!
-//! - **W1.** Under the desk's lock, a thread either takes the role or, only if it is taken or the link is
-//!   ending, stands among the followers. It stands there as long as it sleeps.
-//! - **W2.** Whoever puts the role back or leaves the followers calls `Desk::next` under the same
-//!   lock, and wakes whom it names: if the role is free and somebody follows, one of them. So
-//!   there is always a wake-up under way to a follower when the role is free and somebody follows,
-//!   because that follower can only take the role, or leave the list and wake another.
-//! - **W3.** `unpark` before `park` is not lost, and a follower looks whether it is done after every
-//!   wake-up and before every sleep. Between that look and the sleep it takes nothing but the desk's lock,
-//!   so the wake-up by the callback that makes it done is not lost either.
-//! - **W4.** The same for futures: `attend` calls `Desk::next`, which names the attendant or has it started,
-//!   and the attendant stands aside only while somebody else reads or follows.
-//! - **W5.** On a link that ends, followers sleep until all answers are told: by who ends it, and by a reader that
-//!   has taken one already. The last of the two, who puts the role back or sets `Phase::Over`, wakes them
-//!   all (`Desk::next`). So `wait` never says "not done" of what is being told at that moment.
+//! - **W1.** Under the lock of `desk`, a thread either takes the role or, only if it is taken or the link
+//!   is ending, joins the followers. It stays among them as long as it sleeps.
+//! - **W2.** A thread that returns the role or leaves the followers calls `Desk::next` under the same lock,
+//!   and wakes the thread that it names: if the role is free and there are followers, one of them. So there
+//!   is always a wake-up on its way to a follower when the role is free and there are followers, because
+//!   that follower can only take the role, or leave the list and wake another.
+//! - **W3.** `unpark` before `park` is not lost, and a follower checks whether it is done after every
+//!   wake-up and before every sleep. Between that check and the sleep it takes nothing but the lock of
+//!   `desk`, so the wake-up by the callback that completes it is not lost either.
+//! - **W4.** The same for futures: `attend` calls `Desk::next`, which names the reader thread (the `attendant`)
+//!   or has it started, and that thread stands aside only while somebody else reads or follows.
+//! - **W5.** On a link that ends, followers sleep until all answers are delivered: by whoever ends it, and by a
+//!   reader that has taken one already. The last of the two, which returns the role or sets `Phase::Over`, wakes
+//!   them all (`Desk::next`). So `wait` never says "not done" of what is being delivered at that moment.
 //!
-//! Why no call is kept for ever ([`Pace::Gathered`]):
+//! Why no call is delayed for ever ([`Pace::Gathered`]):
 //!
-//! - **G1.** A call is kept only while an older one is written and unanswered and somebody reads; both are
-//!   looked at in the same instant of the desk in which the call joins the answers to come.
-//! - **G2.** A reader that has told an answer writes what is kept, and so does whoever puts the role back.
+//! - **G1.** A call is delayed only while an older one is written and unanswered and somebody reads; both
+//!   are checked under the same lock of `desk` under which the call joins the outstanding answers.
+//! - **G2.** A reader that has delivered an answer writes the delayed calls, and so does a thread that
+//!   returns the role.
 //!
-//! A write never waits: what the system does not take stays in `output`, and a thread that lives only as
-//! long as there is such a rest goes on with it (**B1**; `Output::writer` says that it lives).
+//! A write never waits: bytes that the system does not accept stay in `output`, and a thread that lives
+//! only as long as there are such bytes writes them (**B1**; `Output::writer` says that it lives).
 
 mod backlog;
 mod desk;
@@ -79,10 +80,10 @@ use crate::{
 /// What is done with the answer to a call.
 pub(crate) type Answer = Box<dyn FnOnce(Result<String, Failure>) + Send>;
 
-/// What a link tells its engine.
+/// The notifications of a link to its engine.
 pub(crate) trait Listener: Send + Sync {
     fn pushed(&self, text: &str);
-    /// Exactly once, after the answers that the end leaves broken. One that came in time may be told after.
+    /// Exactly once, after the answers that the end leaves broken. One that came in time may be delivered after.
     fn ended(&self, why: &str);
 }
 
@@ -198,12 +199,12 @@ impl Link {
         self.open.load(Acquire)
     }
 
-    /// Whether it is over, or one of its streams has ended and that was not read yet. Asks the system.
+    /// Whether it has ended, or one of its streams has ended and that was not read yet. Asks the system.
     pub(crate) fn has_ended(&self) -> bool {
         !self.is_open() || self.lines.iter().any(|line| line.stream.socket().has_ended())
     }
 
-    /// Ends it: outstanding answers are `Broken`, and the listener hears of it.
+    /// Ends it: outstanding answers are `Broken`, and the listener is notified.
     pub(crate) fn close(&self) {
         self.end("it was closed");
     }
@@ -216,7 +217,7 @@ impl Link {
         }
     }
 
-    /// Told once; whoever comes later does nothing.
+    /// Reported once; later calls do nothing.
     fn end(&self, why: &str) {
         let answers = {
             let mut desk = self.desk();
@@ -266,7 +267,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         // In a forked child, the answers are its parent's.
         if self.process.is_current() {
-            self.end("nobody uses it any more");
+            self.end("it is no longer used");
         }
     }
 }

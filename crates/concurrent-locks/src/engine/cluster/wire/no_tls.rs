@@ -1,4 +1,4 @@
-//! Builds without the feature `tls`: nothing is encrypted, and who asks for encryption is refused.
+//! Builds without the feature `tls`: nothing is encrypted, and a connection that must be is refused.
 
 use std::{io, path::Path, time::Instant};
 

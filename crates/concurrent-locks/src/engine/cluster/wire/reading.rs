@@ -1,4 +1,4 @@
-//! Who reads, and what a reader does.
+//! Which caller reads, and the work of the reader.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use super::{
     socket,
 };
 
-/// How often the attendant looks whether futures still wait; it goes when none did between two looks.
+/// How often the reader thread checks whether futures still wait; it stops when none did between two checks.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// While one lives, the link's own thread reads (or a blocked thread does).
@@ -32,7 +32,7 @@ enum Until {
     Done,
     /// It is not done at the deadline.
     Late,
-    /// The link ends, told by whoever ended it.
+    /// The link ends, reported by the thread that ended it.
     Ended,
 }
 
@@ -51,7 +51,7 @@ impl Link {
                 Phase::Open => {}
                 Phase::Over(_) if desk.all_told() => {
                     drop(desk);
-                    return done(); // W5: told between the look above and this one
+                    return done(); // W5: reported between the check above and this one
                 }
                 Phase::Ending(_) | Phase::Over(_) => {
                     following.join(&mut desk.followers);
@@ -187,7 +187,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Tells everybody what has come whole. A frame is consumed before it is told.
+    /// Delivers all complete frames. A frame is consumed before it is delivered.
     fn dispatch(&mut self) -> Result<(), String> {
         let mut kept = false;
         for (index, (line, inbox)) in self.link.lines.iter().zip(&mut self.inboxes).enumerate() {

@@ -22,7 +22,7 @@ const PROBE_AFTER: Duration = Duration::from_secs(15);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
 
-/// That the other end sends no more. Elsewhere that is a part of `HUP`, as far as the system tells it.
+/// That the other end sends no more. Elsewhere that is a part of `HUP`, as far as the system reports it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const ENDED: PollFlags = PollFlags::RDHUP;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -99,12 +99,12 @@ impl Socket {
         let Ok(own) = self.own() else { return true };
         let mut entry = [PollFd::new(own, ENDED)];
         let ended = ENDED | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-        // What cannot be asked has not ended as far as is known; who reads finds out.
+        // If it cannot be queried, it has not ended as far as is known; the reader finds out.
         retry(|| rustix::event::poll(&mut entry, Some(&Timespec::default())))
             .is_ok_and(|_| entry[0].revents().intersects(ended))
     }
 
-    /// Ends the connection for everybody who has it, and wakes who sleeps for it.
+    /// Ends the connection for all its users, and wakes the thread that sleeps for it.
     pub(super) fn shutdown(&self) {
         // It fails only where the connection has ended already.
         let _ = self.own().map(|own| rustix::net::shutdown(own, Shutdown::Both));

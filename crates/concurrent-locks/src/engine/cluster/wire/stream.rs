@@ -1,4 +1,4 @@
-//! [`Stream`]: bytes to and from one server, encrypted or not, and its use during the greeting.
+//! [`Stream`]: bytes to and from one server, encrypted or not, and its use during the handshake.
 
 use std::{
     io,
@@ -43,11 +43,11 @@ impl Stream {
                 b'S' => true,
                 b'N' if wanted == Tls::Prefer => false,
                 b'N' => {
-                    let message = format!("{} does not speak TLS, but sslmode= asks for it", endpoint.host);
+                    let message = format!("{} does not speak TLS, but sslmode= requires it", endpoint.host);
                     return Err(Error::new(ErrorKind::Unreachable, message));
                 }
                 _ => {
-                    let message = format!("what answers at {} is no PostgreSQL server", endpoint.host);
+                    let message = format!("{} is not a PostgreSQL server", endpoint.host);
                     return Err(Error::new(ErrorKind::Unreachable, message));
                 }
             },
@@ -127,7 +127,7 @@ impl Patience {
     }
 }
 
-/// A stream that one thread uses alone and blocking, until its patience is over.
+/// A stream that one thread uses alone and blocking, until its time limit.
 pub(super) struct Conversation<'a> {
     pub(super) stream: &'a Stream,
     pub(super) host: &'a Host,

@@ -69,7 +69,7 @@ impl Session {
                 Err(error) => return Err(error),
             };
             let state = connection.process_new_packets().map_err(|error| {
-                // The server is told why, if it can be; the connection ends anyhow.
+                // The server is notified why, if possible; the connection ends anyhow.
                 let _ = drain(&mut connection, socket);
                 io::Error::new(io::ErrorKind::InvalidData, error)
             })?;
@@ -144,7 +144,7 @@ fn shake_hands(connection: &mut ClientConnection, socket: &Socket, deadline: Ins
             Err(error) => return Err(error),
         }
         if let Err(error) = connection.process_new_packets() {
-            // The server is told why, if it can be.
+            // The server is notified why, if possible.
             let _ = drain(connection, socket);
             return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
@@ -163,7 +163,7 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, Error> {
             roots.add(certificate).map_err(|error| unreadable(&error))?;
         }
         if roots.is_empty() {
-            return Err(unreadable(&"there is none in it"));
+            return Err(unreadable(&"it contains none"));
         }
         return Ok(roots);
     }

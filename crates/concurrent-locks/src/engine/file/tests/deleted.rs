@@ -1,4 +1,4 @@
-//! What a cleaner or a person leaves of the folder while it is in use (H1), and how it is kept from them.
+//! Files deleted from the folder while it is in use (H1), and the protection against cleaners.
 
 use std::{fs::FileTimes, os::unix::fs::MetadataExt, sync::mpsc, time::SystemTime};
 
@@ -85,7 +85,7 @@ fn a_loss_is_told_to_who_asked_to_be_told() {
     }
     let loss = losses.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!((loss.kind(), loss.resource()), (ErrorKind::Lost, Some("a")), "{loss}");
-    // Who asks later is told at once, by this thread.
+    // A later callback is called at once, by this thread.
     let late = one.write("c").blocking().unwrap();
     std::fs::remove_file(fixture.file("lock")).unwrap();
     late.on_lost(tell());

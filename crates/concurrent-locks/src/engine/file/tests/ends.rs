@@ -1,4 +1,4 @@
-//! What is left when a process ends, and what a forked child has.
+//! The end of a process, and forked children.
 
 use super::*;
 
@@ -53,7 +53,7 @@ fn a_forked_child_holds_nothing_and_gives_nothing_back() {
             assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);
             assert_eq!(one.write("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
             assert!(one.write("b").try_now().unwrap().token() > 0);
-            // Only once the parent gives it back.
+            // Only once the parent releases it.
             assert!(take(&one, "a", Mode::Write).token() > inherited);
         }));
         // SAFETY: ends the process.

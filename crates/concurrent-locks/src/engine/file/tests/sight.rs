@@ -1,4 +1,4 @@
-//! What is seen and counted of a wait for another process.
+//! Status and statistics of a wait for another process.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn errors_and_status_name_the_holder_in_the_other_process() {
     assert!(error.to_string().contains("agent-1"), "{error}");
     assert_eq!((error.busy().unwrap().position, error.busy().unwrap().waiters), (None, 0));
 
-    // In the queue behind one who waits for the kernel it is the other process as well.
+    // In the queue behind one that waits for the kernel it is the other process as well.
     let (first, second) = thread::scope(|scope| {
         let wait = || two.write("a").timeout(Duration::from_secs(60)).blocking();
         let first = scope.spawn(wait);

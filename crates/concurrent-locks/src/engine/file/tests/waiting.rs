@@ -84,7 +84,7 @@ async fn a_future_gives_up_in_time_and_one_that_is_dropped_leaves_the_queue() {
     take(&two, "a", Mode::Write).release().unwrap();
 }
 
-/// A thread goes on waiting for a mode that nobody needs any more, while another mode is needed.
+/// A thread keeps waiting for a mode that nobody needs any more, while another mode is needed.
 #[test]
 fn an_abandoned_wait_does_not_stand_in_the_way() {
     let fixture = Fixture::new();

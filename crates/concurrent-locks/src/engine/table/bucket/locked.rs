@@ -1,4 +1,4 @@
-//! A locked bucket, as a guard; and what is done when its owner died or its bytes are damaged.
+//! A locked bucket, as a guard; and recovery when its owner died or its bytes are damaged.
 
 use std::{
     sync::atomic::{Ordering::Relaxed, fence},
@@ -75,7 +75,7 @@ impl Table {
         Ok(Locked::held(bucket, index))
     }
 
-    /// Takes the lock, or says who has kept it for as long as `patience`.
+    /// Takes the lock, or returns the process that has kept it for as long as `patience`.
     #[cold]
     fn lock_bucket_slow(
         &self,
@@ -121,7 +121,7 @@ impl Table {
 
     /// After a take-over (S2): the lists may be half changed.
     fn rebuild_taken(&self, bucket: &Bucket, index: u32) -> Result<(), Error> {
-        // What the dead stored before it died is visible: its file lock was dropped after, and
+        // What the dead process stored before it died is visible: its file lock was dropped after, and
         // we asked the kernel about that lock.
         fence(std::sync::atomic::Ordering::SeqCst);
         if let Err(violation) = self.rebuild(index) {
@@ -138,7 +138,7 @@ impl Table {
         Error::new(
             ErrorKind::Unreachable,
             format!(
-                "{}: process {pid} has been stopped in the middle of a lock operation for {} s; let it go on (kill -CONT {pid}) or end it",
+                "{}: process {pid} has been stopped in the middle of a lock operation for {} s; continue it (kill -CONT {pid}) or end it",
                 self.url,
                 STUCK_AFTER.as_secs()
             ),

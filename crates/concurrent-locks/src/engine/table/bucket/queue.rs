@@ -3,11 +3,11 @@
 //! All of it is derived from the records (T1) and changed only under the bucket's lock. The rule
 //! itself is `crate::rule::grant`; here it is applied to the list.
 //!
-//! - Q1. Holders are a prefix of the list; `first_waiter` is the first that is none.
+//! - Q1. Holders are a prefix of the list; `first_waiter` is the first that is not a holder.
 //! - Q2. `readers`, `writers` and `waiters` count the records of the list by word.
 //! - Q3. A grant commits the word first; then come links, counts and the wake word (W1). A crash in
 //!   between is finished by a rebuild.
-//! - Q4. Waiters that were passed over (`pass_over.rs`) keep their place, and the rule does not see them.
+//! - Q4. Waiters that were passed over (`pass_over.rs`) keep their place, and the rule skips them.
 
 use std::sync::atomic::{
     AtomicU32,
@@ -99,7 +99,7 @@ impl Own {
     }
 }
 
-/// Counts the steps along a list: bytes that are damaged may lead round in a circle.
+/// Counts the steps along a list: damaged bytes may form a loop.
 pub(crate) struct Steps {
     left: u32,
 }
@@ -293,7 +293,7 @@ impl<'t> Queue<'t> {
         Ok(())
     }
 
-    /// Takes a record out of the list. `was` is what its word said before it was freed.
+    /// Takes a record out of the list. `was` is its word before it was freed.
     #[inline]
     pub(crate) fn unlink(&self, index: u32, record: &Record, was: State, mode: Mode) -> Checked<()> {
         let (prev, next) = (record.prev.load(Relaxed), record.next.load(Relaxed));
@@ -316,7 +316,7 @@ impl<'t> Queue<'t> {
         bump(self.count_of(to), 1);
     }
 
-    /// Rule 3: grants every waiter whose turn it is. Fills `wakes`, at most a batch.
+    /// Rule 3: grants every waiter that may be granted. Fills `wakes`, at most a batch.
     pub(crate) fn grant_waiters(&self, locked: &Locked<'_>, now: u64, wakes: &mut Wakes) -> Checked<()> {
         if self.resource.waiters.load(Relaxed) == 0 {
             return Ok(());
@@ -357,7 +357,7 @@ impl<'t> Queue<'t> {
         Ok(())
     }
 
-    /// Whether somebody writes who has no further requests, so that no waiter can be granted:
+    /// Whether there is a writer that has no further requests, so that no waiter can be granted:
     /// spares the walk when many wait behind a writer.
     fn is_closed(&self) -> Checked<bool> {
         if self.resource.writers.load(Relaxed) == 0 {

@@ -1,17 +1,17 @@
-//! Recovery: rebuilding a bucket from its records, and cleaning up after the dead.
+//! Recovery: rebuilding a bucket from its records, and cleaning up after dead processes.
 //!
 //! - R1. `rebuild` trusts T1 to T4 only, never a link or count, and may be run at any time under the
-//!   bucket's lock. It ends with the grants and wake-ups that may be owed.
-//! - R2. Cleaning up is idempotent, record by record, and a reaper keeps nothing but one bucket's lock at a
-//!   time. So several may be at it, and one that dies or is stopped midway is in nobody's way.
+//!   bucket's lock. It ends with the grants and wake-ups that may still be due.
+//! - R2. Cleaning up is idempotent, record by record, and a reaper holds one bucket's lock at a time. So
+//!   several may clean up at once, and one that dies or is stopped midway blocks nobody.
 //! - R3. A reaper removes a record only after it checked, under the bucket's lock, that the chunk
 //!   still belongs to the dead generation (prototype bug 4).
-//! - R4. Bucket locks the dead held are taken over by whoever needs them: a word whose generation is
-//!   not the slot's names somebody dead. Generations are 15 bits there, so a slot's stale words are
-//!   swept every `SWEEP_EVERY` occupants, before one could come to name a newcomer.
-//! - R5. A process stopped inside a short lock keeps what is in that bucket, and nothing else: a reaper
-//!   passes over such a bucket, and who attaches or waits for another name does not fail for it. The slot stays
-//!   taken until somebody who comes next gets what is left.
+//! - R4. Bucket locks of dead processes are taken over by whichever process needs them: a word whose
+//!   generation is not the slot's names a dead process. Generations are 15 bits there, so a slot's stale
+//!   words are swept every `SWEEP_EVERY` occupants, before one could come to name a new process.
+//! - R5. A process stopped inside a short lock blocks that bucket, and nothing else: a reaper skips such a
+//!   bucket, and attaching or waiting for another name does not fail because of it. The slot stays taken
+//!   until a later process gets the rest.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -46,7 +46,7 @@ use crate::{
     },
 };
 
-/// Half of what 15 bits can tell apart.
+/// Half of the range of 15 bits.
 const SWEEP_EVERY: u32 = 1 << 14;
 
 impl Table {
@@ -77,7 +77,7 @@ impl Table {
             for holder in queue.holders() {
                 let (record_index, record) = holder?;
                 if record.grant.get() != ACKNOWLEDGED {
-                    // Who granted it may have died before it said so (W1).
+                    // The granter may have died before the wake-up (W1).
                     let _ = wait_word::grant(&record.grant);
                     self.wake_again(record_index, record)?;
                 }
@@ -257,13 +257,13 @@ impl Table {
         Ok(reaped)
     }
 
-    /// Cleans up after those whose end the kernel has marked: a newcomer's part. Who waits for something
+    /// Cleans up after those whose end the kernel has marked: a new process's part. A waiter for something
     /// looks closer.
     pub(crate) fn reap_marked(&self, me: &Attachment) -> Result<(), Error> {
         for slot in 0..self.slots_used() {
             let live = Occupancy::of(self.layout.slot(slot)?.state.load(Acquire)) == Occupancy::Live;
             match if live && self.is_marked(slot) { self.reap(me, slot) } else { Ok(false) } {
-                // Who stands in the way of that is no reason to keep a newcomer out.
+                // An obstacle to that is no reason to refuse a new process.
                 Err(error) if error.kind() != ErrorKind::Unreachable => return Err(error),
                 _ => {}
             }
@@ -317,7 +317,7 @@ impl Table {
         }
     }
 
-    /// Removes all records of the dead, but for those whose buckets a stopped process keeps: that process (R5).
+    /// Removes all records of a dead process, except those whose buckets a stopped process holds: returns it (R5).
     fn remove_records(&self, me: &Attachment, dead: impl Fn(u64) -> bool) -> Result<Option<short_lock::Name>, Error> {
         let mut in_the_way = None;
         for chunk in 0..self.chunks_used() {
@@ -334,7 +334,7 @@ impl Table {
         Ok(in_the_way)
     }
 
-    /// Takes one request of a dead process out (R3) and hands its lock on; or says who is in the way (R5).
+    /// Removes one request of a dead process (R3) and hands its lock on; or returns the process that blocks this (R5).
     fn remove_record(
         &self,
         me: &Attachment,
@@ -418,7 +418,7 @@ impl Table {
         Ok(())
     }
 
-    /// Puts a letter into a process's mailbox and rings its doorbell.
+    /// Adds an entry to a process's mailbox and signals its `doorbell`.
     pub(crate) fn ring(&self, slot: u32, record: u32) -> Checked<()> {
         let slot = self.layout.slot(slot)?;
         let place = slot.letters.fetch_add(1, Relaxed) % crate::engine::table::map::layout::MAILBOX;
@@ -458,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_list_that_leads_round_in_a_circle_is_damage() {
-        let table = Table::local("local:circle".to_owned(), Geometry::DEFAULT).unwrap();
+        let table = Table::local("local:loop".to_owned(), Geometry::DEFAULT).unwrap();
         let name = Name::new("a").unwrap();
         for owner in 1..=3 {
             let ask = Ask {
@@ -486,7 +486,7 @@ mod tests {
         let second = table.layout.record(linked(first.next.load(Relaxed)).unwrap()).unwrap();
         second.next.store(head, Relaxed);
         assert!(table.relink(place).is_err());
-        // A rebuild from the records mends it.
+        // A rebuild from the records repairs it.
         let bucket = table.layout.bucket_of(name.hash());
         assert!(table.rebuild(bucket).is_ok());
         assert!(table.relink(place).is_ok());

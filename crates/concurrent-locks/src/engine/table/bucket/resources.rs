@@ -1,7 +1,7 @@
-//! Resources: finding a name in its bucket, making it, reclaiming idle ones when the table is full.
+//! Resources: finding a name in its bucket, creating it, evicting idle ones when the table is full.
 //!
-//! Under the bucket's lock only a few entries are tried. What takes long, a search through all of them,
-//! is done without it (`find_room`), and only says where to try next.
+//! Under the bucket's lock only a few entries are tried. A search through all of them, which takes long, is
+//! done without it (`find_room`), and only suggests where to try next.
 
 use std::sync::atomic::{
     AtomicU64,
@@ -195,7 +195,7 @@ impl Table {
     }
 
     /// Takes an idle entry from the bucket that owns it. That bucket's lock is only tried: waiting
-    /// for it while holding our own could wait in a circle.
+    /// for it while holding our own could deadlock.
     fn reclaim(&self, me: &Attachment, locked: &Locked<'_>, index: u32) -> Checked<bool> {
         let owner = self.layout.resource_owner(index)?;
         let Some(other) = linked(owner.load(Acquire)) else { return Ok(false) };

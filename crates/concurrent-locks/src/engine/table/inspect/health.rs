@@ -1,4 +1,4 @@
-//! Health: capacity, processes, and an audit of what is derived against the records.
+//! Health: capacity, processes, and an audit of the derived state against the records.
 
 use std::{
     collections::HashMap,
@@ -122,7 +122,7 @@ impl Table {
 }
 
 impl Table {
-    /// Checks the derived state of every bucket against the records; what is wrong, in words.
+    /// Checks the derived state of every bucket against the records; returns descriptions of the problems.
     fn audit(&self, look: &mut Look<'_>) -> Result<Vec<String>, Error> {
         let mut problems = Vec::new();
         let known = self.known()?;

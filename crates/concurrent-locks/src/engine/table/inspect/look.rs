@@ -1,12 +1,12 @@
-//! One look: at the table as it is, by a process that takes part or by one that only observes.
+//! One reading of the table, by a participant or by an observer.
 //!
-//! - V1. Who takes part copies a queue under its bucket's lock, so that it is of one moment. Where that lock is
-//!   not to be had, because a process was stopped while it held it, and for observers, who take no locks,
-//!   the records are read instead: they are what is true (T1).
-//! - V2. Without the lock, each request is true of one moment, two requests may be of two. A queue that cannot be
-//!   of one moment (holders that exclude each other) is read again; if it stays so, what did not stand through two
-//!   readings gives way to what was granted later.
-//! - V3. What could not be seen, or may be out of date, is said.
+//! - V1. A participant copies a queue under its bucket's lock, so that the copy is consistent. If that lock
+//!   is not available, because a process was stopped while it held it, and for observers, which take no
+//!   locks, the records are read instead: they are authoritative (T1).
+//! - V2. Without the lock, each request is consistent, but two requests may be from different moments. A
+//!   queue that is impossible (holders that exclude each other) is read again; if it stays so, requests
+//!   that changed between two readings give way to those granted later.
+//! - V3. Whatever could not be read, or may be out of date, is reported.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -38,7 +38,7 @@ use crate::{
 /// How often a queue is read again that cannot be of one moment.
 const READINGS: u32 = 8;
 
-/// A short lock that has the same owner at each of so many looks, so far apart, is not about to be given back.
+/// A short lock that has the same owner at each of so many looks, so far apart, is not about to be released.
 const STUCK_LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
@@ -49,7 +49,7 @@ pub(crate) struct Look<'t> {
     times: Times,
     /// Buckets whose lock could not be had.
     stuck: HashSet<u32>,
-    /// What the kernel said of the processes in the slots.
+    /// The kernel's answers about the processes in the slots.
     lives: HashMap<u32, ProcessState>,
     /// The bucket of the one name that was asked for, if its lock was not taken.
     asked: Option<u32>,
@@ -168,7 +168,7 @@ impl<'t> Look<'t> {
         }
     }
 
-    /// Says which of these names' buckets somebody has begun to change and does not go on with (V3).
+    /// Reports which of these names' buckets have a change that was begun and does not continue (V3).
     pub(crate) fn note_stuck(&mut self, selected: &[(u32, String)]) -> Result<(), Error> {
         let layout = &self.table.layout;
         let owner = |bucket| Checked::Ok(short_lock::Name::of(layout.bucket(bucket)?.lock.get()));
@@ -201,10 +201,11 @@ impl<'t> Look<'t> {
             let same = slot.generation.load(Acquire) & 0x7fff == owner.generation;
             let why = if same && self.state_of(owner.slot)? == ProcessState::Alive {
                 format!(
-                    "is being changed by process {pid}, which does not go on (is it stopped? kill -CONT {pid}, or end it)"
+                    "is being changed by process {pid}, which is not running (is it stopped? kill -CONT {pid}, or end it)"
                 )
             } else {
-                "was being changed by a process that died (the next who uses one of its names repairs it)".to_owned()
+                "was being changed by a process that died (the next process that uses one of its names repairs it)"
+                    .to_owned()
             };
             let names = selected.iter().filter(|(index, _)| {
                 layout.resource(*index).is_ok_and(|resource| layout.bucket_of(resource.hash.load(Relaxed)) == bucket)
@@ -296,7 +297,7 @@ fn is_waiting(seen: &Seen) -> bool {
     seen.word.state() == State::Waiting
 }
 
-/// What tells a request from another in the same record.
+/// What distinguishes a request from another in the same record.
 fn identity(seen: &Seen) -> (u32, u64, u64) {
     (seen.record, seen.word.0, seen.ticket)
 }
@@ -305,7 +306,7 @@ fn exclude_each_other(a: &Seen, b: &Seen) -> bool {
     a.word.mode().conflicts_with(b.word.mode()) && a.party != b.party && a.token != b.token
 }
 
-/// Whether these requests can have stood together: who waits waits for somebody, and holders do not exclude each other.
+/// Whether these requests can have coexisted: each waiter waits for somebody, and holders do not exclude each other.
 fn is_of_one_moment(queue: &[Seen]) -> bool {
     let holders = || queue.iter().filter(|seen| !is_waiting(seen));
     let has_waiters = queue.iter().any(is_waiting);

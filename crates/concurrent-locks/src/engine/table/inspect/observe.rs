@@ -1,4 +1,4 @@
-//! Seeing a table without taking part in it: nothing is made, nothing written, no slot and no lock taken.
+//! Inspecting a table without taking part in it: nothing is created or written, no slot and no lock is taken.
 
 use std::{
     fs::File,
@@ -43,7 +43,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Sight {
     /// To ask the kernel who lives.
     pub(crate) probe: File,
-    /// The table's first page once more, to be written: who wants to see every event announces it there.
+    /// The table's first page once more, to be written: a reader that wants to see every event announces it there.
     announced: OnceLock<Option<Mapping>>,
 }
 
@@ -52,7 +52,7 @@ impl Sight {
         Sight { probe, announced: OnceLock::new() }
     }
 
-    /// Whether the table is where others find it. Nobody is told: that is for those who take part.
+    /// Whether the table is where others find it. Nobody is notified: participants do that.
     pub(crate) fn check_in_place(&self, file: &TableFile) -> Result<(), Error> {
         match file.whereabouts(&self.probe) {
             Whereabouts::InPlace => Ok(()),

@@ -1,4 +1,4 @@
-//! Statistics: the kept past of `history.rs` as it is shown.
+//! Statistics: the history of `history.rs` in the API's types.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,7 @@
-//! Seeing: requests as they stand in the table, read by any process without the help of those it sees.
+//! Inspection: the requests in the table, read by any process without the help of others.
 //!
-//! Scans over all records take no lock: they read the word, the fields, the word again, and leave out what
-//! changed in between. Who looks how is in `look.rs`.
+//! Scans over all records take no lock: they read the word, the fields, the word again, and skip records
+//! that changed in between. `look.rs` decides which process reads in which way.
 
 use std::{
     sync::atomic::Ordering::{Acquire, Relaxed},
@@ -198,7 +198,7 @@ impl Table {
         })
     }
 
-    /// Who holds a resource and the tickets of who waits, in order: for the error of a busy lock.
+    /// The holders of a resource and the tickets of its waiters, in order: for the error of a busy lock.
     pub(crate) fn holders_and_tickets(&self, name: &str) -> Result<(Vec<Holder>, Vec<u64>), Error> {
         let me = self.me()?;
         let name = Name::new(name).map_err(|_| Violation("a resource's name"))?;

@@ -1,10 +1,10 @@
 //! The table's clock: nanoseconds that all processes of a table agree on.
 //!
-//! The invariant TSC where the processor has one and the kernel itself trusts it (10 ns a reading
-//! instead of 23), else CLOCK_MONOTONIC without the offset of a time namespace. The scale is measured
-//! once by whoever makes the table and stored in its header: who comes later counts as the others do,
-//! also if it cannot ask the kernel about the TSC, or the kernel has stopped trusting it meanwhile.
-//! Times are for order and statistics; no deadline of a lease hangs on them.
+//! The invariant TSC where the processor has one and the kernel itself trusts it (10 ns a reading instead
+//! of 23), else CLOCK_MONOTONIC without the offset of a time namespace. The scale is measured once by the
+//! creator of the table and stored in its header: later processes use the same, even if they cannot query
+//! the kernel about the TSC, or the kernel has stopped trusting it meanwhile. Times are for order and
+//! statistics; no deadline of a lease depends on them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

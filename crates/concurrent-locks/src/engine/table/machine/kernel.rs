@@ -1,4 +1,4 @@
-//! The system calls the table rests on: futexes, file-description locks, memory advice.
+//! The system calls the table relies on: futexes, file-description locks, memory advice.
 //!
 //! Thin and total: each function does one call and says what its answer means. What `local:` needs
 //! of them on other systems is `portable/kernel.rs`.
@@ -90,7 +90,7 @@ pub(crate) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) {
             reserved: 0,
         };
     }
-    // futex_waitv takes an absolute time, by the kernel's own clock and not by what may stand in for it.
+    // futex_waitv takes an absolute time, by the kernel's own clock and not by a replacement of it.
     let deadline = timespec(kernel_monotonic() + timeout);
     // SAFETY: `waiters` holds `count` initialised entries whose addresses are live, aligned words
     // borrowed by `watches`; `deadline` lives for the whole call. The kernel only reads them.
@@ -207,7 +207,7 @@ pub(crate) fn processors() -> usize {
 }
 
 /// Whether the kernel trusts the processor's time stamp counter enough to be its own clock; `None`
-/// where it does not tell (no `/sys`).
+/// where it does not report it (no `/sys`).
 pub(crate) fn trusts_ticks() -> Option<bool> {
     let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     std::fs::read_to_string(source).ok().map(|source| source.trim() == "tsc")

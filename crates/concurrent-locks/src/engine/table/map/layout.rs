@@ -1,4 +1,4 @@
-//! The table's layout: what lies where, in which size. Nothing outside this folder knows it.
+//! The table's layout: places and sizes. No code outside this folder knows it.
 //!
 //! Everything is atomics, so that every bit pattern is valid and other processes may write at any
 //! time. Indices are stored plus one, 0 meaning none, and are checked against the geometry, which
@@ -43,7 +43,7 @@ pub(crate) const MAILBOX: u32 = 64;
 pub(crate) struct Header {
     pub(crate) magic: AtomicU64,
     pub(crate) layout: AtomicU32,
-    /// 1 open, 2 retired (closed to newcomers and users alike).
+    /// 1 open, 2 retired (closed to new processes and users alike).
     pub(crate) state: AtomicU32,
     pub(crate) geometry: [AtomicU32; 6],
     pub(crate) size: AtomicU64,
@@ -67,7 +67,7 @@ pub(crate) struct Line<T>(pub(crate) T);
 pub(crate) struct Counters {
     /// Resources below this index were used at least once.
     pub(crate) resources_used: AtomicU32,
-    /// Where the search for an idle resource goes on.
+    /// Where the search for an idle resource continues.
     pub(crate) resource_hand: AtomicU32,
     /// Chunks below this index were used at least once.
     pub(crate) chunks_used: AtomicU32,
@@ -309,7 +309,7 @@ impl Offsets {
     }
 }
 
-/// An index or state that cannot be: the table was written by somebody who does not keep the rules.
+/// An impossible index or state: the table was written by a process that breaks the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation(pub(crate) &'static str);
 

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::engine::table::map::pages::Pages;
 
-/// Memory of the table: mapped pages, or what stands in for them.
+/// Memory of the table: mapped pages, or their portable replacement.
 ///
 /// # Invariants
 /// M1. `Pages::base` is page aligned, and `Pages::len` bytes from it stay valid until drop.

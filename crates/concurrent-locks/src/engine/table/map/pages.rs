@@ -1,4 +1,4 @@
-//! Mapped pages: the table's, the page that tells a forked child that it is one, and the page that
+//! Mapped pages: the table's, the page by which a forked child recognises itself, and the page that
 //! pins a liveness lock to this address space.
 #![expect(unsafe_code, reason = "memory mappings")]
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Text in words of eight bytes; its length is kept elsewhere.
+/// Text in units of eight bytes; its length is kept elsewhere.
 #[repr(transparent)]
 pub(crate) struct Text<const WORDS: usize>([AtomicU64; WORDS]);
 

@@ -1,4 +1,4 @@
-//! The event ring: what happened last, for any process that wants to watch.
+//! The event ring: the latest events, for any process that watches.
 //!
 //! - E1. An entry is valid when its sequence is its number plus one, before and after it is read.
 //! - E2. While nobody watches, only waits and what follows from them are written, so that the

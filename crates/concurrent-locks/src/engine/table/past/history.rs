@@ -1,4 +1,4 @@
-//! What is kept of the past, written under the bucket's lock: counters per resource and mode, and,
+//! The history, written under the bucket's lock: counters per resource and mode, and,
 //! for resources that have a detail block, histograms and the last operations.
 
 use std::sync::atomic::{

@@ -1,17 +1,18 @@
-//! A table that is not the others': in a sandbox or a container with a `/dev/shm` of its own, the
+//! A table that differs from the others': in a sandbox or a container with a `/dev/shm` of its own, the
 //! default path of a space leads to another table, which excludes nobody outside.
 //!
-//! - X1. Whoever attaches to a space's table announces it in folders of the user that such sandboxes see
-//!   as a rule ([`folders`]): by a read lock of the kernel on one byte of the folder itself, whose place
-//!   says which space, which view of the files, and which table. Nothing is written, so it works where
-//!   the folder is read only, and nothing is left behind: it ends with the process.
-//! - X2. First look, then announce, then look again. So of two that come at the same moment at least one
+//! - X1. A process that attaches to a space's table announces it in folders of the user that such sandboxes
+//!   usually see ([`folders`]): by a kernel read lock on one byte of the folder itself, whose place encodes
+//!   the space, the view of the files, and the table. Nothing is written, so it works on a read-only
+//!   folder, and nothing is left behind: the lock ends with the process.
+//! - X2. First check, then announce, then check again. So of two that start at the same moment at least one
 //!   is refused, and one that is refused because of an older user has disturbed nobody.
-//! - X3. An announcement of another table from our own view is of one that was deleted or replaced: who
-//!   uses that is told (`in_place.rs`). One from another view is of a table that we cannot see: refused.
-//! - X4. Only folders that no other user can open count, so no other user can announce anything there.
+//! - X3. An announcement of another table from our own view belongs to one that was deleted or replaced:
+//!   its users are notified (`in_place.rs`). One from another view belongs to a table that we cannot see:
+//!   refused.
+//! - X4. Only folders that no other user can open count, so other users cannot announce anything there.
 //!
-//! A forked child keeps its parent's announcement, of the table it will use itself.
+//! A forked child keeps its parent's announcement, for the table that it will use itself.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -154,7 +155,7 @@ fn refused(space: &str, path: &Path, folder: &Path) -> Error {
     )
 }
 
-/// Folders of this user that sandboxes with a shared memory of their own share as a rule.
+/// Folders of this user that sandboxes with a shared memory of their own usually share.
 fn folders() -> Vec<PathBuf> {
     let user = kernel::user();
     let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -1,10 +1,10 @@
-//! The table file: making it, opening it, refusing what is not ours, replacing what is stale.
+//! The table file: creating it, opening it, refusing foreign files, replacing stale ones.
 //!
 //! - F1. A table becomes visible complete or not at all: it is filled as an unnamed file and linked
 //!   into place; a name that is taken in the meantime wins.
 //! - F2. Nothing read from a file is used before it was checked: type, owner, permissions, size,
 //!   magic, layout, geometry, clock.
-//! - F3. A table of another boot or layout is replaced only by whoever holds the liveness bytes of
+//! - F3. A table of another boot or layout is replaced only by a process that holds the liveness bytes of
 //!   all slots, so only when nobody is alive in it; it is marked retired for those who raced.
 //! - F4. Who only looks opens a table to read, makes none, replaces none and locks nothing in it. So root may
 //!   look at a table that it must not take part in.
@@ -87,10 +87,7 @@ pub(crate) fn open(path: &Path, geometry: Geometry, sharing: Sharing) -> Result<
             Attempt::Missing => create(path, geometry, sharing, kernel::monotonic())?,
         }
     }
-    Err(Error::new(
-        ErrorKind::Unreachable,
-        format!("{} is replaced again and again while it is being opened", path.display()),
-    ))
+    Err(Error::new(ErrorKind::Unreachable, format!("{} keeps being replaced while it is opened", path.display())))
 }
 
 /// The default directory is made private; any other must exist already.
@@ -141,7 +138,7 @@ fn map(file: &File, size: usize, path: &Path, purpose: Purpose) -> Result<Mappin
     let pages = if purpose == Purpose::Use { Pages::shared } else { Pages::read_only };
     pages(file.as_fd(), size).map(Mapping::over).map_err(|error| {
         let limit = kernel::limit(Limit::Addresses).map_or(String::new(), |limit| {
-            format!(" (this process may have {} of addresses: ulimit -v)", bytes(limit))
+            format!(" (this process is limited to {} of addresses: ulimit -v)", bytes(limit))
         });
         let size = bytes(size as u64);
         Error::io(
@@ -184,7 +181,7 @@ fn find(path: &Path, sharing: Sharing, purpose: Purpose) -> Result<Option<(File,
         Ok(()) if u64::from_le_bytes(magic) == MAGIC => {}
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(failed(error)),
         read => {
-            let why = if read.is_ok() { "it does not begin like one" } else { "it is too short" };
+            let why = if read.is_ok() { "it does not start with a table's header" } else { "it is too short" };
             let text = format!("{} is not a lock table: {why}; name another file, or another space", path.display());
             return Err(Error::new(ErrorKind::Corrupt, text));
         }
@@ -236,7 +233,7 @@ pub(crate) fn observe(path: &Path, sharing: Sharing) -> Result<Option<(TableFile
     let Some(header) = mapping.at::<Header>(0) else { return Err(damaged(path, "it is too short")) };
     let is_current = is_current(header, path)?;
     if header.state.load(Acquire) == RETIRED || !is_current {
-        let failed = |error: io::Error| Error::io(format_args!("cannot look at {}", path.display()), &error);
+        let failed = |error: io::Error| Error::io(format_args!("cannot examine {}", path.display()), &error);
         let slots = geometry_of(header).slots.clamp(1, 32_767);
         let in_use = life_bytes::is_anybody_alive(&file, slots).map_err(failed)?;
         return if in_use { Err(in_use_and_not_ours(path, header)) } else { Ok(None) };
@@ -263,12 +260,12 @@ fn checked(path: &Path, mapping: Mapping) -> Result<(Layout, Clock), Error> {
     }
     let clock = match Clock::stored(header.clock_scale.load(Relaxed)) {
         Ok(clock) => clock,
-        Err(Unusable::Nonsense) => return Err(damaged(path, "its clock runs like no machine's")),
+        Err(Unusable::Nonsense) => return Err(damaged(path, "its clock rate is impossible")),
         Err(Unusable::Hidden) => {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "{} counts time by the processor's time stamp counter, which this process is not shown (an emulator?); use another table, or file:DIR",
+                    "{} counts time by the processor's time stamp counter, which this process cannot read (an emulator?); use another table, or file:DIR",
                     path.display()
                 ),
             ));
@@ -280,7 +277,7 @@ fn checked(path: &Path, mapping: Mapping) -> Result<(Layout, Clock), Error> {
     }
     match Layout::new(mapping, geometry) {
         Some(layout) => Ok((layout, clock)),
-        None => Err(damaged(path, "its size does not fit its geometry")),
+        None => Err(damaged(path, "its size does not match its geometry")),
     }
 }
 
@@ -290,7 +287,7 @@ fn in_use_and_not_ours(path: &Path, header: &Header) -> Error {
     let why = if header.state.load(Acquire) == RETIRED {
         "was retired".to_owned()
     } else if layout == LAYOUT {
-        "was made on another boot of the machine".to_owned()
+        "was made before the machine was rebooted".to_owned()
     } else {
         format!("was made by another version (layout {layout}, this one is {LAYOUT})")
     };
@@ -300,7 +297,7 @@ fn in_use_and_not_ours(path: &Path, header: &Header) -> Error {
     )
 }
 
-/// This boot of the machine. Who cannot tell must not judge a table by it.
+/// This boot of the machine. If it is unknown, a table must not be judged by it.
 fn this_boot(path: &Path) -> Result<[u64; 2], Error> {
     kernel::boot().map_err(|error| {
         Error::io(
@@ -351,7 +348,7 @@ impl Turn {
     /// How long the making may take, or somebody else may lock the folder for reasons of their own.
     const PATIENCE: Duration = Duration::from_secs(5);
 
-    /// Waits for it; goes on without where it cannot be had, which costs no more than room (F1).
+    /// Waits for it; continues without it if it is not available, which only costs room (F1).
     fn to_make(path: &Path) -> Turn {
         let started = kernel::monotonic();
         let Ok(folder) = File::open(folder_of(path)).and_then(above_standard_streams) else { return Turn(None) };
@@ -383,7 +380,7 @@ fn folder_of(path: &Path) -> &Path {
 /// Makes a table and links it into place (F1). It is no error if somebody else was faster. The path
 /// was seen empty at `seen_empty`.
 fn create(path: &Path, geometry: Geometry, sharing: Sharing, seen_empty: Duration) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::io(format_args!("cannot make the lock table {}", path.display()), &error);
+    let failed = |error: io::Error| Error::io(format_args!("cannot create the lock table {}", path.display()), &error);
     let boot = this_boot(path)?;
     let directory = folder_of(path);
     let flags = libc::O_TMPFILE | libc::O_CLOEXEC;

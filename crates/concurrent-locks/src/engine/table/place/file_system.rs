@@ -1,4 +1,4 @@
-//! File systems a table cannot lie on, and why. The kernel tells the kind as a number, its "magic".
+//! File systems that cannot hold a table, and why. The kernel identifies the kind by a number, its "magic".
 
 use std::{fs::File, io, os::fd::AsFd, path::Path};
 

@@ -1,4 +1,4 @@
-//! Whose a table is: one user's or, as an explicit choice, a group's.
+//! The ownership of a table: one user's or, as an explicit choice, a group's.
 
 /// Who may use a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +54,13 @@ mod checks {
                     Some(format!("belongs to user {}, not to this user", file.uid()))
                 }
                 Sharing::User if mode == Sharing::Group.mode() => Some(format!(
-                    "is open to others (mode {mode:04o}); chmod 600 it, or ask for a group's table with ?share=group"
+                    "is open to others (mode {mode:04o}); chmod 600 it, or use ?share=group for a group's table"
                 )),
                 Sharing::User if mode & 0o077 != 0 => {
                     Some(format!("is open to others (mode {mode:04o}); chmod 600 it"))
                 }
                 Sharing::Group if mode != self.mode() => {
-                    Some(format!("is no group's table (mode {mode:04o}); chmod 660 it"))
+                    Some(format!("is not a group's table (mode {mode:04o}); chmod 660 it"))
                 }
                 Sharing::Group if file.gid() != folder.gid() => {
                     Some(format!("belongs to group {}, and its folder to group {}", file.gid(), folder.gid()))

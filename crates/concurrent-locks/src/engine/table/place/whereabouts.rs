@@ -13,6 +13,6 @@ pub(crate) enum Whereabouts {
     Deleted,
     /// It has another name.
     Moved,
-    /// This process cannot tell, and why.
+    /// Unknown to this process, and why.
     OutOfSight(String),
 }

@@ -1,4 +1,4 @@
-//! What the table asks of systems other than Linux: sleeping, time and names, by the standard library.
+//! What the table needs from systems other than Linux: sleeping, time and names, by the standard library.
 //!
 //! A word to sleep on has a *lot*, found by the word's address, with the threads that sleep there.
 //! Who sleeps looks at the word while it has the lot; who wakes changes the word before it takes the
@@ -125,18 +125,18 @@ pub(crate) fn clock_offset() -> i64 {
     0
 }
 
-/// This machine's host name; empty where the system does not tell.
+/// This machine's host name; empty if the system does not report it.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "system call")]
 pub(crate) fn host_name() -> String {
     let mut name = [0_u8; 256];
-    // SAFETY: the call writes at most as many bytes as it is told there are, of which the last stays 0.
+    // SAFETY: the call writes at most as many bytes as it is given, of which the last stays 0.
     let answer = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
     let end = if answer == 0 { name.iter().position(|byte| *byte == 0).unwrap_or(0) } else { 0 };
     String::from_utf8_lossy(&name[..end]).into_owned()
 }
 
-/// This machine's host name; empty where the system does not tell.
+/// This machine's host name; empty if the system does not report it.
 #[cfg(not(unix))]
 pub(crate) fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Who is alive: this process, the only one in a private table.
+//! Liveness: this process is the only one in a private table.
 
 use crate::{
     engine::table::{
@@ -33,7 +33,7 @@ impl Liveness {
     }
 }
 
-/// This process's PID namespace: by pid alone nobody is told apart here.
+/// This process's PID namespace: here a pid alone identifies nobody.
 pub(crate) fn pid_namespace() -> u64 {
     0
 }

@@ -1,6 +1,6 @@
 //! Values that belong to one process: a forked child makes its own.
 //!
-//! Where the kernel does not wipe memory at a fork, [`ForkGeneration`] tells (a system call per look on
+//! Where the kernel does not wipe memory at a fork, [`ForkGeneration`] detects it (a system call per look on
 //! some systems).
 #![expect(unsafe_code, reason = "a value that is replaced, not locked: a lock might be held at the fork")]
 

@@ -1,10 +1,10 @@
 //! Attaching a process to a table: the private things it needs there, made once per process, and
-//! made anew by a forked child.
+//! made again by a forked child.
 //!
 //! - A1. Everything private is reached through one page that is blank in a forked child (`pages.rs`).
 //!   So a child finds itself unattached, and cannot use its parent's slot, records or hub.
-//! - A2. The new generation of a slot is published before anything is cleaned up for its previous
-//!   occupant, so that nobody takes the newcomer for the dead (prototype bug 1).
+//! - A2. The new generation of a slot is published before anything is cleaned up for its previous occupant,
+//!   so that nobody mistakes the new process for the dead one (prototype bug 1).
 #![expect(unsafe_code, reason = "the attachment is reached through a page that is wiped on fork")]
 
 use std::sync::{

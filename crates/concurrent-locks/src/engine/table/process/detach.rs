@@ -1,12 +1,13 @@
-//! Detaching: a process that ends in good order says so, so that nobody has to find out.
+//! Detaching: a process that ends properly announces it, so that nobody has to detect it.
 //!
-//! - D1. Who holds nothing and waits for nothing marks its slot as left (O2) and takes its mark of death
-//!   away: the kernel then wakes nobody at its end, no newcomer looks after it, and no death is counted.
-//! - D2. Who holds or waits keeps its slot as it is. Its locks are freed by the kernel, with its address
-//!   space, as when it is killed: until then other threads, later exit handlers and buffered files may
-//!   still write under them.
-//! - D3. The slot stays the process's own until the kernel frees its byte. A thread that takes a lock after
-//!   D1 excludes others as before; only the end of such a hold is found by looking, not by a mark.
+//! - D1. A process that neither holds nor waits marks its slot as left (O2) and removes its death word:
+//!   then the kernel wakes nobody at its end, no new process has to clean up after it, and no death is
+//!   counted.
+//! - D2. A process that holds or waits keeps its slot as it is. Its locks are freed by the kernel, with its
+//!   address space, as when it is killed: until then other threads, later exit handlers and buffered files
+//!   may still write under them.
+//! - D3. The slot stays the process's own until the kernel frees its byte. A thread that acquires a lock
+//!   after D1 excludes others as before; only the end of such a hold is found by polling, not by a mark.
 
 use std::sync::atomic::{
     AtomicBool,

@@ -1,11 +1,11 @@
-//! Whether the table's file is where others find it, and what follows if it is not.
+//! Whether the table's file is where others find it, and the consequences if it is not.
 //!
-//! - I1. Only a file without any name, as our own descriptor of it says, is gone for everybody: then
-//!   the table is retired, and all of its users are told. What one process alone cannot see (after
-//!   `chroot`, `setuid`, a mount over the folder) is that process's own trouble.
-//! - I2. Who enters, and who gives back, has looked within `IN_PLACE_EVERY`; and a table is never made
-//!   within twice that time of the moment at which its path was seen empty (`file.rs`). So whoever is
-//!   inside when newcomers enter another table at that path learns it at the latest when giving back.
+//! - I1. Only a file without any name, as shown by our own descriptor of it, is gone for everybody: then
+//!   the table is retired, and all of its users are notified. If one process alone cannot see it (after
+//!   `chroot`, `setuid`, a mount over the folder), only that process is affected.
+//! - I2. Every acquisition and every release has checked within `IN_PLACE_EVERY`; and a table is never
+//!   created within twice that time of the moment at which its path was seen empty (`file.rs`). So a holder
+//!   inside when new processes enter another table at that path learns it at release, at the latest.
 
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -56,7 +56,7 @@ impl Table {
         Ok(())
     }
 
-    /// After a lock was given back at `now`: whether its holder was alone in the section (I2).
+    /// After a lock was released at `now`: whether its holder was alone in the section (I2).
     #[inline]
     pub(crate) fn check_was_alone(&self, me: &Attachment, grant: &Grant, now: u64) -> Result<(), Error> {
         let found = self.check_open().and_then(|()| self.check_in_place_sometimes(me, now));
@@ -69,12 +69,12 @@ impl Table {
     #[cold]
     fn was_alone(&self, me: &Attachment, grant: &Grant, error: &Error) -> Result<(), Error> {
         match self.whereabouts(me) {
-            // Nothing says that it was not; the next request is told.
+            // Nothing says that it was not; the next request reports it.
             Whereabouts::OutOfSight(_) => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Lost,
                 format!(
-                    "the {} lock with token {} may have been held by another process too: {error}",
+                    "the {} lock with token {} may also have been held by another process: {error}",
                     grant.mode, grant.token
                 ),
             )),

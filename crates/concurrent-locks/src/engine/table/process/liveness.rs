@@ -1,24 +1,24 @@
-//! Who is alive. The kernel says so, by file locks; pids are never trusted.
+//! Liveness, by the kernel's file locks; pids are never trusted.
 //!
-//! - L1. A process lives in a slot while it holds the write lock on the slot's *life byte*, far behind the
-//!   end of the table file. The lock is on an open file description that only a mapping of this address space
-//!   refers to, so it ends exactly with the address space: not with a forked child, not with a
-//!   closed descriptor, but with exec and with death of any kind.
-//! - L2. If nobody holds either byte of a slot (L5), the occupant is dead, and so is every earlier one. Who
-//!   proves it only looks: a reaper holds nothing that a stopped or dead reaper could keep.
-//! - L3. The death word (a robust mutex) is only a hint of when to ask: it belongs to a thread.
+//! - L1. A process is alive in a slot while it holds the write lock on the slot's *life byte*, far beyond
+//!   the end of the table file. The lock is on an open file description that only a mapping of this address
+//!   space refers to, so it ends exactly with the address space: not with a forked child, not with a closed
+//!   descriptor, but with exec and with death of any kind.
+//! - L2. If nobody holds either byte of a slot (L5), the occupant is dead, and so is every earlier one.
+//!   Proving it is read-only: a reaper holds nothing that a stopped or dead reaper could keep.
+//! - L3. The death word (a robust mutex) only hints when to check: it belongs to a thread.
 //! - L4. A process with much memory keeps its locks while the kernel frees that memory (70 ms a
 //!   GiB). In the same PID namespace it is dead before that: when the mark is set and every one of
 //!   its tasks is exiting, none of them returns to user mode. That proof is bound to the slot's
 //!   generation, because it does not hold the byte. It is no proof unless `/proc` itself numbers
 //!   processes as our PID namespace does: a container may see that of its host.
-//! - L5. Beside its life byte a slot has a *tree byte*. A process whose locks shall outlive it locks the tree
-//!   byte through a description whose descriptor the processes that it starts inherit (`tree.rs`): the
-//!   kernel frees it with the last of them. What the slot holds is given away only when both bytes are
-//!   free. Only who has the life byte takes the tree byte, so a tree byte that is free while the life byte
-//!   is free or ours stays free. A short lock (S) is held by threads: there the life byte alone decides.
-//! - L6. Before a descriptor is asked about the table it has proved to be the table's: a daemon that
-//!   closes all descriptors and opens files of its own would else get their answers.
+//! - L5. Beside its life byte a slot has a *tree byte*. A process whose locks are to outlive it locks the
+//!   tree byte through a description whose descriptor its child processes inherit (`tree.rs`): the kernel
+//!   frees it with the last of them. The slot's locks are released only when both bytes are free. Only the
+//!   holder of the life byte takes the tree byte, so a tree byte that is free while the life byte is free
+//!   or ours stays free. A short lock (S) is held by threads: there the life byte alone decides.
+//! - L6. Before a descriptor is used to query the table it has proved to be the table's: a daemon that
+//!   closes all descriptors and opens files of its own would otherwise query those.
 
 use std::{
     fs::File,
@@ -188,7 +188,7 @@ impl Table {
             return Ok(false);
         }
         let locked = liveness.is_alive(self, name.slot)?;
-        // The generation again: a newcomer may have taken the byte in between.
+        // The generation again: a new process may have taken the byte in between.
         Ok(!locked || slot.generation.load(Acquire) & 0x7fff != name.generation || self.exits(slot, name.generation))
     }
 
@@ -202,9 +202,9 @@ impl Table {
         }
         let generation = slot.generation.load(Acquire);
         let is_alive = liveness.is_alive(self, index)?;
-        // In this order: who has ended, or exits, takes no tree byte any more.
+        // In this order: a process that has ended, or exits, takes no tree byte any more.
         let dead = (!is_alive || self.exits(slot, generation & 0x7fff)) && !liveness.has_tree(self, index)?;
-        // A newcomer takes the bytes first and raises the generation then (A2): under this one nobody lives.
+        // A new process takes the bytes first and then raises the generation (A2): under this one nobody is alive.
         let same = slot.generation.load(Acquire) == generation;
         Ok((dead && same).then_some(Corpse { slot: index, generation, state }))
     }

@@ -1,16 +1,16 @@
-//! A slot's state word: whether somebody lives in the slot, has left it in good order, or nobody does.
+//! A slot's state word: whether a living process uses the slot, has left it properly, or none does.
 //!
 //! ```text
 //! word = kind (2 bits) | the occupant's generation, its low 30 bits
 //!
 //! FREE --enter--> LIVE --leave--> LEFT          (by the occupant)
-//!                 LIVE or LEFT --vacate--> FREE  (by whoever has cleaned up after it)
+//!                 LIVE or LEFT --vacate--> FREE  (by the process that cleaned up after it)
 //! ```
 //!
-//! - O1. The word names the occupant, so a reaper that was stopped for long cannot free the slot of a
-//!   newcomer: `vacate` exchanges the very word that was judged.
-//! - O2. LEFT says that its occupant held nothing and waited for nothing when it began to end. It is no
-//!   proof of death: the slot belongs to its process until the kernel frees the byte (L1).
+//! - O1. The word names the occupant, so a reaper that was stopped for long cannot free the slot of a new
+//!   process: `vacate` exchanges the very word that was judged.
+//! - O2. LEFT says that its occupant held nothing and waited for nothing when it began to end. It does not
+//!   prove a death: the slot belongs to its process until the kernel frees the byte (L1).
 
 use std::sync::atomic::{
     AtomicU32,

@@ -225,7 +225,7 @@ impl Table {
         Ok(())
     }
 
-    /// Claims a free chunk for this process; if there is none, cleans up after the dead and tries again.
+    /// Claims a free chunk for this process; if there is none, cleans up after dead processes and retries.
     fn claim_chunk(&self, me: &Attachment) -> Result<u32, Error> {
         if let Some(chunk) = self.claim_free_chunk(me)? {
             return Ok(chunk);
@@ -265,7 +265,7 @@ impl Table {
         Ok(None)
     }
 
-    /// Gives back the chunks of the dead, whose records are free by now.
+    /// Frees the chunks of dead processes, whose records are free by now.
     pub(crate) fn free_chunks(&self, dead: impl Fn(u64) -> bool) -> Result<(), Error> {
         let counters = &self.layout.header().counters;
         for chunk in 0..self.chunks_used() {

@@ -8,7 +8,7 @@ use std::{
 
 use crate::engine::Ticket;
 
-/// The next look of a future that the hub has not met yet: most waits are over before it does.
+/// The next look of a future that the hub has not met yet: most waits have ended before it does.
 pub(crate) const UNMET: u64 = u64::MAX;
 
 /// The futures of this process that wait.

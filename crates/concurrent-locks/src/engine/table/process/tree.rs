@@ -1,14 +1,15 @@
-//! Locks that outlive their process for the processes that it started.
+//! Locks that outlive their process, for the processes that it started.
 //!
 //! The process locks its slot's tree byte (L5) through an open file description of its own, and the
 //! processes that it starts inherit a descriptor of that description.
 //!
 //! - TR1. The tree byte is locked before the first of them is started. A process that dies before that
 //!   closes the only descriptor, and the kernel frees the byte.
-//! - TR2. A normal end unlocks the byte through the description, so whoever has inherited a descriptor keeps
-//!   nothing with it, also when the slot has a new occupant: a description without a lock is in nobody's way.
-//! - TR3. An end that leaves the locks to the tree only closes the descriptor. The slot then stays as it is:
-//!   its records are removed by whoever finds both bytes free.
+//! - TR2. A normal end unlocks the byte through the description, so processes that have inherited a
+//!   descriptor keep nothing with it, even when the slot has a new occupant: a description without a lock
+//!   blocks nobody.
+//! - TR3. An end that leaves the locks to the tree only closes the descriptor. The slot then stays as it
+//!   is: its records are removed by the first process that finds both bytes free.
 
 use std::{
     fmt,
@@ -39,7 +40,7 @@ impl Table {
         let description = OwnedFd::from(file.reopen()?);
         let locked = kernel::try_lock_bytes(description.as_fd(), tree_byte(slot), 1);
         if !locked.map_err(|error| self.broken(&error))? {
-            let message = format!("the locks of this process in {} are held for its children already", self.url);
+            let message = format!("the locks of this process in {} are already held for its children", self.url);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         Ok(Some(Box::new(TreeByte { table: self.forever(), slot, description })))

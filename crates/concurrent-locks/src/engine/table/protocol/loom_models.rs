@@ -1,4 +1,4 @@
-//! Every schedule of the two lock-free protocols, by loom:
+//! All schedules of the two lock-free protocols, by loom:
 //! `RUSTFLAGS="--cfg loom" cargo test -p concurrent-locks --lib loom_ --release`.
 //!
 //! The kernel's part is modelled too: a futex by a mutex and a condition variable, without time, so
@@ -164,7 +164,7 @@ fn loom_short_lock_of_the_dead_is_taken_over_once() {
             }
         };
         let other = thread::spawn(work(1));
-        // What the dead one did before it died is visible to whoever takes over.
+        // What the dead process did before it died is visible to the one that takes over.
         shared.1.change();
         shared.2.store(true, Release);
         let mine = work(0)();
@@ -280,7 +280,7 @@ fn loom_wait_word_a_granter_that_dies_before_it_tells_is_made_good() {
             move || {
                 // The granter dies after the commit, before the wait word.
                 waiter.held.store(true, Relaxed);
-                // The rebuild finds a held record that is not acknowledged, and tells again.
+                // The rebuild finds a held record that is not acknowledged, and wakes it again.
                 waiter.grant();
                 waiter.grant();
             }

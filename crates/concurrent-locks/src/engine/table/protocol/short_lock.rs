@@ -1,7 +1,7 @@
 //! The short lock over a bucket: a futex word that survives its owner.
 //!
-//! Held for tens of nanoseconds around changes of a bucket's lists. The word names its owner, so
-//! that a sleeper can ask the kernel whether the owner lives and take the lock from the dead.
+//! Held for tens of nanoseconds around changes of a bucket's lists. The word names its owner, so that a
+//! sleeper can ask the kernel whether the owner is alive and take the lock from a dead one.
 //!
 //! ```text
 //! word = slot + 1 (16 bits) | generation (15 bits) | sleepers (1 bit);   0 = free
@@ -12,9 +12,9 @@
 //!
 //! - S1. Only the process named in the word changes what the lock covers.
 //! - S2. A word is taken from its owner only after the kernel proved the owner dead, by one
-//!   compare-and-exchange from the very word that was judged; whoever does so must rebuild.
-//! - S3. Whoever sleeps has set the sleepers bit in the word it sleeps on, and whoever was asleep
-//!   takes the lock with the bit set; so a release that must wake somebody knows it.
+//!   compare-and-exchange from the very word that was judged; the process that does so must rebuild.
+//! - S3. A sleeper has set the sleepers bit in the word it sleeps on, and a thread that was asleep takes
+//!   the lock with the bit set; so a release knows whether it must wake somebody.
 
 use crate::engine::table::protocol::atomic_word::AtomicWord;
 

@@ -1,4 +1,4 @@
-//! The word by which a waiter and whoever grants it meet, so that no wake-up is lost.
+//! The word in which a waiter and its granter meet, so that no wake-up is lost.
 //!
 //! ```text
 //!            begin                 arm                      sleep returns
@@ -12,12 +12,12 @@
 //! ```
 //!
 //! - W1. The record's word is committed to held before the wait word becomes GRANTED.
-//! - W2. GRANTED means that a wake-up may still be owed: the granter can die between the two. Who
-//!   rebuilds after a death wakes every held record that is not ACKNOWLEDGED again.
+//! - W2. GRANTED means that a wake-up may still be due: the granter can die between the two. A rebuild
+//!   after a death wakes every held record that is not ACKNOWLEDGED again.
 //! - W3. A waiter goes to sleep only by the change IDLE -> ASLEEP (ARMED for a future), which fails
 //!   if a grant or nudge came first.
-//! - W4. A grant is taken up by GRANTED -> ACKNOWLEDGED and taken back by GRANTED -> PASSED_OVER, one
-//!   exchange each: only one of the two happens. Whoever believes in a grant has made the first.
+//! - W4. A grant is acknowledged by GRANTED -> ACKNOWLEDGED and taken back by GRANTED -> PASSED_OVER, one
+//!   exchange each: only one of the two happens. A waiter that trusts its grant has made the first.
 
 use crate::engine::table::protocol::atomic_word::AtomicWord;
 
@@ -31,7 +31,7 @@ pub(crate) const NUDGED: u32 = 3;
 pub(crate) const GRANTED: u32 = 4;
 /// Granted, and the waiter knows it.
 pub(crate) const ACKNOWLEDGED: u32 = 1;
-/// The waiter is a future: ring the doorbell of its process instead of waking this word.
+/// The waiter is a future: signal the `doorbell` of its process instead of waking this word.
 pub(crate) const ARMED: u32 = 5;
 
 /// The waiter slept through a grant, or its process did. It is granted nothing until it has looked.

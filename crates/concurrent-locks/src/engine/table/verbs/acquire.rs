@@ -69,7 +69,7 @@ impl Table {
             }
             Ok(Arrival::Queued) => self.queued(me, index, record, word, ask, now, grant),
             Ok(Arrival::Busy) => {
-                // The history takes from the record who asked.
+                // The history takes the requester from the record.
                 let error = self.refuse(me, record, ask, now);
                 self.return_record(me, index);
                 Err(error)
@@ -190,7 +190,7 @@ impl Table {
         queue.own(ask.owner)
     }
 
-    /// After queueing: is this wait the end of a circle?
+    /// After queueing: does this wait close a cycle?
     #[cold]
     #[expect(clippy::too_many_arguments, reason = "the rest of `acquire`")]
     fn queued(

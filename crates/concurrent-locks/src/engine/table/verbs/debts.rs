@@ -1,7 +1,7 @@
-//! Debts: giving back what could not be given back at once, because a process was stopped (SIGSTOP,
-//! debugger, freezer) in the middle of a change of the same bucket. The caller gets the error that
-//! names it; a thread pays the debt as soon as the stopped process goes on or dies, so that neither a
-//! held lock nor a waiter stays behind that nobody knows of.
+//! Deferred releases: locks that could not be released at once, because a process was stopped (SIGSTOP,
+//! debugger, freezer) in the middle of a change of the same bucket. The caller gets the error that names
+//! it; a thread releases the lock as soon as the stopped process continues or dies, so that neither a held
+//! lock nor a waiter is left behind unnoticed.
 
 use crate::{
     engine::{
@@ -28,8 +28,8 @@ impl Table {
         let pay = move || {
             while table.pay(&debt).is_err_and(|error| error.kind() == ErrorKind::Unreachable) {}
         };
-        // Without a thread the lock stays until this process ends; its caller was told.
-        let _ = std::thread::Builder::new().name("locks-debt".to_owned()).spawn(pay);
+        // Without a thread the lock stays until this process ends; its caller got the error.
+        let _ = std::thread::Builder::new().name("locks-release".to_owned()).spawn(pay);
     }
 
     fn pay(&self, debt: &Debt) -> Result<(), Error> {
@@ -53,7 +53,7 @@ impl Table {
         match error.kind() {
             ErrorKind::TimedOut | ErrorKind::Deadlock | ErrorKind::Lost => {}
             ErrorKind::Unreachable => self.owe(Debt::Leave(*ticket)),
-            // The first error is the one to tell.
+            // The first error is the one to report.
             _ => drop(self.cancel(ticket)),
         }
     }

@@ -1,4 +1,4 @@
-//! Hand-off: who is next after a release, waking them, and the wake window that relaxes the order.
+//! Hand-off: choosing the successors of a release, waking them, and the wake window that relaxes the order.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -81,7 +81,7 @@ impl Table {
         queue.grant_waiters(locked, now, wakes)
     }
 
-    /// Whether a newcomer may take a lock that lies free for a head that is waking up.
+    /// Whether a new request may take a lock that is free for a head that is waking up.
     #[inline]
     pub(crate) fn may_enter_window(&self, queue: &Queue<'_>, ask: &Ask<'_>, now: u64) -> bool {
         let resource = queue.resource;
@@ -112,7 +112,7 @@ impl Table {
         self.deliver(me, place, bucket, &wakes)
     }
 
-    /// Wakes whom a step granted, outside of the lock; goes on granting where the batch was full.
+    /// Wakes those that a step granted, outside of the lock; continues granting if the batch was full.
     #[inline]
     pub(crate) fn deliver(&self, me: &Attachment, place: u32, bucket: u32, wakes: &Wakes) -> Result<(), Error> {
         if wakes.is_empty() { Ok(()) } else { self.deliver_all(me, place, bucket, wakes) }

@@ -50,7 +50,7 @@ impl Table {
             if word.state() == State::Held {
                 // Under the lock, where nobody can take it back meanwhile (W4).
                 granted = wait_word::look(&record.grant) == Found::Granted;
-                return if granted { Ok(()) } else { Err(Violation("a holder that was not told")) };
+                return if granted { Ok(()) } else { Err(Violation("a holder that was not notified")) };
             }
             let queue = Queue::of(self, place)?;
             if word.state() == State::Waiting {

@@ -1,4 +1,4 @@
-//! The verbs: acquire, release, give up, downgrade, break. Each changes the truth by one store of a
+//! The verbs: acquire, release, give up, downgrade, break. Each changes the authoritative state by one store of a
 //! record's word, under the bucket's lock:
 //!
 //! ```text

@@ -1,15 +1,16 @@
-//! Passing over: a hand-off that its process does not take up (it is stopped, frozen, or its event loop is
-//! busy) goes to the next in line, and the sleeper stands in the queue again, at its old place.
+//! Passing over: a hand-off that its process does not acknowledge (it is stopped, frozen, or its event loop is
+//! busy) goes to the next waiter, and the sleeper is back in the queue, at its old place.
 //!
-//! - K1. A hand-off is taken up by one exchange of the wait word, and taken back by another (W4): so
-//!   nobody believes in a grant that somebody else was given.
+//! - K1. A hand-off is acknowledged by one exchange of the wait word, and taken back by another (W4): so
+//!   nobody trusts a grant that was given to another.
 //! - K2. It is taken back under the bucket's lock: first the wait word, then the record's word, then links
-//!   and counts. A rebuild after the first makes the grant again, one after the second finishes the way back.
-//! - K3. Who was passed over stands in nobody's way until it looks: the rule does not see it. With the one
-//!   that slept all requests of its process in this queue are asked to look, so that each of them does not
-//!   take its time again.
-//! - K4. Only another process takes a hand-off back, after two looks between which the sleeper could have
-//!   run: not because the whole machine stood still.
+//!   and counts. A rebuild after the first makes the grant again, one after the second completes the
+//!   withdrawal.
+//! - K3. A waiter that was passed over blocks nobody until it responds: the rule skips it. With it, all
+//!   requests of its process in this queue are asked to check, so that each of them does not take its time
+//!   again.
+//! - K4. Only another process takes a hand-off back, after two checks between which the sleeper could have
+//!   run: not because the whole machine was suspended.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -63,7 +64,7 @@ impl Table {
             let record = self.layout.record(index)?;
             let waited = now.saturating_sub(record.requested.load(Relaxed));
             self.emit_record(EventKind::Wait, record, mode, now, waited)?;
-            // However it sleeps, it looks when it goes on.
+            // However it sleeps, it checks when it continues.
             self.wake_again(index, record)?;
             for (index, wake) in asked.iter() {
                 self.wake(me, index, wake)?;

@@ -50,7 +50,7 @@ impl Table {
         if self.file.is_none() { busy.seen_by_its_process() } else { busy }
     }
 
-    /// The error of a request whose time is over. The queue is looked at before it is left.
+    /// The error of a request that timed out. The queue is read before it is left.
     pub(crate) fn time_out(&self, me: &Attachment, ticket: &Ticket) -> Result<Grant, Error> {
         let record = self.layout.record(record_of(ticket.handle))?;
         let mode = record.word().mode();
@@ -73,7 +73,7 @@ impl Table {
         Error::new(
             ErrorKind::Full,
             format!(
-                "{}: no room for another resource: all {} are in use, or the memory for them is",
+                "{}: no room for another resource: all {} are in use, or their memory is exhausted",
                 self.url,
                 self.layout.geometry().resources
             ),
@@ -85,7 +85,7 @@ impl Table {
         Error::new(
             ErrorKind::Lost,
             format!(
-                "the {} lock with token {} is not held by this process any more: it was broken by an operator, or taken before a fork",
+                "the {} lock with token {} is no longer held by this process: it was broken by an operator, or acquired before a fork",
                 grant.mode, grant.token
             ),
         )
@@ -93,6 +93,6 @@ impl Table {
 
     #[cold]
     pub(crate) fn lost_request(&self) -> Error {
-        Error::new(ErrorKind::Lost, "the waiting request is not of this process: it was made before a fork")
+        Error::new(ErrorKind::Lost, "the waiting request does not belong to this process: it was made before a fork")
     }
 }

@@ -1,4 +1,4 @@
-//! Release and downgrade: a grant is given back, whole or in part, and the next in line is granted.
+//! Release and downgrade: a grant ends, whole or in part, and the next in line is granted.
 
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,11 +1,11 @@
-//! Whom a waiter waits behind, and when it looks for itself: one rule for threads and futures.
+//! The process that a waiter watches, and when it checks for itself: one rule for threads and futures.
 //!
-//! - B1. The first in line watches those who hold; every other waiter watches the one before it. So a
-//!   death wakes, in each queue, the one whom it concerns, and a grant or a normal end wakes nobody but the
-//!   one who is granted.
-//! - B2. Who becomes the first in line is not told: it has watched the one before it, who holds now. It
-//!   finds the other holders at its next look.
-//! - B3. A look asks for the death of all of them, watched or not: the first in line may be stopped.
+//! - B1. The first in line watches the holders; every other waiter watches the one before it. So a death
+//!   wakes, in each queue, only the waiter that it concerns, and a grant or a normal end wakes only the one
+//!   that is granted.
+//! - B2. A waiter that becomes first in line is not notified: it has watched the one before it, which now
+//!   holds. It finds the other holders at its next check.
+//! - B3. A check queries the death of all of them, watched or not: the first in line may be stopped.
 //! - B4. The word of a waiter's own process is not watched: it ends with the waiter.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
@@ -25,7 +25,7 @@ use crate::{
     words::error::Error,
 };
 
-/// The first sleep without a look, and the longest one of who cannot be woken by a death.
+/// The first sleep without a check, and the longest one of a waiter that a death cannot wake.
 pub(crate) const SLICE: Duration = Duration::from_millis(50);
 /// How many processes a waiter watches besides its own word.
 pub(crate) const WATCHED: usize = 12;

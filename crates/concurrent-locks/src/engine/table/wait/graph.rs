@@ -161,7 +161,7 @@ impl Table {
         Err(Error::deadlock(&name, mode, told))
     }
 
-    /// A cycle in words and names.
+    /// A cycle with labels and names.
     fn tell(snapshot: &Snapshot, cycle: &[Link]) -> Result<Cycle, Error> {
         let mut links = Vec::with_capacity(cycle.len());
         for link in cycle {

@@ -1,13 +1,13 @@
-//! The hub: one thread per process and table, started when the first future waits. It wakes the
-//! futures that other processes granted, serves their time-outs, and looks for the dead and for
-//! deadlocks on their behalf. A grant made in the same process wakes the future directly.
+//! The hub: one thread per process and table, started when the first future waits. It wakes the futures
+//! that other processes granted, handles their time-outs, and checks for deaths and deadlocks on their
+//! behalf. A grant made in the same process wakes the future directly.
 //!
-//! - H1. While the hub sleeps, it looks again at `wakes_at` at the latest. Whoever needs it earlier rings
-//!   its doorbell.
-//! - H2. For a while after somebody has begun to wait it wakes once a slice all the same, so that futures
-//!   that wait again and again for a short time need not ring: a ring costs more than their hand-off.
-//! - H3. Each future has looks of its own (P1), made by the hub. It watches those whom its futures watch
-//!   (`ahead.rs`), as they were at the futures' last looks, or when it first met them.
+//! - H1. While the hub sleeps, it checks again at `wakes_at` at the latest. Code that needs it earlier
+//!   signals its `doorbell`.
+//! - H2. For a while after a wait has begun it wakes once a slice anyway, so that futures that wait
+//!   repeatedly for a short time need not signal: a signal costs more than their hand-off.
+//! - H3. Each future has checks of its own (P1), made by the hub. It watches the processes that its futures
+//!   watch (`ahead.rs`), as of the futures' last checks, or of when it first met them.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -40,17 +40,17 @@ use crate::{
     words::error::{Error, ErrorKind},
 };
 
-/// How long the hub sleeps when no future waits; the doorbell ends it.
+/// How long the hub sleeps when no future waits; the `doorbell` ends it.
 const IDLE: Duration = Duration::from_secs(3600);
-/// How long after somebody began to wait it goes on to wake once a slice (H2), in nanoseconds.
+/// How long after a wait began it keeps waking once a slice (H2), in nanoseconds.
 const LINGER: u64 = 1_000_000_000;
 /// A slice, in nanoseconds.
 const SLICE_NANOS: u64 = 50_000_000;
 const _: () = assert!(SLICE.as_nanos() == SLICE_NANOS as u128);
-/// It wakes only when the doorbell rings.
+/// It wakes only when the `doorbell` rings.
 const AT_THE_BELL: u64 = u64::MAX;
 
-/// When `pause` is over, at the latest a quarter of it later, so that looks of many futures fall together.
+/// When `pause` has passed, at the latest a quarter of it later, so that looks of many futures fall together.
 fn in_company(now: u64, pause: u64) -> u64 {
     let step = (pause / 4).max(1);
     now.saturating_add(pause).checked_next_multiple_of(step).unwrap_or(UNMET - 1)
@@ -163,7 +163,7 @@ impl Table {
             for (index, ticket, looked) in &due {
                 let Ok(record) = self.layout.record(*index) else { continue };
                 let ahead = self.ahead_of(me, record);
-                // An error here is met again, and told, by the future itself when it looks.
+                // An error here occurs again, and is reported, at the future's own check.
                 let _ = self.look_ahead(me, record, &ahead, *looked, now);
                 for slot in ahead.slots() {
                     if asked.insert(*slot) {
@@ -196,7 +196,7 @@ impl Table {
         }
     }
 
-    /// Wakes the futures whose time is over, and, if a letter was lost, all that may have been written of.
+    /// Wakes the futures that have timed out, and, if an entry of the mailbox was lost, all that it may have been for.
     /// Answers with those that the hub has to look for, and when it looked for them last.
     fn take_due(&self, me: &Attachment, now: u64, letter_lost: bool) -> Vec<(u32, Ticket, u64)> {
         let mut futures = me.hub.lock();

@@ -1,12 +1,12 @@
-//! Waiting by a thread: it sleeps on its own word and on the death words of those it watches
-//! (`ahead.rs`), in one call.
+//! Waiting by a thread: it sleeps in one call on its own word and on the death words of the processes that
+//! it watches (`ahead.rs`).
 //!
-//! - P1. Every sleep has an end, after which the waiter looks at everything itself: after 50 ms at first,
+//! - P1. Every sleep has an end, after which the waiter checks everything itself: after 50 ms at first,
 //!   then after as long as it has waited already, after 1 s at most. So a lost wake-up at most doubles a
-//!   wait, and costs a second at the worst; and who waits for long costs nothing meanwhile. Who is first in
-//!   line behind somebody whose death cannot wake it looks every 50 ms.
-//! - P2. The death word only says when to ask; a process is dead when `liveness.rs` proves it. Until
-//!   then the waiter asks again with growing pauses: a dying process keeps its file locks for a while.
+//!   wait, and costs at most a second; and long waits cost nothing meanwhile. A waiter that is first in
+//!   line behind a process whose death cannot wake it checks every 50 ms.
+//! - P2. The death word only hints when to check; a process is dead when `liveness.rs` proves it. Until
+//!   then the waiter checks again with growing pauses: a dying process keeps its file locks for a while.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -140,7 +140,7 @@ impl Table {
 }
 
 /// Asking whether marked processes are dead by now: at once, then with pauses that double (P2). A thread
-/// that ended in a process that goes on looks marked for ever.
+/// that ended in a process that continues looks marked for ever.
 #[derive(Default)]
 pub(crate) struct Suspicions(Vec<(u32, Duration)>);
 

@@ -16,11 +16,11 @@
 --     the caller's own session. Rows of other sessions, and everything that is swept, are taken with SKIP LOCKED. So no
 --     two verbs wait for each other, and the server never has a deadlock to resolve.
 --  3. There is no row that all resources' transactions write: stamps are kept per resource, `seen` per session and to
---     50 ms, statistics are appended and added up later, events get their numbers from who reads them.
+--     50 ms, statistics are appended and added up later, events get their numbers from their readers.
 --
--- Durability. Grants and releases are as durable as the server's `synchronous_commit` says, because a token that was told
--- must not be told again after a crash, and a lock that was told must still be held. One flush for each acquire and release
--- is the price. Only a place in the queue is not waited for: who waits asks again on the next connection. A role that accepts that the last moments before a crash are forgotten (stamps still go
+-- Durability. Grants and releases are as durable as the server's `synchronous_commit` says, because a token that was reported
+-- must not be repeated after a crash, and a lock that was granted must still be held. One flush for each acquire and release
+-- is the price. Only a place in the queue is not waited for: a waiter requests again on the next connection. A role that accepts that the last moments before a crash are forgotten (stamps still go
 -- on above by the clock) can have it: ALTER ROLE .. SET synchronous_commit = off. What is only looked at (operations,
 -- events, statistics) is unlogged: a crash of the server empties it.
 --
@@ -64,7 +64,7 @@ CREATE TABLE IF NOT EXISTS concurrent_locks.session (
 ) WITH (fillfactor = 50);
 
 -- The last stamp of a resource: max(now, last + 1) is the next. Arrivals, tie-breaks and tokens need order only within a
--- resource, whose verbs are serialised anyway. The row goes after a day without use; stamps go on above it by the clock.
+-- resource, whose verbs are serialised anyway. The row goes after a day without use; the clock keeps later stamps above it.
 CREATE TABLE IF NOT EXISTS concurrent_locks.resource (
     space text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
@@ -74,7 +74,7 @@ CREATE TABLE IF NOT EXISTS concurrent_locks.resource (
     PRIMARY KEY (space, name)
 ) WITH (fillfactor = 50);
 
--- Requests that hold or wait: the only truth of who holds what. `until`: when the hold ends at the latest (0: no limit).
+-- Requests that hold or wait: the authoritative state. `until`: when the hold ends at the latest (0: no limit).
 CREATE TABLE IF NOT EXISTS concurrent_locks.request (
     space text COLLATE "C" NOT NULL,
     request text COLLATE "C" NOT NULL,

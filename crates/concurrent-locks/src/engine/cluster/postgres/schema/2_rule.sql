@@ -1,19 +1,19 @@
--- The grant rule (src/rule/grant.rs is its text), who is alive, and what is kept of the past. Times are microseconds since 1970.
+-- The grant rule (src/rule/grant.rs defines it), liveness, and the history. Times are microseconds since 1970.
 --
 -- LANGUAGE sql only where the planner inlines it (one expression, as volatile as what it calls): otherwise such a function
--- is parsed and planned anew in each transaction, where PL/pgSQL keeps its plans.
+-- is parsed and planned again in each transaction, where PL/pgSQL keeps its plans.
 
 CREATE OR REPLACE FUNCTION concurrent_locks.micros() RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 $$;
 
--- `seen` is written once in so long; so a session counts as heard of up to that much later than it says.
+-- `seen` is written once in so long; so a session's last contact counts as up to that much later than it says.
 CREATE OR REPLACE FUNCTION concurrent_locks.grain() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 50000::bigint';
 
 -- How long a process may be without its advisory lock before what it holds is taken: time to connect again.
 CREATE OR REPLACE FUNCTION concurrent_locks.grace() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 500000::bigint';
 
--- How long a waiter may be silent, and how long a grant by hand-off counts before its session is heard of again.
+-- How long a waiter may be silent, and how long a grant by hand-off counts before its session's next contact.
 CREATE OR REPLACE FUNCTION concurrent_locks.patience() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 3000000::bigint';
 
 CREATE OR REPLACE FUNCTION concurrent_locks.resource_key(_space text, _name text) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
@@ -29,7 +29,7 @@ CREATE OR REPLACE FUNCTION concurrent_locks.instance() RETURNS bigint LANGUAGE s
     SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
 $$;
 
--- Takes the resource for this transaction, and tells the time.
+-- Locks the resource for this transaction, and returns the time.
 CREATE OR REPLACE FUNCTION concurrent_locks.enter(_space text, _name text) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -73,7 +73,7 @@ BEGIN
 END
 $$;
 
--- What is told of a grant, in answers and pushes (there with the request's id).
+-- The fields of a grant, in answers and pushes (there with the request's id).
 CREATE OR REPLACE FUNCTION concurrent_locks.grant_json(_q concurrent_locks.request, _named boolean) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT '{' || CASE WHEN _named THEN '"request":' || to_json(_q.request) || ',' ELSE '' END
         || '"token":' || _q.token || ',"since":' || _q.since || ',"waited":' || _q.waited || ',"owner":' || to_json(_q.owner) || '}'
@@ -103,7 +103,7 @@ BEGIN
 END
 $$;
 
--- Whether a guarded session lives no more, by its advisory lock. Shared, so that two who look at the same moment do not
+-- Whether a guarded session lives no more, by its advisory lock. Shared, so that two that check at the same moment do not
 -- take each other for it. A process may only have lost its connection, and still believe in its lock or its place: it is
 -- doubted first, for as long as it takes to connect again (`_at_once` is for who only looks). A lock that went with a restart of the server proves nothing.
 CREATE OR REPLACE FUNCTION concurrent_locks.has_died(_s concurrent_locks.session, _now bigint, _at_once boolean) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -121,7 +121,7 @@ BEGIN
     IF _s.doubted > _s.seen THEN
         RETURN _now - _s.doubted >= concurrent_locks.grace();
     END IF;
-    -- Whoever has the row locked is the process itself, alive, or doubts it already.
+    -- The holder of the row lock is the process itself, alive, or one that doubts it already.
     UPDATE concurrent_locks.session s SET doubted = _now WHERE s.ctid = ANY (ARRAY(
         SELECT own.ctid FROM concurrent_locks.session own
             WHERE own.space = _s.space AND own.session = _s.session FOR UPDATE SKIP LOCKED));
@@ -129,8 +129,8 @@ BEGIN
 END
 $$;
 
--- When a held request expires if its session is not heard of any more. A grant by hand-off may have gone to a process that
--- was dying: it counts for a short time only, until the session is heard of.
+-- When a held request expires if its session makes no contact any more. A grant by hand-off may have gone to a process that
+-- was dying: it counts for a short time only, until the session makes contact.
 CREATE OR REPLACE FUNCTION concurrent_locks.expiry(_q concurrent_locks.request, _s concurrent_locks.session) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT least(
         CASE
@@ -270,7 +270,7 @@ BEGIN
 END
 $$;
 
--- Rule 3: along the queue, makes every waiter a holder whose turn it is, and takes dead ones out on the way. Reads as far
+-- Rule 3: along the queue, makes every waiter a holder that may be granted, and takes dead ones out on the way. Reads as far
 -- as it grants, and one batch.
 CREATE OR REPLACE FUNCTION concurrent_locks.walk(_space text, _name text, _now bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -283,7 +283,7 @@ DECLARE
     _ticket bigint := 0;
     _taken integer;
 BEGIN
-    -- While somebody writes who waits for nothing more here, nobody can be granted.
+    -- While there is a writer that waits for nothing more here, nobody can be granted.
     PERFORM FROM concurrent_locks.request h WHERE h.space = _space AND h.name = _name AND h.held AND h.mode = 'write'
         AND NOT EXISTS (SELECT FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name AND NOT q.held
             AND q.mode IN ('read', 'write') AND q.owner = h.owner);

@@ -1,6 +1,6 @@
 -- The verbs of one request. Each answers one text of JSON; `engine/cluster/protocol.rs` names the arguments.
 
--- Notes that the caller's session was heard of; false if it is not known. A session whose row was swept meanwhile is found
+-- Records the contact of the caller's session; false if it is not known. A session whose row was swept meanwhile is found
 -- out here, before anything is written for it: sweeping takes only rows that nobody noted for long.
 CREATE OR REPLACE FUNCTION concurrent_locks.heard(_space text, _session text, _now bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -100,7 +100,7 @@ BEGIN
     INSERT INTO concurrent_locks.request SELECT _q.*;
     IF NOT _q.held THEN
         PERFORM concurrent_locks.note_event(_space, 'wait', _now, _q, _pid, 0, 0);
-        -- A place in the queue is no promise that must outlive a crash of the server: who waits asks again then.
+        -- A place in the queue need not survive a crash of the server: a waiter requests again then.
         PERFORM set_config('synchronous_commit', 'off', true);
         RETURN '{"queued":{}}';
     END IF;

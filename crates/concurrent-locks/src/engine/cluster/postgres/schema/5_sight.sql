@@ -1,4 +1,4 @@
--- The verbs of those who look, and of operators.
+-- The verbs for inspection, and for operators.
 
 CREATE OR REPLACE FUNCTION concurrent_locks.status(_space text, _name text) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
@@ -203,7 +203,7 @@ CREATE OR REPLACE FUNCTION concurrent_locks.orders(_space text) RETURNS text LAN
         || '],"deadlocks":' || concurrent_locks.counted(_space, 'deadlocks') || '}'
 $$;
 
--- Who reads gives the numbers; and while somebody reads, grants and releases are events too.
+-- Readers assign the numbers; and while somebody reads, grants and releases are events too.
 CREATE OR REPLACE FUNCTION concurrent_locks.events(_space text, _cursor text, _limit integer) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     _last bigint;

@@ -1,4 +1,4 @@
--- cursor or nothing, limit. Whoever asks is watching for the next 10 s.
+-- cursor or nothing, limit. The caller counts as watching for the next 10 s.
 local WATCHED = 10000000
 local cursor, limit = tonumber(ARGV[1]), ARGV[2]
 call('HSET', SESSIONS, 'watched', whole(now + WATCHED))

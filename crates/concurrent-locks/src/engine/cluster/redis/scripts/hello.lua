@@ -3,7 +3,7 @@ local session, lease, pid, host, program = ARGV[1], tonumber(ARGV[2]), tonumber(
 call('HSET', SESSIONS, session, cmsgpack.pack(lease, pid, host, program))
 call('ZADD', SEEN, NOW, session)
 -- How often this space has had another server, or one that started again, which its clients compare (`hosts.rs`).
--- Without the right to ask, they compare only when it was heard of.
+-- Without the right to query that, they compare only the last contact.
 local about = redis.pcall('INFO', 'replication')
 local past = type(about) == 'string' and about:match('master_replid:(%x+)')
 if past and call('HGET', COUNTERS, 'past') ~= past then

@@ -1,4 +1,4 @@
--- name, token: takes the lock from whoever holds it with this token, re-entries included.
+-- name, token: takes the lock from the holder with this token, re-entries included.
 local name, token = ARGV[1], tonumber(ARGV[2])
 local rule, view = load_rule(), load_view()
 local revoked

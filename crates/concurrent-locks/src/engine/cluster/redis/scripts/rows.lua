@@ -1,4 +1,4 @@
--- Part of every script: rows of requests, and who holds a name.
+-- Part of every script: rows of requests, and the holders of a name.
 
 -- Never the same twice, never backwards: arrival, tie-break and fencing token.
 local function stamp()

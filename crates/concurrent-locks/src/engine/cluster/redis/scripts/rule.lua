@@ -94,7 +94,7 @@ local function load_rule()
 
   local sessions = {}
 
-  -- Lease and last sign of life.
+  -- Lease and last contact.
   local function life_of(session)
     local known = sessions[session]
     if not known then
@@ -106,7 +106,7 @@ local function load_rule()
     return known
   end
 
-  -- Until when a request counts if nothing more is heard of its session; `since` is 0 while it waits.
+  -- Until when a request counts if its session makes no more contact; `since` is 0 while it waits.
   local function expiry(session, since, max_hold)
     local life = life_of(session)
     if since == 0 then
@@ -135,7 +135,7 @@ local function load_rule()
     event(why, row, waited)
   end
 
-  -- Removes a request whose time is over. The walk is the caller's.
+  -- Removes an expired request. The walk is the caller's.
   function rule.reap(row)
     if is_held(row) then
       let_go(row, 'recovered', 'recovered')
@@ -151,7 +151,7 @@ local function load_rule()
     return call('ZRANGEBYLEX', HOLDERS, '[' .. region .. '\0', '(' .. region .. '\1', 'LIMIT', 0, limit)
   end
 
-  -- The strongest mode that the owner itself holds; `held` is what `look` said.
+  -- The strongest mode that the owner itself holds; `held` is the result of `look`.
   function rule.own_mode(name, owner, held)
     if held.writer == owner then
       return 'write'

@@ -7,7 +7,7 @@
 --                     the first member of a name is a writer if there is one, readers stand by owner
 --   queue     ZSET    name \0 rank \0 ticket \0 request id, and for the same request
 --                     \0 owner \0 name \0 request id (names are not empty, so the two kinds keep apart)
---   seen      ZSET    session -> when it was heard of last
+--   seen      ZSET    session -> its last contact
 --   sessions  HASH    session -> lease, pid, host, program (MessagePack). Here, because every verb of
 --                     a session reads it: `stamp`, the last one; `watched`, until when somebody looks
 --                     at the events of grants and releases
@@ -17,7 +17,7 @@
 --   names     ZSET    name that has a history -> when it was noted last
 --   stat:NAME LIST    the history of one name (`history.lua`)
 --
--- Nobody waits for a name that nobody holds: whoever takes a holder away walks along the queue.
+-- Nobody waits for a name that nobody holds: a verb that removes a holder walks along the queue.
 local REQUESTS, HOLDERS, QUEUE, SEEN, SESSIONS, COUNTERS, EVENTS, ORDERS =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local PREFIX = REQUESTS:sub(1, -#'requests' - 1)
@@ -35,5 +35,5 @@ end
 
 local NOW = whole(now)
 
--- Who has read these notes them, so that nobody need ask again.
+-- A verb that has read these caches them, so that they are read only once.
 local watched_until, last_stamp

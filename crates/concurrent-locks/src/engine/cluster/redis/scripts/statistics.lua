@@ -18,7 +18,7 @@ local function add_all_of(name)
   add('waiting', rule.waiters(name))
 end
 
--- Of all names some at a time, so that nobody waits long for this: `cursor` says where to go on.
+-- Of all names some at a time, so that nobody waits long for this: `cursor` says where to continue.
 local names, next_cursor = {}, '0'
 if ARGV[1] ~= '' then
   names[1] = ARGV[1]
@@ -30,7 +30,7 @@ else
     names[#names + 1] = page[2][index]
   end
   if cursor == '0' then
-    -- What nobody has given back yet is in no list of names.
+    -- What has not been released yet is in no list of names.
     local last
     for _, queue in ipairs({ { HOLDERS, '-' }, { QUEUE, '[\1' } }) do
       for _, member in ipairs(call('ZRANGEBYLEX', queue[1], queue[2], '+')) do

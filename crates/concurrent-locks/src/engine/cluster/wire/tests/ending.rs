@@ -1,4 +1,4 @@
-//! The end of a link: everybody is told, once.
+//! The end of a link: everybody is notified, once.
 
 use super::*;
 use crate::{engine::cluster::wire::desk::Phase, words::error::ErrorKind};
@@ -23,7 +23,7 @@ fn ends(last: impl FnOnce(Peer) + Send + 'static, why: &str) {
         assert!(future.recv().is_err(), "told once");
     }
     assert!(!link.is_open());
-    eventually("the listener is told", || !listener.ends.lock().unwrap().is_empty());
+    eventually("the listener is notified", || !listener.ends.lock().unwrap().is_empty());
     assert!(matches!(ask(&link, "too late"), Err(Failure::Broken(_))));
     assert!(!link.wait(None, &mut || false));
     link.close();
@@ -54,7 +54,7 @@ fn by_this_process_closing_the_descriptor() {
     };
     assert!(link.has_ended());
     assert!(matches!(ask(&link, "a secret"), Err(Failure::Broken(_))));
-    eventually("the listener is told", || !listener.ends.lock().unwrap().is_empty());
+    eventually("the listener is notified", || !listener.ends.lock().unwrap().is_empty());
     drop(link);
     log.write_all(b"mine").unwrap();
     let mut text = String::new();
@@ -182,7 +182,7 @@ fn an_answer_that_a_reader_has_taken_counts_although_the_link_is_over() {
     });
     let (link, _) = open(endpoint);
     let _attention = link.attend();
-    eventually("the attendant reads", || link.desk().role.is_none());
+    eventually("the reader thread reads", || link.desk().role.is_none());
     let (taken, is_taken) = channel();
     let slot = Arc::new(Mutex::new(None));
     let (thread, filled, held) = (thread::current(), slot.clone(), link.clone());
@@ -200,7 +200,7 @@ fn an_answer_that_a_reader_has_taken_counts_although_the_link_is_over() {
     assert_eq!(slot.lock().unwrap().take().unwrap().unwrap(), "a");
 }
 
-/// Who waits for a push has no answer whose callback would wake it.
+/// A waiter for a push has no answer whose callback would wake it.
 #[test]
 fn who_waits_for_a_push_is_woken_by_the_end() {
     let (endpoint, _server) = serve(|mut peer| while peer.call().is_some() {});

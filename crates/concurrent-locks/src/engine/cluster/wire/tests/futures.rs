@@ -22,7 +22,7 @@ fn the_attendant_reads_while_futures_wait_and_then_goes() {
     drop(attention);
     assert_eq!(heard(&gather(&link, "b")).unwrap(), "b");
     drop(second);
-    eventually("the attendant goes", || attendant_is_gone(&link) && link.desk().role.is_some());
+    eventually("the reader thread stops", || attendant_is_gone(&link) && link.desk().role.is_some());
     let _third = link.attend();
     assert_eq!(heard(&gather(&link, "c")).unwrap(), "c");
 }
@@ -88,7 +88,7 @@ fn gathered_calls_go_in_order_when_the_next_answer_comes() {
     });
     let (link, _) = open(endpoint);
     let _attention = link.attend();
-    eventually("the attendant reads", || link.desk().role.is_none());
+    eventually("the reader thread reads", || link.desk().role.is_none());
     let first = gather(&link, "first");
     assert!(link.output().bytes.is_empty(), "nothing is outstanding: it is written at once");
     let calls: Vec<_> = (0..63).map(|round| (round, gather(&link, &round.to_string()))).collect();
@@ -111,7 +111,7 @@ fn a_call_of_a_blocked_thread_takes_along_what_is_kept() {
     });
     let (link, _) = open(endpoint);
     let _attention = link.attend();
-    eventually("the attendant reads", || link.desk().role.is_none());
+    eventually("the reader thread reads", || link.desk().role.is_none());
     let (first, kept) = (gather(&link, "first"), gather(&link, "kept"));
     assert!(!link.output().bytes.is_empty());
     assert_eq!(ask(&link, "now").unwrap(), "now");

@@ -99,7 +99,7 @@ impl<S: Read + Write> Peer<S> {
     }
 
     fn say(&mut self, line: &str) {
-        // Whoever has gone does not hear it.
+        // A listener that has gone does not get it.
         let _ = self.stream.get_mut().write_all(format!("{line}\n").as_bytes());
     }
 
@@ -180,7 +180,7 @@ fn ask(link: &Link, text: &str) -> Result<String, Failure> {
 /// Sends as a future does: somebody else must read.
 fn gather(link: &Link, text: &str) -> Receiver<Result<String, Failure>> {
     let (tell, told) = channel();
-    // A test that is over does not listen any more.
+    // A test that has ended does not listen any more.
     send(link, text, Pace::Gathered, Box::new(move |result| drop(tell.send(result))));
     told
 }

@@ -170,7 +170,7 @@ fn postgres_without_tls_is_enough_for_prefer_only() {
     }
 }
 
-/// Bytes put behind the server's yes would otherwise count as said by the encrypted server.
+/// Bytes put behind the server's yes would otherwise count as sent by the encrypted server.
 #[test]
 fn what_is_said_in_the_clear_before_tls_is_never_heard() {
     let authority = Authority::of("127.0.0.1");

@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn an_empty_space_is_told_as_such() {
+fn an_empty_space_is_shown_as_such() {
     let space = Space::new();
     snapshot!(space.finish(["status"]), @r#"
     exit code 0
@@ -59,12 +59,12 @@ fn status_shows_who_holds_and_who_waits_in_order() {
       wait 1  agent-8[PID]  write [DURATION]  0
       wait 2  agent-9[PID]  read [DURATION]  -5
     "#);
-    snapshot!(space.finish(["status", "idle", "unheard-of"]), @r#"
+    snapshot!(space.finish(["status", "idle", "never-used"]), @r#"
     exit code 0
     --- stdout
     LOCK STATE
     idle  free
-    unheard-of  free
+    never-used  free
     "#);
     let token = space.status("repo")["holders"][0]["token"].to_string();
     let long = String::from_utf8(space.finish(["status", "--long", "repo"]).stdout).unwrap();
@@ -352,7 +352,7 @@ fn doctor_lists_no_crowd() {
 
 /// On both engines on which the command keeps the lock of a `locks run` that was killed.
 #[test]
-fn a_lock_that_a_killed_run_left_to_its_command_is_told() {
+fn a_lock_that_a_killed_run_left_to_its_command_is_shown() {
     for file in [false, true] {
         let space = Space::new();
         let url = if file { format!("file:{}", space.path("locks").display()) } else { space.url() };
