@@ -487,7 +487,8 @@ impl Table {
         Error::new(
             ErrorKind::Full,
             format!(
-                "{}: no room for another resource: all {} are in use, or the memory for them is",
+                "{}: no room for another name: all {} are in use, or the memory for them is; give locks back, or make room \
+                 where the table lies",
                 self.url,
                 self.layout.geometry().resources
             ),
