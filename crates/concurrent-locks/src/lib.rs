@@ -80,7 +80,7 @@ pub use request::{Acquire, MAX_NOTE_BYTES, Request};
 pub use request_all::{AcquireAll, RequestAll};
 pub use resource::Resource;
 pub use stats::{Operation, Statistics, StatisticsMap};
-pub use status::{Health, Holder, Place, Process, ProcessState, Status, StatusMap, Usage, Waiter};
+pub use status::{Health, Holder, Place, Process, ProcessState, Silence, Status, StatusMap, Usage, Waiter};
 #[cfg(unix)]
 pub use tree::TreeHold;
 pub use upgrade::{QueuedUpgrade, Upgrade, Upgrading};

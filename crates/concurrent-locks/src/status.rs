@@ -95,6 +95,18 @@ pub struct Holder {
     /// What is known of the process.
     #[serde(default)]
     pub process: ProcessState,
+    /// Where locks have leases: whether its process has not been heard of lately.
+    #[serde(skip)]
+    pub silence: Option<Silence>,
+}
+
+/// A process that does not renew its lease: it is stopped, cut off, or dead.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Silence {
+    /// Milliseconds since it was heard of last.
+    pub silent_ms: f64,
+    /// Milliseconds until its lease ends, if it stays silent; then its locks are free.
+    pub lease_left_ms: f64,
 }
 
 /// One who waits for a resource.

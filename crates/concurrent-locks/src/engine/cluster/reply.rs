@@ -64,6 +64,12 @@ pub(super) struct Row {
     pub(super) token: u64,
     pub(super) rank: i64,
     pub(super) ticket: u64,
+    /// When its session was heard of last, and for how long it counts from then on. 0 if that is not known: the
+    /// functions of an older schema do not say.
+    #[serde(default)]
+    pub(super) seen: u64,
+    #[serde(default)]
+    pub(super) lease: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

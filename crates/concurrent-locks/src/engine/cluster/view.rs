@@ -19,7 +19,7 @@ use crate::{
     name::Name,
     owner::label_text,
     stats::{Operation, Statistics, StatisticsMap},
-    status::{Health, Holder, Process, ProcessState, Status, StatusMap, Usage, Waiter},
+    status::{Health, Holder, Process, ProcessState, Silence, Status, StatusMap, Usage, Waiter},
 };
 
 /// When the server looked: microseconds since 1970 on its own clock.
@@ -52,6 +52,14 @@ pub(super) fn time(micros: u64) -> String {
 /// The end of the year 9999, after which there is no way to write a time.
 const MAX_TIME: u64 = 253_402_300_799_000_000;
 
+/// Who misses a renewal (there are three in a lease) is silent. What came by hand-off and was never confirmed has no
+/// lease yet.
+fn silence(row: &Row, moment: Moment) -> Option<Silence> {
+    let silent = moment.now.saturating_sub(row.seen);
+    let misses = row.seen > 0 && row.seen >= row.since && silent > row.lease / 2;
+    misses.then(|| Silence { silent_ms: millis(silent), lease_left_ms: millis(row.lease.saturating_sub(silent)) })
+}
+
 fn holder(row: &Row, moment: Moment) -> Holder {
     Holder {
         owner: row.owner.clone(),
@@ -65,6 +73,7 @@ fn holder(row: &Row, moment: Moment) -> Holder {
         token: row.token,
         note: row.note.clone(),
         process: ProcessState::Unknown,
+        silence: silence(row, moment),
     }
 }
 

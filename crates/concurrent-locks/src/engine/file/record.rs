@@ -73,6 +73,7 @@ fn holder_in(text: &str) -> Option<Holder> {
         token: value("token")?.parse().ok()?,
         note: value("note")?.to_owned(),
         process: ProcessState::Unknown,
+        silence: None,
     })
 }
 
@@ -119,6 +120,7 @@ mod tests {
             token: 12,
             note: String::new(),
             process: ProcessState::Unknown,
+            silence: None,
         };
         assert_eq!(read(&path), None);
         write(&path, "a\\n\nb", &holder).unwrap();

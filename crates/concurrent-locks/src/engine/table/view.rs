@@ -176,6 +176,7 @@ impl Table {
             token: seen.token,
             note: seen.note(),
             process,
+            silence: None,
         }
     }
 
