@@ -60,6 +60,6 @@ pub use words::{
     name::MAX_NAME_BYTES,
     settings::{Fairness, Settings},
     stats::{Operation, Statistics, StatisticsMap},
-    status::{Health, Holder, Place, Process, ProcessState, Status, StatusMap, Usage, Waiter},
+    status::{Health, Holder, Place, Process, ProcessState, Silence, Status, StatusMap, Usage, Waiter},
     variables::{OWNER_ID_VARIABLE, OWNER_VARIABLE, SPACE_VARIABLE, URL_VARIABLE},
 };

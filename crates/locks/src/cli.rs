@@ -20,6 +20,34 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+impl Cli {
+    /// Parses this process's arguments.
+    pub(crate) fn read() -> Result<Cli, clap::Error> {
+        Cli::of(&std::env::args_os().collect::<Vec<_>>())
+    }
+
+    /// A script may start `locks run` thousands of times, and the words of nine verbs take longer to put together
+    /// than those of one. So that verb is read by itself first; if that fails, the whole of it says why.
+    fn of(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+        if let [_, words @ ..] = arguments
+            && words.first().is_some_and(|verb| verb == "run")
+            && let Ok(Run { global, args }) = Run::try_parse_from(words)
+        {
+            return Ok(Cli { global, verb: Verb::Run(args) });
+        }
+        Cli::try_parse_from(arguments)
+    }
+}
+
+/// `locks run` by itself.
+#[derive(Debug, Parser)]
+struct Run {
+    #[command(flatten)]
+    global: Global,
+    #[command(flatten)]
+    args: RunArgs,
+}
+
 /// The options of every verb.
 #[derive(Args, Debug)]
 pub(crate) struct Global {
@@ -252,4 +280,46 @@ pub(crate) struct BreakArgs {
     /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn run_by_itself_means_what_it_means_among_the_verbs() {
+        for line in [
+            "locks run a -- true",
+            "locks run a b --read -- git -C x run --help",
+            "locks run --url file:/x --json -q a -- true",
+            "locks run --space s -w 1m30s -p -5 -E 9 --owner me --note why a -- true",
+            "locks run -F --reenter together help -- true",
+            "locks run -n --lease 2s --if-killed term -c line a",
+            "locks run -e --wait inf --verbose --report f a -- run",
+        ] {
+            let words = words(line);
+            let alone = Run::try_parse_from(&words[1..]).unwrap();
+            let among = Cli::try_parse_from(&words).unwrap();
+            assert_eq!(format!("{:?}", alone.global), format!("{:?}", among.global), "{line}");
+            assert_eq!(format!("{:?}", Verb::Run(alone.args)), format!("{:?}", among.verb), "{line}");
+            assert!(matches!(Cli::of(&words).unwrap().verb, Verb::Run(_)));
+        }
+    }
+
+    #[test]
+    fn what_run_by_itself_does_not_understand_is_told_by_the_whole() {
+        for line in
+            ["locks run", "locks run --help", "locks run -h", "locks run --version", "locks run a", "locks run a b"]
+        {
+            let words = words(line);
+            let (told, expected) = (Cli::of(&words).unwrap_err(), Cli::try_parse_from(&words).unwrap_err());
+            assert_eq!(told.to_string(), expected.to_string());
+        }
+        assert!(matches!(Cli::of(&words("locks --json run a -- true")).unwrap().verb, Verb::Run(_)));
+        assert!(matches!(Cli::of(&words("locks status run")).unwrap().verb, Verb::Status(_)));
+    }
 }

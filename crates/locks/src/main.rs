@@ -21,8 +21,6 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::{
     cli::{Cli, Verb},
     exit::Exit,
@@ -34,7 +32,7 @@ fn main() -> ExitCode {
     if let Some(bound) = run::bound::Bound::asked(std::env::args_os()) {
         return bound.exec();
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return usage::tell(error),
     };

@@ -21,6 +21,7 @@ cases! {
     a_timeout_leaves_a_clean_queue [Inspect],
     a_timed_out_writer_lets_readers_in [Fair],
     zero_takes_a_free_lock_and_does_not_wait,
+    the_advice_fits_what_was_asked,
     none_waits_past_the_default [Inspect],
     the_settings_are_the_default,
     the_longest_timeout_is_a_timeout,
@@ -122,6 +123,25 @@ fn zero_takes_a_free_lock_and_does_not_wait(bench: &Bench) {
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     drop(guard);
     bench.assert_free("a");
+}
+
+/// A request that did not wait is not advised to wait longer.
+fn the_advice_fits_what_was_asked(bench: &Bench) {
+    let _guard = bench.locks().write("a").blocking().unwrap();
+    let zero = || bench.locks().write("a").timeout(Duration::ZERO);
+    let now = [
+        bench.locks().write("a").try_now().unwrap_err(),
+        zero().blocking().unwrap_err(),
+        pollster::block_on(zero().into_future()).unwrap_err(),
+    ];
+    for error in now {
+        let text = error.to_string();
+        assert!(text.contains("cannot be acquired to write now") && text.contains("; wait for it, or look"), "{text}");
+        assert!(!text.contains("longer") && !text.contains("timed out"), "{text}");
+    }
+    assert!(zero().blocking().unwrap_err().busy().unwrap().waited.is_zero());
+    let text = bench.locks().write("a").timeout(SHORT).blocking().unwrap_err().to_string();
+    assert!(text.starts_with("timed out after ") && text.contains("; wait longer, or look"), "{text}");
 }
 
 fn none_waits_past_the_default(bench: &Bench) {

@@ -58,8 +58,10 @@ fn redis_wants_its_password() {
     use_all(&bench(&server.url(), "10s"));
     let none = format!("redis://{}", server.address());
     assert_refused(&refusal(&none), ErrorKind::Permission, "NOAUTH");
+    assert_refused(&refusal(&none), ErrorKind::Permission, "wants a password, and the URL has none");
     let wrong = format!("redis://:{WRONG}@{}", server.address());
     assert_refused(&refusal(&wrong), ErrorKind::Permission, "WRONGPASS");
+    assert_refused(&refusal(&wrong), ErrorKind::Permission, "refused the user or the password; check both in the URL");
 }
 
 #[test]
@@ -85,6 +87,7 @@ fn postgres_wants_its_password() {
     use_all(&bench(&server.url("postgres"), "10s"));
     let wrong = server.url("postgres").replace(PASSWORD, WRONG);
     assert_refused(&refusal(&wrong), ErrorKind::Permission, "28P01");
+    assert_refused(&refusal(&wrong), ErrorKind::Permission, "refused the user or the password; check both in the URL");
     let none = server.url("postgres").replace(&format!(":{PASSWORD}"), "");
     assert_refused(&refusal(&none), ErrorKind::Permission, "password");
     let nowhere = server.url("nowhere");

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use concurrent_locks::EventKind;
+use concurrent_locks_conformance::until;
 
 use crate::{
     on_both_servers,
@@ -14,6 +15,7 @@ on_both_servers! {
     a_waiter_and_a_newcomer_get_what_the_dead_held,
     a_dead_waiter_at_the_head_of_the_queue_is_skipped,
     a_grant_to_the_dead_is_soon_taken_back,
+    a_busy_lock_tells_of_a_holder_that_is_silent,
 }
 
 /// Ten times as long as a test waits for anything: what comes in time does not come by the lease's end.
@@ -72,4 +74,25 @@ fn a_grant_to_the_dead_is_soon_taken_back<S: Server>() {
     assert!(to_the_dead || S::KNOWS_THE_DEAD, "{events:?}");
     next.ask("release a").after("released");
     stage.until_nothing_is_left();
+}
+
+/// Cut off from the server, with its connection open: only the end of its lease frees what it holds.
+fn a_busy_lock_tells_of_a_holder_that_is_silent<S: Server>() {
+    let stage = Stage::<S>::new();
+    let (bench, cut_off) = (stage.near(LONG), stage.far("20s"));
+    let guard = cut_off.locks().write("a").blocking().unwrap();
+    let refusal = || bench.locks().write("a").try_now().unwrap_err();
+    assert!(!refusal().to_string().contains("silent"), "{}", refusal());
+    stage.proxy.stall(true);
+    let mut error = refusal();
+    until("the holder is known to be silent", || {
+        error = refusal();
+        error.busy().unwrap().holders[0].silence.is_some()
+    });
+    let silence = error.busy().unwrap().holders[0].silence.unwrap();
+    assert!(silence.silent_ms > 10e3 && silence.lease_left_ms <= 10e3, "{silence:?}");
+    let text = error.to_string();
+    assert!(text.contains("s: its lease ends in ") && text.contains(" s, then the lock is free"), "{text}");
+    stage.proxy.stall(false);
+    drop(guard);
 }

@@ -3,7 +3,11 @@
 
 use std::{fmt, time::Duration};
 
-use crate::words::{deadlock::Cycle, mode::Mode, status::Holder};
+use crate::words::{
+    deadlock::Cycle,
+    mode::Mode,
+    status::{Holder, Silence},
+};
 
 /// The kind of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +49,7 @@ pub struct Busy {
     pub position: Option<usize>,
     /// How many requests waited, this one included.
     pub waiters: usize,
-    /// How long the request waited.
+    /// How long the request waited; zero for one that was given no time (`timeout` of zero).
     pub waited: Duration,
 }
 
@@ -80,14 +84,18 @@ impl Error {
     }
 
     pub(crate) fn timed_out(resource: &str, mode: Mode, busy: Busy) -> Error {
-        let mut error = Error::new(ErrorKind::TimedOut, String::new());
-        error.0.message =
-            format!("timed out after {} waiting to {mode} {resource:?}: {}", seconds(busy.waited), describe(&busy));
-        error.with_busy(resource, mode, busy)
+        // Who gave it no time is not to read that time ran out.
+        let message = if busy.waited.is_zero() {
+            busy_now(resource, mode, &busy)
+        } else {
+            let waited = format!("timed out after {:.3} s waiting", busy.waited.as_secs_f64());
+            format!("{waited} to {mode} {resource:?}: {}; wait longer, or {LOOK}", describe(&busy))
+        };
+        Error::new(ErrorKind::TimedOut, message).with_busy(resource, mode, busy)
     }
 
     pub(crate) fn would_block(resource: &str, mode: Mode, busy: Busy) -> Error {
-        let message = format!("{resource:?} cannot be acquired to {mode} now: {}", describe(&busy));
+        let message = busy_now(resource, mode, &busy);
         Error::new(ErrorKind::WouldBlock, message).with_busy(resource, mode, busy)
     }
 
@@ -202,8 +210,8 @@ impl From<Error> for std::io::Error {
 /// How to inspect a busy lock.
 const LOOK: &str = "see `locks status`";
 
-fn seconds(time: Duration) -> String {
-    format!("{:.3} s", time.as_secs_f64())
+fn busy_now(resource: &str, mode: Mode, busy: &Busy) -> String {
+    format!("{resource:?} cannot be acquired to {mode} now: {}; wait for it, or {LOOK}", describe(busy))
 }
 
 fn describe(busy: &Busy) -> String {
@@ -222,6 +230,10 @@ fn describe(busy: &Busy) -> String {
         if !holder.note.is_empty() {
             text.push_str(&format!(", note: {}", holder.note));
         }
+        if let Some(Silence { silent_ms, lease_left_ms }) = holder.silence {
+            let (silent, left) = (silent_ms / 1e3, lease_left_ms / 1e3);
+            text.push_str(&format!("; silent for {silent:.1} s: its lease ends in {left:.1} s, then the lock is free"));
+        }
         text.push(')');
     }
     if busy.holders.len() > 3 {
@@ -235,7 +247,5 @@ fn describe(busy: &Busy) -> String {
     } else if busy.waiters > 0 {
         text.push_str(&format!("; {} waiting", busy.waiters));
     }
-    text.push_str("; wait longer, or ");
-    text.push_str(LOOK);
     text
 }

@@ -95,6 +95,18 @@ pub struct Holder {
     /// The state of the process.
     #[serde(default)]
     pub process: ProcessState,
+    /// Where locks have leases: set if its process has not renewed its own lately.
+    #[serde(skip)]
+    pub silence: Option<Silence>,
+}
+
+/// A process that does not renew its lease: it is stopped, cut off, or dead.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Silence {
+    /// Milliseconds since the last contact.
+    pub silent_ms: f64,
+    /// Milliseconds until its lease ends, if it stays silent; then its locks are free.
+    pub lease_left_ms: f64,
 }
 
 /// A waiter for a resource.

@@ -175,8 +175,13 @@ fn a_file_system_that_fills_up_later_is_full() {
     let url = "host:/dev/shm/t.table?resources=8192&requests=8192&processes=4";
     let mut child = Child::start_under(&words(&wrapper), "taker", url);
     child.take("first");
+    child.take("idle");
+    assert_eq!(child.ask("release idle"), "released");
     let filler = format!("/proc/{}/root/dev/shm/filler", child.pid());
     fill_up(&mut File::create(&filler).unwrap());
+    // A name that has its room needs no more.
+    child.take("idle");
+    assert_eq!(child.ask("release idle"), "released");
     let mut taken = 0;
     let error = loop {
         child.send(&format!("write n{taken} 0"));
@@ -188,8 +193,14 @@ fn a_file_system_that_fills_up_later_is_full() {
         assert!(taken < 4096, "locks are granted without memory for them");
     };
     assert!(error.starts_with("error Full: host:/dev/shm/t.table"), "{error}");
+    assert!(error.contains("make room"), "{error}");
+    // Nor is room kept for a name that nobody holds: another one has taken its.
+    child.send("write idle 0");
+    assert!(child.answer().starts_with("error Full"));
     assert_eq!(child.ask("release first"), "released");
     child.take("first");
+    assert_eq!(child.ask("release first"), "released");
+    child.take("idle");
     fs::remove_file(&filler).unwrap();
     for more in 0..256 {
         child.take(&format!("m{more}"));

@@ -107,7 +107,12 @@ fn a_busy_lock_is_75_in_time_and_the_message_names_the_holder() {
     snapshot!(space.finish(["run", "--nonblock", "repo", "--", "true"]), @r#"
     exit code 75
     --- stderr
-    locks: "repo" cannot be acquired to write now: held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); wait longer, or see `locks status`
+    locks: "repo" cannot be acquired to write now: held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); wait for it, or see `locks status`
+    "#);
+    snapshot!(space.finish(["run", "--timeout", "0", "repo", "--", "true"]), @r#"
+    exit code 75
+    --- stderr
+    locks: "repo" cannot be acquired to write now: held by agent-7 (pid [PID] on [HOST], write since [TIME], for [DURATION], note: nightly build); wait for it, or see `locks status`
     "#);
     snapshot!(space.finish(["run", "--read", "-w", "10ms", "-E", "9", "repo", "--", "true"]), @r#"
     exit code 9

@@ -169,7 +169,8 @@ impl Client {
                 after.looks.push(number);
             }
             (Verb::Cancel, Stage::Leaving(why)) => {
-                let waited = now.saturating_sub(record.begun);
+                // The way to the server and back is no wait.
+                let waited = if record.asked.at_once { 0 } else { now.saturating_sub(record.begun) };
                 let busy = match reply.left {
                     Some(left) => self.busy(left, waited),
                     None => Busy { waited: Duration::from_nanos(waited), ..Busy::default() },

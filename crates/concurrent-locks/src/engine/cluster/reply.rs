@@ -64,6 +64,12 @@ pub(super) struct Row {
     pub(super) token: u64,
     pub(super) rank: i64,
     pub(super) ticket: u64,
+    /// Its session's last contact, and how long it stays valid from then on. 0 if that is not known: the
+    /// functions of an older schema do not report it.
+    #[serde(default)]
+    pub(super) seen: u64,
+    #[serde(default)]
+    pub(super) lease: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

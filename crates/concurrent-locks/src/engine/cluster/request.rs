@@ -40,6 +40,8 @@ pub(super) struct Asked {
     pub(super) note: String,
     pub(super) priority: i8,
     pub(super) waits: bool,
+    /// Whether it was given no time to wait.
+    pub(super) at_once: bool,
     /// Microseconds; 0 is without limit.
     pub(super) max_hold: u64,
 }

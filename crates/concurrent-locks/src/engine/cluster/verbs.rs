@@ -57,6 +57,7 @@ impl Client {
             note: shortened(ask.note).to_owned(),
             priority: ask.priority,
             waits: ask.wait != Wait::No,
+            at_once: matches!(ask.wait, Wait::No | Wait::For(Duration::ZERO)),
             max_hold: ask.max_hold.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1)),
         };
         let record = Record {

@@ -20,7 +20,7 @@ use crate::{
         histogram::{BUCKETS, Histogram},
         name::Name,
         stats::{Operation, Statistics, StatisticsMap},
-        status::{Health, Holder, Process, ProcessState, Status, StatusMap, Usage, Waiter},
+        status::{Health, Holder, Process, ProcessState, Silence, Status, StatusMap, Usage, Waiter},
     },
 };
 
@@ -54,6 +54,14 @@ pub(super) fn time(micros: u64) -> String {
 /// The end of the year 9999, after which there is no way to write a time.
 const MAX_TIME: u64 = 253_402_300_799_000_000;
 
+/// Who misses a renewal (there are three in a lease) is silent. What came by hand-off and was never confirmed has no
+/// lease yet.
+fn silence(row: &Row, moment: Moment) -> Option<Silence> {
+    let silent = moment.now.saturating_sub(row.seen);
+    let misses = row.seen > 0 && row.seen >= row.since && silent > row.lease / 2;
+    misses.then(|| Silence { silent_ms: millis(silent), lease_left_ms: millis(row.lease.saturating_sub(silent)) })
+}
+
 fn holder(row: &Row, moment: Moment) -> Holder {
     Holder {
         owner: row.owner.clone(),
@@ -67,6 +75,7 @@ fn holder(row: &Row, moment: Moment) -> Holder {
         token: row.token,
         note: row.note.clone(),
         process: ProcessState::Unknown,
+        silence: silence(row, moment),
     }
 }
 

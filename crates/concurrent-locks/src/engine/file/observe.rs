@@ -215,6 +215,7 @@ fn unrecorded(mode: Mode, pid: u32) -> Holder {
         token: 0,
         note: String::new(),
         process: ProcessState::Alive,
+        silence: None,
     }
 }
 

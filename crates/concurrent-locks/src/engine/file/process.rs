@@ -59,6 +59,13 @@ struct Request {
     place: Place,
 }
 
+impl Request {
+    /// How long it has waited; what was given no time has not.
+    fn waited(&self) -> Duration {
+        if self.deadline == Some(self.begun) { Duration::ZERO } else { self.begun.elapsed() }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Place {
     /// In the table's queue.
@@ -157,7 +164,7 @@ impl Process {
                 Ok(None)
             }
             Ok(Entered::Busy) => {
-                let busy = self.busy(&request.resource, None, begun);
+                let busy = self.busy(&request.resource, None, request.waited());
                 let refuse = if try_now { Error::would_block } else { Error::timed_out };
                 let error = refuse(&request.who.resource, mode, busy);
                 Err(self.refuse(handle, request, grant, error))
@@ -231,7 +238,7 @@ impl Process {
             None if left(request.deadline).is_none() => Err(Error::timed_out(
                 &request.who.resource,
                 request.who.mode,
-                self.busy(&request.resource, Some(1), request.begun),
+                self.busy(&request.resource, Some(1), request.waited()),
             )),
             None => match request.deadline.map_or(Ok(()), |deadline| self.timer.set(deadline, handle, waker)) {
                 Ok(()) => {

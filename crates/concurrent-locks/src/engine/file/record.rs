@@ -75,6 +75,7 @@ fn holder_in(text: &str) -> Option<Holder> {
         token: value("token")?.parse().ok()?,
         note: value("note")?.to_owned(),
         process: ProcessState::Unknown,
+        silence: None,
     })
 }
 
@@ -121,6 +122,7 @@ mod tests {
             token: 12,
             note: String::new(),
             process: ProcessState::Unknown,
+            silence: None,
         };
         assert_eq!(read(&path), None);
         write(&path, "a\\n\nb", &holder).unwrap();

@@ -3,7 +3,7 @@
 //! The table takes for a holder whom it has granted. Who still waits for the lock file is a waiter
 //! here, and the holder is whom the holder file names.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{process::Process, resource::Resource};
 use crate::words::{
@@ -66,14 +66,14 @@ impl Process {
 
     /// What the lock looks like to a request that has the table's grant and not the kernel's. Without
     /// a position it did not wait, though the table's grant makes it look so.
-    pub(super) fn busy(&self, resource: &Resource, position: Option<usize>, begun: Instant) -> Busy {
+    pub(super) fn busy(&self, resource: &Resource, position: Option<usize>, waited: Duration) -> Busy {
         let name = resource.name();
         let status = Name::new(name).and_then(|name| self.status(Some(name))).unwrap_or_default().remove(name);
         Busy {
             holders: resource.recorded_holder().into_iter().collect(),
             position,
             waiters: status.map_or(0, |status| status.pending_requests).saturating_sub(usize::from(position.is_none())),
-            waited: begun.elapsed(),
+            waited,
         }
     }
 }

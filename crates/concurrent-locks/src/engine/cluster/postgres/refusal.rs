@@ -58,6 +58,10 @@ impl Refusal {
             _ => ErrorKind::Unreachable,
         };
         let text = match kind {
+            ErrorKind::Permission if self.code == "28P01" => format!(
+                "the server refused the user or the password; check both in the URL, postgres://USER:PASSWORD@HOST \
+                 (write a letter like @ or / as %40 or %2F), or in PGUSER and PGPASSWORD: {self}"
+            ),
             ErrorKind::Permission => format!("the server refuses the login: {self}"),
             ErrorKind::InvalidInput => format!("the server has no such database: {self}"),
             _ => format!("the server cannot serve requests now: {self}"),

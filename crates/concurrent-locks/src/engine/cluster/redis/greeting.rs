@@ -193,9 +193,19 @@ fn too_old(why: &str) -> Error {
 fn refusal(text: &str) -> Error {
     let word = text.split(' ').next().unwrap_or_default();
     match word {
-        "WRONGPASS" | "NOAUTH" | "NOPERM" => {
-            Error::new(ErrorKind::Permission, format!("the server refuses the login: {text}"))
+        "WRONGPASS" => {
+            let advice = "check both in the URL, redis://USER:PASSWORD@HOST (without USER it is `default`; write a \
+                          letter like @ or / as %40 or %2F)";
+            Error::new(ErrorKind::Permission, format!("the server refused the user or the password; {advice}: {text}"))
         }
+        "NOAUTH" => {
+            let advice = "put it into the URL: redis://:PASSWORD@HOST, or redis://USER:PASSWORD@HOST";
+            Error::new(
+                ErrorKind::Permission,
+                format!("the server wants a password, and the URL has none; {advice}: {text}"),
+            )
+        }
+        "NOPERM" => Error::new(ErrorKind::Permission, format!("the server refuses the login: {text}")),
         "NOPROTO" => too_old(text),
         "ERR" if text.contains("unknown command") => too_old(text),
         "ERR" if text.contains("DB index") || text.contains("SELECT is not allowed") => {

@@ -170,6 +170,7 @@ impl Table {
             token: seen.token,
             note: seen.note(),
             process,
+            silence: None,
         }
     }
 

@@ -252,7 +252,10 @@ impl Table {
             counters.chunk_hint.store(chunk + 1, Relaxed);
             if self.layout.populate_chunk(chunk).is_err() {
                 owner.store(0, Relaxed);
-                return Err(Error::new(ErrorKind::Full, format!("{}: no memory for more requests", self.url)));
+                return Err(Error::new(
+                    ErrorKind::Full,
+                    format!("{}: no memory for more requests; make room where the table lies", self.url),
+                ));
             }
             for index in 0..RECORDS_PER_CHUNK {
                 let record = self.layout.record(chunk * RECORDS_PER_CHUNK + index)?;

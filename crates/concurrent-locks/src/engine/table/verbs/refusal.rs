@@ -73,7 +73,8 @@ impl Table {
         Error::new(
             ErrorKind::Full,
             format!(
-                "{}: no room for another resource: all {} are in use, or their memory is exhausted",
+                "{}: no room for another name: all {} are in use, or their memory is exhausted; release locks, or make room \
+                 on the table's file system",
                 self.url,
                 self.layout.geometry().resources
             ),

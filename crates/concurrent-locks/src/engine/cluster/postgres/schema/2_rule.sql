@@ -82,15 +82,16 @@ $$;
 -- A request as it is shown.
 CREATE OR REPLACE FUNCTION concurrent_locks.row_json(_q concurrent_locks.request) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    _pid bigint;
-    _host text;
+    _s record;
 BEGIN
-    SELECT s.pid, s.host INTO _pid, _host FROM concurrent_locks.session s WHERE s.space = _q.space AND s.session = _q.session;
+    SELECT s.pid, s.host, s.seen, s.lease INTO _s FROM concurrent_locks.session s WHERE s.space = _q.space AND s.session = _q.session;
     RETURN json_build_object(
         'request', _q.request, 'name', _q.name, 'state', CASE WHEN _q.held THEN 'held' ELSE 'waiting' END, 'mode', _q.mode,
         'owner', _q.owner, 'family', _q.family, 'label', _q.label, 'note', _q.note, 'priority', _q.priority,
-        'session', _q.session, 'pid', coalesce(_pid, 0), 'host', coalesce(_host, ''), 'requested', _q.requested,
-        'since', _q.since, 'token', _q.token, 'rank', _q.rank, 'ticket', _q.ticket);
+        'session', _q.session, 'pid', coalesce(_s.pid, 0), 'host', coalesce(_s.host, ''), 'requested', _q.requested,
+        'since', _q.since, 'token', _q.token, 'rank', _q.rank, 'ticket', _q.ticket,
+        -- At the latest: it is true to a grain.
+        'seen', coalesce(_s.seen + concurrent_locks.grain(), 0), 'lease', coalesce(_s.lease, 0));
 END
 $$;
 
