@@ -21,6 +21,17 @@
 //!
 //! Where the rules are, from the outside in: [`Request`] (waiting and cancellation), [`Guard`] (holding),
 //! [`Owner`] (identity), [`Error`] (failures), [`Status`] and [`Statistics`] (inspection).
+//!
+//! # Features
+//! | feature | adds |
+//! |---|---|
+//! | `macros` (default) | the attributes `#[read_lock]`, `#[write_lock]`, `#[distributed_lock]` |
+//! | `redis` | the engine `redis://` |
+//! | `postgres` | the engine `postgres://` |
+//! | `tls` | encrypted connections to servers; builds `ring`, which needs a C compiler |
+//! | `full` | all of them |
+//!
+//! The default compiles no server, no TLS and no C: `local:`, `host:` and `file:` alone.
 
 mod api;
 #[cfg(all(test, not(loom)))]

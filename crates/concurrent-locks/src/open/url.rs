@@ -48,6 +48,7 @@ impl fmt::Display for Target {
 /// ([`Address`]). The first three may end in `?resources=N&requests=N&processes=N`: the capacity of a new
 /// table. `host:/path/to/table?share=group` is a group's table.
 pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
+    check_is_built(url)?;
     #[cfg(feature = "cluster")]
     if Address::is_meant_by(url) {
         return Ok((Target::Cluster(Box::new(Address::parse(url)?)), Geometry::DEFAULT));
@@ -86,6 +87,22 @@ pub(crate) fn parse(url: &str) -> Result<(Target, Geometry), Error> {
         .ok_or_else(|| invalid(&format!("sets {key} = {number}, which is out of range")))?;
     }
     Ok((target, geometry))
+}
+
+/// Refuses the URL of a server whose engine was left out of this program. The URL itself is not shown: it may have a
+/// password.
+fn check_is_built(url: &str) -> Result<(), Error> {
+    let (scheme, _) = url.split_once(':').unwrap_or_default();
+    let missing = match scheme {
+        "redis" | "rediss" if !cfg!(feature = "redis") => "redis",
+        "postgres" | "postgresql" if !cfg!(feature = "postgres") => "postgres",
+        _ => return Ok(()),
+    };
+    let message = format!(
+        "this program was built without {scheme}://: enable the feature `{missing}` of the crate concurrent-locks, and \
+         `tls` if the connection is to be encrypted"
+    );
+    Err(Error::new(ErrorKind::Unsupported, message))
 }
 
 /// Whether a part of it looks like `user:password@`, or could be one: an @ after `://`, or after a colon
@@ -159,6 +176,14 @@ mod tests {
         assert!(path.ends_with("blue.table"));
     }
 
+    #[cfg(not(feature = "redis"))]
+    #[test]
+    fn a_server_that_was_left_out_is_named_with_its_feature() {
+        let error = parse("redis://u:s3cret@h").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("feature `redis`") && !error.to_string().contains("s3cret"), "{error}");
+    }
+
     #[test]
     fn no_url_that_is_refused_shows_its_password() {
         for bad in [
@@ -177,7 +202,8 @@ mod tests {
             "mysql://u:s3cret?@h/x",
         ] {
             let error = parse(bad).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bad}");
+            // `Unsupported`: the engine was left out.
+            assert!(matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported), "{bad}");
             assert!(!error.to_string().contains("s3cret"), "{error}");
         }
         assert!(parse("file:/home/me@work/locks").is_ok());
