@@ -214,8 +214,7 @@ async fn a_refusal_names_the_holder_and_changes_nothing() {
     let (manager, folder) = locks();
     let path = folder.path().join("m.db");
     let brief = concurrent_locks::LockManager::clone(&manager);
-    let mut settings = *brief.settings();
-    settings.write_timeout = Some(Duration::from_millis(50));
+    let settings = brief.settings().write_timeout(Duration::from_millis(50));
     let brief = brief.with_settings(settings);
     let store = SkillMemoryStore::open(&path, access(&brief, "late")).unwrap();
     let holder = access(&manager, "early").write(store.resource()).await.unwrap();

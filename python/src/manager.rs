@@ -254,13 +254,12 @@ impl Manager {
     /// `locks deadlocks --json`, suspecting waits longer than so many seconds.
     #[pyo3(name = "_deadlocks_json")]
     fn deadlocks_json(&self, py: Python<'_>, suspect_after: f64) -> PyResult<String> {
-        let mut settings = *self.locks.settings();
-        settings.suspect_after = match Timeout::seconds(suspect_after)? {
+        let suspect_after = match Timeout::seconds(suspect_after)? {
             Timeout::Try => Duration::ZERO,
             Timeout::For(time) => time,
             Timeout::Forever => Duration::MAX,
         };
-        let locks = self.locks.clone().with_settings(settings);
+        let locks = self.locks.clone().with_settings(self.locks.settings().suspect_after(suspect_after));
         error::json(&py.detach(|| locks.deadlocks()).or_raise(py)?)
     }
 

@@ -48,10 +48,8 @@ impl Bench {
 
     /// The same locks with other settings.
     #[must_use]
-    pub fn with(&self, change: impl FnOnce(&mut Settings)) -> LockManager {
-        let mut settings = patient();
-        change(&mut settings);
-        self.locks.clone().with_settings(settings)
+    pub fn with(&self, change: impl FnOnce(Settings) -> Settings) -> LockManager {
+        self.locks.clone().with_settings(change(patient()))
     }
 
     /// Locks with room for so many resources, each of them held: those of the space if its room has no
@@ -183,10 +181,9 @@ impl Bench {
 }
 
 fn patient() -> Settings {
-    let mut settings = Settings::default();
-    settings.read_timeout = Some(DEADLINE);
-    settings.write_timeout = Some(DEADLINE);
-    // A wait of a case that fails must not be taken for a suspect by one that looks for suspects.
-    settings.suspect_after = DEADLINE + Duration::from_secs(1);
-    settings
+    Settings::default()
+        .read_timeout(DEADLINE)
+        .write_timeout(DEADLINE)
+        // A wait of a case that fails must not be taken for a suspect by one that looks for suspects.
+        .suspect_after(DEADLINE + Duration::from_secs(1))
 }

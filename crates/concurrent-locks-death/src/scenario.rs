@@ -415,16 +415,12 @@ fn attached(url: &str) -> Result<LockManager> {
 
 /// The same locks with a wake window.
 fn windowed(locks: &LockManager) -> LockManager {
-    let mut settings = *locks.settings();
-    settings.fairness = Fairness::Window;
-    locks.clone().with_settings(settings)
+    locks.clone().with_settings(locks.settings().fairness(Fairness::Window))
 }
 
 /// The same locks, whose hand-offs go to the next almost at once.
 fn hasty(locks: &LockManager) -> LockManager {
-    let mut settings = *locks.settings();
-    settings.pass_over_after = Duration::from_millis(1);
-    locks.clone().with_settings(settings)
+    locks.clone().with_settings(locks.settings().pass_over_after(Duration::from_millis(1)))
 }
 
 /// The table that only this victim makes: where it is, and its URL.
@@ -510,18 +506,7 @@ impl Stage<'_> {
 
 /// The status of a resource that may be unknown.
 pub fn status(locks: &LockManager, name: &str) -> Result<Status> {
-    let unknown = Status {
-        resource_name: name.to_owned(),
-        readers: 0,
-        writer_active: false,
-        current_writer: None,
-        current_readers: Vec::new(),
-        pending_writes: 0,
-        pending_requests: 0,
-        holders: Vec::new(),
-        waiters: Vec::new(),
-    };
-    Ok(locks.status(name)?.unwrap_or(unknown))
+    Ok(locks.status(name)?.unwrap_or_default())
 }
 
 /// Polls for a fact.

@@ -12,8 +12,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &DeadlocksArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
-    let mut settings = *locks.settings();
-    settings.suspect_after = args.suspect_after;
+    let settings = locks.settings().suspect_after(args.suspect_after);
     let report = locks.clone().with_settings(settings).deadlocks()?;
     if output.json() {
         output.object(&report)?;

@@ -233,7 +233,7 @@ fn the_same_cycle_may_close_again(bench: &Bench) {
 }
 
 fn report_refuses_nobody_and_tells(bench: &Bench) {
-    let locks = bench.with(|settings| settings.deadlocks = DeadlockPolicy::Report);
+    let locks = bench.with(|settings| settings.deadlocks(DeadlockPolicy::Report));
     let (x, y) = (locks.owner("x").unwrap(), locks.owner("y").unwrap());
     let a = x.write("a").blocking().unwrap();
     let b = y.write("b").blocking().unwrap();
@@ -320,7 +320,7 @@ fn contradicting_orders_are_reported(bench: &Bench) {
 }
 
 fn long_waits_are_suspects(bench: &Bench) {
-    let locks = bench.with(|settings| settings.suspect_after = Duration::from_millis(20));
+    let locks = bench.with(|settings| settings.suspect_after(Duration::from_millis(20)));
     let (holder, waiter) = (bench.owner("the holder"), bench.owner("the waiter"));
     let _guard = holder.write("a").blocking().unwrap();
     let queued = Polled::queued(waiter.write("a"));

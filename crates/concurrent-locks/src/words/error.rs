@@ -1,7 +1,7 @@
 //! The one error type. Busy ([`ErrorKind::TimedOut`], [`ErrorKind::WouldBlock`]) and broken
 //! ([`ErrorKind::Unreachable`], [`ErrorKind::Corrupt`]) are never confused.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use crate::words::{deadlock::Cycle, mode::Mode, status::Holder};
 
@@ -38,6 +38,7 @@ pub enum ErrorKind {
 
 /// What a busy lock looked like when the request gave up.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Busy {
     /// Who held it.
     pub holders: Vec<Holder>,
@@ -61,21 +62,26 @@ struct Inner {
     mode: Option<Mode>,
     busy: Option<Busy>,
     cycle: Option<Cycle>,
+    /// Shared, because an error is told to everybody whom it concerns.
+    source: Option<Arc<io::Error>>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { kind, message: message.into(), resource: None, mode: None, busy: None, cycle: None }))
+        let message = message.into();
+        Error(Box::new(Inner { kind, message, resource: None, mode: None, busy: None, cycle: None, source: None }))
     }
 
-    pub(crate) fn io(doing: impl fmt::Display, error: &std::io::Error) -> Error {
+    pub(crate) fn io(doing: impl fmt::Display, error: io::Error) -> Error {
         let kind = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => ErrorKind::Permission,
-            std::io::ErrorKind::StorageFull => ErrorKind::Full,
-            std::io::ErrorKind::Unsupported => ErrorKind::Unsupported,
+            io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+            io::ErrorKind::StorageFull => ErrorKind::Full,
+            io::ErrorKind::Unsupported => ErrorKind::Unsupported,
             _ => ErrorKind::Unreachable,
         };
-        Error::new(kind, format!("{doing}: {error}"))
+        let mut told = Error::new(kind, format!("{doing}: {error}"));
+        told.0.source = Some(Arc::new(error));
+        told
     }
 
     pub(crate) fn timed_out(resource: &str, mode: Mode, busy: Busy) -> Error {
@@ -167,10 +173,13 @@ impl Error {
         self.0.cycle.as_ref()
     }
 
-    /// Whether the same request may succeed later without anything being repaired.
+    /// Whether the same request may succeed later, without a change to the program: what is busy becomes
+    /// free (`TimedOut`, `WouldBlock`, `Deadlock`, `Full`), a server that is being restarted comes back
+    /// (`Unreachable`).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::Deadlock | ErrorKind::Full)
+        use ErrorKind::{Deadlock, Full, TimedOut, Unreachable, WouldBlock};
+        matches!(self.0.kind, TimedOut | WouldBlock | Deadlock | Full | Unreachable)
     }
 }
 
@@ -180,21 +189,26 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+/// The source is the system's error, where one is the cause; the text of this error has its text already.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|error| error as _)
+    }
+}
 
 /// So that code which handles `io::Error` (SQLite wrappers, file stores) can use `?` on a lock.
-impl From<Error> for std::io::Error {
-    fn from(error: Error) -> std::io::Error {
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
         let kind = match error.kind() {
-            ErrorKind::TimedOut => std::io::ErrorKind::TimedOut,
-            ErrorKind::WouldBlock => std::io::ErrorKind::WouldBlock,
-            ErrorKind::Deadlock => std::io::ErrorKind::Deadlock,
-            ErrorKind::Permission => std::io::ErrorKind::PermissionDenied,
-            ErrorKind::InvalidName | ErrorKind::InvalidInput => std::io::ErrorKind::InvalidInput,
-            ErrorKind::Unsupported => std::io::ErrorKind::Unsupported,
-            _ => std::io::ErrorKind::Other,
+            ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+            ErrorKind::WouldBlock => io::ErrorKind::WouldBlock,
+            ErrorKind::Deadlock => io::ErrorKind::Deadlock,
+            ErrorKind::Permission => io::ErrorKind::PermissionDenied,
+            ErrorKind::InvalidName | ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,
+            ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            _ => io::ErrorKind::Other,
         };
-        std::io::Error::new(kind, error)
+        io::Error::new(kind, error)
     }
 }
 
@@ -237,4 +251,26 @@ fn describe(busy: &Busy) -> String {
     text.push_str("; wait longer, or ");
     text.push_str(LOOK);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn the_error_of_the_system_is_the_source_and_its_text_is_told() {
+        let error = Error::io("cannot reach the server", io::ErrorKind::ConnectionRefused.into());
+        assert!(error.is_retryable());
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
+        assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(error.to_string(), format!("cannot reach the server: {source}"));
+    }
+
+    #[test]
+    fn what_has_no_cause_in_the_system_has_no_source() {
+        let error = Error::new(ErrorKind::Corrupt, "a table of nonsense");
+        assert!(error.source().is_none() && !error.is_retryable());
+    }
 }

@@ -10,7 +10,8 @@ use crate::words::mode::Mode;
 pub type StatusMap = BTreeMap<String, Status>;
 
 /// One resource at one moment. Serialises with the key names of the JSON interface (`docs/json.md`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Status {
     /// The resource's name.
     pub resource_name: String,
@@ -71,6 +72,7 @@ pub enum ProcessState {
 
 /// One who holds a resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Holder {
     /// The owner's id, 16 hexadecimal digits.
     pub owner: String,
@@ -99,6 +101,7 @@ pub struct Holder {
 
 /// One who waits for a resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Waiter {
     /// The owner's id, 16 hexadecimal digits.
     pub owner: String,
@@ -127,6 +130,7 @@ pub struct Waiter {
 
 /// What the engine and its table look like from inside: the answer of `locks doctor`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Health {
     /// The engine's URL.
     pub url: String,
@@ -164,6 +168,7 @@ pub struct Health {
 /// Where a table lies, as one process sees it. Two processes meet in it if device and inode are the
 /// same for both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Place {
     /// The device of its file.
     pub device: u64,
@@ -178,6 +183,7 @@ pub struct Place {
 
 /// How much of a fixed pool is used.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Usage {
     /// In use now.
     pub used: u64,
@@ -187,6 +193,7 @@ pub struct Usage {
 
 /// A process attached to the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Process {
     /// Its pid, as it calls itself.
     pub pid: u32,

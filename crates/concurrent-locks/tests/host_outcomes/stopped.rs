@@ -132,8 +132,7 @@ fn what_was_taken_up_is_never_taken_back() {
     drop(guard);
     let token = holder.token();
     holder.stop();
-    let mut settings = *locks.settings();
-    settings.pass_over_after = Duration::ZERO;
+    let settings = locks.settings().pass_over_after(Duration::ZERO);
     let error = locks.clone().with_settings(settings).write("a").timeout(3 * SHORT).blocking().unwrap_err();
     assert_eq!(error.busy().unwrap().holders[0].token, token);
     holder.signal(Signal::SIGCONT);

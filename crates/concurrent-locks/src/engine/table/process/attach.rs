@@ -179,7 +179,7 @@ impl Table {
         entry.text_lens.store(program | host << 8, Relaxed);
         if me.liveness.is_some() {
             let offset = kernel::lock_death_word(&entry.death)
-                .map_err(|error| Error::io("cannot make the death word of the lock table", &error))?;
+                .map_err(|error| Error::io("cannot make the death word of the lock table", error))?;
             entry.death_offset.store(offset, Relaxed);
         }
         occupancy::enter(&entry.state, me.generation);
