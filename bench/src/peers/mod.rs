@@ -109,7 +109,7 @@ pub(crate) fn url(folder: &Path) -> String {
 }
 
 fn manager(folder: &Path, fairness: Fairness) -> Result<LockManager> {
-    let manager = LockManager::connect(&url(folder))?;
+    let manager = LockManager::connect(&url(folder)).blocking()?;
     let settings = manager.settings().fairness(fairness);
     Ok(manager.with_settings(settings))
 }

@@ -35,7 +35,8 @@ impl Bench {
     /// If the engine cannot be opened.
     #[must_use]
     pub fn new(space: Space, taker: PathBuf) -> Bench {
-        let locks = LockManager::connect(&space.url).unwrap_or_else(|error| panic!("{}: {error}", space.url));
+        let locks =
+            LockManager::connect(&space.url).blocking().unwrap_or_else(|error| panic!("{}: {error}", space.url));
         Bench { locks: locks.with_settings(patient()), taker, space }
     }
 
@@ -69,7 +70,7 @@ impl Bench {
     /// If the engine cannot be opened.
     #[must_use]
     pub fn with_capacity(&self, query: &str) -> LockManager {
-        let locks = LockManager::connect(&self.url_with_capacity(query));
+        let locks = LockManager::connect(&self.url_with_capacity(query)).blocking();
         locks.unwrap_or_else(|error| panic!("{query}: {error}")).with_settings(patient())
     }
 
@@ -125,7 +126,7 @@ impl Bench {
     #[track_caller]
     #[must_use]
     pub fn status(&self, name: &str) -> Status {
-        self.locks.status(name).expect("status").unwrap_or_else(|| panic!("{name} is unknown"))
+        self.locks.status(name).blocking().expect("status").unwrap_or_else(|| panic!("{name} is unknown"))
     }
 
     /// Waits until `count` requests are seen waiting for `name`.
@@ -137,7 +138,7 @@ impl Bench {
     /// How many requests wait for `name`.
     #[must_use]
     pub fn waiters(&self, name: &str) -> usize {
-        self.locks.status(name).expect("status").map_or(0, |status| status.waiters.len())
+        self.locks.status(name).blocking().expect("status").map_or(0, |status| status.waiters.len())
     }
 
     /// Fails unless nobody holds `name` or waits for it, and it can be had.
@@ -146,7 +147,7 @@ impl Bench {
     /// If it is not free.
     #[track_caller]
     pub fn assert_free(&self, name: &str) {
-        let seen = || self.locks.status(name).expect("status");
+        let seen = || self.locks.status(name).blocking().expect("status");
         // A server hears a moment later what another process's future gave back, and serves what the
         // dead had sent, behind a pool even after their end was seen; a leak stays as long as its process lives.
         if self.locks.capabilities().lease {

@@ -155,7 +155,7 @@ pub const ALL: &[Scenario] = &[
         prepare: |url, name| {
             let locks = attached(url)?;
             let token = status(&locks, name)?.holders.first().ok_or("nobody holds it")?.token;
-            Ok(operation(move || Ok(locks.break_lock(name, token)?)))
+            Ok(operation(move || Ok(locks.break_lock(name, token).blocking()?)))
         },
         stage: |stage| stage.wait_in_line(&[Mode::Read, Mode::Read, Mode::Write]),
         ..Scenario::PLAIN
@@ -238,7 +238,7 @@ pub const ALL: &[Scenario] = &[
         name: "attach",
         prepare: |url, name| {
             let url = url.to_owned();
-            Ok(operation(move || Ok(LockManager::connect(&url)?.write(name).try_now()?)))
+            Ok(operation(move || Ok(LockManager::connect(&url).blocking()?.write(name).try_now()?)))
         },
         ..Scenario::PLAIN
     },
@@ -248,7 +248,7 @@ pub const ALL: &[Scenario] = &[
         new_names: true,
         prepare: |url, name| {
             let (_, url) = own_table(url, name);
-            Ok(operation(move || Ok(LockManager::connect(&url)?)))
+            Ok(operation(move || Ok(LockManager::connect(&url).blocking()?)))
         },
         aftermath: |remains| {
             let (path, url) = own_table(remains.url, remains.name);
@@ -308,7 +308,7 @@ pub const ALL: &[Scenario] = &[
         name: "evict",
         new_names: true,
         furnish: |locks| {
-            let capacity = locks.health()?.resources.capacity;
+            let capacity = locks.health().blocking()?.resources.capacity;
             (0..capacity).try_for_each(|number| Ok(locks.read(&format!("idle/{number}")).try_now()?.release()?))
         },
         prepare: |url, name| {
@@ -358,7 +358,7 @@ pub const RELEASE_MANY: Scenario = Scenario {
 };
 
 fn many_are_free(remains: &Remains<'_>) -> Result<()> {
-    let locks = LockManager::connect(remains.url)?;
+    let locks = LockManager::connect(remains.url).blocking()?;
     many(remains.name).iter().try_for_each(|name| Ok(locks.write(name).timeout(DEADLINE).blocking()?.release()?))
 }
 
@@ -408,7 +408,7 @@ fn operation<T: 'static>(run: impl FnOnce() -> Result<T> + 'static) -> Operation
 
 /// A manager whose process has used the table before.
 fn attached(url: &str) -> Result<LockManager> {
-    let locks = LockManager::connect(url)?;
+    let locks = LockManager::connect(url).blocking()?;
     drop(locks.read("warm").try_now()?);
     Ok(locks)
 }
@@ -443,9 +443,9 @@ fn asleep(pid: u32) -> bool {
 /// # Errors
 /// If that is not so.
 pub fn visit(url: &str) -> Result<()> {
-    let locks = LockManager::connect(url)?;
+    let locks = LockManager::connect(url).blocking()?;
     let _guard = locks.write("visited").timeout(DEADLINE).blocking()?;
-    let health = locks.health()?;
+    let health = locks.health().blocking()?;
     let alone = health.processes.used == 1 && health.requests.used == 1;
     if alone && health.problems.is_empty() { Ok(()) } else { Err(format!("in {url}: {health:?}").into()) }
 }
@@ -506,7 +506,7 @@ impl Stage<'_> {
 
 /// The status of a resource that may be unknown.
 pub fn status(locks: &LockManager, name: &str) -> Result<Status> {
-    Ok(locks.status(name)?.unwrap_or_default())
+    Ok(locks.status(name).blocking()?.unwrap_or_default())
 }
 
 /// Polls for a fact.

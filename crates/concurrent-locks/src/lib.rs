@@ -9,7 +9,7 @@
 //! use concurrent_locks::{LockManager, Mode};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
-//! let locks = LockManager::local(); // or LockManager::host()?, or connect("host:")?
+//! let locks = LockManager::local(); // or LockManager::host()?, or connect("redis://...").await?
 //! {
 //!     let _shared = locks.read("episodic_db").await?;
 //! }
@@ -36,6 +36,8 @@ mod words;
 #[cfg(unix)]
 pub use api::tree::TreeHold;
 pub use api::{
+    call::{Call, Calling},
+    events::Events,
     guard::{Guard, GuardAll},
     lost::Lost,
     manager::LockManager,

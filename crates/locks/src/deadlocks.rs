@@ -13,7 +13,7 @@ use crate::{
 
 pub(crate) fn run(args: &DeadlocksArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
     let settings = locks.settings().suspect_after(args.suspect_after);
-    let report = locks.clone().with_settings(settings).deadlocks()?;
+    let report = locks.clone().with_settings(settings).deadlocks().blocking()?;
     if output.json() {
         output.object(&report)?;
     } else {
