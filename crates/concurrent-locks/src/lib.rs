@@ -39,6 +39,7 @@ pub use api::{
     call::{Call, Calling},
     events::Events,
     guard::{Guard, GuardAll},
+    local,
     lost::Lost,
     manager::LockManager,
     owner::Owner,

@@ -9,6 +9,7 @@ pub(crate) mod holdings;
 pub(crate) mod identity;
 #[cfg(test)]
 mod leased_engine;
+pub mod local;
 mod looks;
 pub(crate) mod lost;
 pub(crate) mod manager;
