@@ -6,6 +6,18 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use crate::words::{deadlock::Cycle, mode::Mode, status::Holder};
 
 /// What went wrong.
+///
+/// ```
+/// # use concurrent_locks::{ErrorKind, LockManager};
+/// # let locks = LockManager::connect("local:doc-error-kind").blocking()?;
+/// let _held = locks.write("skills").note("compaction").blocking()?;
+/// let error = locks.read("skills").try_now().unwrap_err();
+/// match error.kind() {
+///     ErrorKind::TimedOut | ErrorKind::WouldBlock => println!("busy: {error}"),
+///     _ => return Err(error),
+/// }
+/// # Ok::<(), concurrent_locks::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -37,6 +49,15 @@ pub enum ErrorKind {
 }
 
 /// What a busy lock looked like when the request gave up.
+///
+/// ```
+/// # use concurrent_locks::LockManager;
+/// # let locks = LockManager::connect("local:doc-busy").blocking()?;
+/// let _held = locks.write("skills").note("compaction").blocking()?;
+/// let error = locks.read("skills").try_now().unwrap_err();
+/// assert_eq!(error.busy().unwrap().holders[0].note, "compaction");
+/// # Ok::<(), concurrent_locks::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Busy {
@@ -51,6 +72,15 @@ pub struct Busy {
 }
 
 /// Why a request, release or look failed. Its text names the lock, the holder, the queue position and what to do.
+///
+/// ```
+/// # use concurrent_locks::LockManager;
+/// # let locks = LockManager::connect("local:doc-error").blocking()?;
+/// let _held = locks.write("skills").note("compaction").blocking()?;
+/// let error = locks.read("skills").try_now().unwrap_err();
+/// assert!(error.to_string().contains("compaction"));
+/// # Ok::<(), concurrent_locks::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
@@ -144,30 +174,78 @@ impl Error {
     }
 
     /// What went wrong.
+    ///
+    /// ```
+    /// # use concurrent_locks::{ErrorKind, LockManager};
+    /// # let locks = LockManager::connect("local:doc-kind").blocking()?;
+    /// let _held = locks.write("skills").note("compaction").blocking()?;
+    /// let error = locks.read("skills").try_now().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
     /// The resource it is about, where it is about one.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-error-resource").blocking()?;
+    /// let _held = locks.write("skills").note("compaction").blocking()?;
+    /// let error = locks.read("skills").try_now().unwrap_err();
+    /// assert_eq!(error.resource(), Some("skills"));
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
         self.0.resource.as_deref()
     }
 
     /// The mode that was asked for.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-error-mode").blocking()?;
+    /// let _held = locks.write("skills").note("compaction").blocking()?;
+    /// let error = locks.read("skills").try_now().unwrap_err();
+    /// assert_eq!(error.mode(), Some(Mode::Read));
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
         self.0.mode
     }
 
     /// What a busy lock looked like: `Some` for `TimedOut` and `WouldBlock`.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-error-busy").blocking()?;
+    /// let _held = locks.write("skills").note("compaction").blocking()?;
+    /// let error = locks.read("skills").try_now().unwrap_err();
+    /// assert_eq!(error.busy().unwrap().holders.len(), 1);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn busy(&self) -> Option<&Busy> {
         self.0.busy.as_ref()
     }
 
     /// The owners that wait for each other: `Some` for `Deadlock`.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-cycle").blocking()?;
+    /// let mut one = locks.read("skills").blocking()?;
+    /// let mut two = locks.read("skills").blocking()?;
+    /// let waiting = one.upgrade().begin()?; // until `two` is gone
+    /// let error = two.upgrade().blocking().unwrap_err();
+    /// assert_eq!(error.cycle().unwrap().links[0].waits_for, "skills");
+    /// # drop(waiting);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn cycle(&self) -> Option<&Cycle> {
         self.0.cycle.as_ref()
@@ -176,6 +254,16 @@ impl Error {
     /// Whether the same request may succeed later, without a change to the program: what is busy becomes
     /// free (`TimedOut`, `WouldBlock`, `Deadlock`, `Full`), a server that is being restarted comes back
     /// (`Unreachable`).
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-is-retryable").blocking()?;
+    /// let _held = locks.write("skills").note("compaction").blocking()?;
+    /// let error = locks.read("skills").try_now().unwrap_err();
+    /// assert!(error.is_retryable());
+    /// assert!(!locks.read("").try_now().unwrap_err().is_retryable());
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{Deadlock, Full, TimedOut, Unreachable, WouldBlock};
