@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("8 agents added 10 episodes each, and {last} are counted for {}", episode.site);
 
-    let statistics = locks.statistics("episodic_db:episodic_memory.db")?;
+    let statistics = locks.statistics("episodic_db:episodic_memory.db").blocking()?;
     for (mode, statistics) in statistics {
         println!(
             "{mode}: {} times, waited {:.3} ms on average and {:.3} ms at most",

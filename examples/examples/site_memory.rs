@@ -57,6 +57,6 @@ fn work(folder: &Path, agent: &str) -> Result<(), Box<dyn Error>> {
 }
 
 fn open(folder: &Path, agent: &str) -> Result<SiteMemory, Box<dyn Error>> {
-    let locks = LockManager::connect(&format!("host:{}", folder.join("locks.table").display()))?;
+    let locks = LockManager::connect(&format!("host:{}", folder.join("locks.table").display())).blocking()?;
     Ok(SiteMemory::open(&folder.join("sites.json"), Access::locked(locks.owner(agent)?)))
 }

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 /// Locks of one test, and a folder for its files.
 fn locks() -> (LockManager, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let manager = LockManager::connect(&format!("local:{}", folder.path().display())).unwrap();
+    let manager = LockManager::connect(&format!("local:{}", folder.path().display())).blocking().unwrap();
     (manager, folder)
 }
 
@@ -124,7 +124,8 @@ async fn each_store_has_the_lock_that_its_file_names() {
     assert_eq!(semantic.resource(), "semantic_db:semantic_memory.db");
     assert_eq!(skills.resource(), "skill_db:skill_memory.db");
 
-    let used = |name: &str, mode| manager.statistics(name).unwrap().get(&mode).map_or(0, |s| s.total_acquisitions);
+    let used =
+        |name: &str, mode| manager.statistics(name).blocking().unwrap().get(&mode).map_or(0, |s| s.total_acquisitions);
     episodic.add(&episode()).await.unwrap();
     episodic.recall("x", 1).await.unwrap();
     assert_eq!(used(episodic.resource(), Mode::Write), 1);
@@ -214,8 +215,7 @@ async fn a_refusal_names_the_holder_and_changes_nothing() {
     let (manager, folder) = locks();
     let path = folder.path().join("m.db");
     let brief = concurrent_locks::LockManager::clone(&manager);
-    let mut settings = *brief.settings();
-    settings.write_timeout = Some(Duration::from_millis(50));
+    let settings = brief.settings().write_timeout(Duration::from_millis(50));
     let brief = brief.with_settings(settings);
     let store = SkillMemoryStore::open(&path, access(&brief, "late")).unwrap();
     let holder = access(&manager, "early").write(store.resource()).await.unwrap();

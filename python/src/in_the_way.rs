@@ -75,7 +75,7 @@ impl Look {
         }
         for (name, mode) in &self.wanted {
             // If the engine cannot be inspected, the wait itself reports the error.
-            let Ok(Some(status)) = py.detach(|| self.locks.status(name)) else { continue };
+            let Ok(Some(status)) = py.detach(|| self.locks.status(name).blocking()) else { continue };
             if let Some(blocker) = self.in_the_way(py, &status, *mode)? {
                 return Err(self.refusal(py, name, *mode, &blocker)?);
             }

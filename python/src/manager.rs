@@ -132,7 +132,7 @@ fn one<'py>(
 impl Manager {
     #[new]
     fn new(py: Python<'_>, url: &str) -> PyResult<Manager> {
-        Ok(Manager { locks: Box::leak(Box::new(py.detach(|| LockManager::connect(url)).or_raise(py)?)) })
+        Ok(Manager { locks: Box::leak(Box::new(py.detach(|| LockManager::connect(url).blocking()).or_raise(py)?)) })
     }
 
     /// The engine's URL, in full.
@@ -225,9 +225,9 @@ impl Manager {
     #[pyo3(name = "_status_json")]
     fn status_json(&self, py: Python<'_>, name: Option<&str>) -> PyResult<String> {
         let all = match name {
-            None => py.detach(|| self.locks.status_all()).or_raise(py)?,
+            None => py.detach(|| self.locks.status_all().blocking()).or_raise(py)?,
             Some(name) => py
-                .detach(|| self.locks.status(name))
+                .detach(|| self.locks.status(name).blocking())
                 .or_raise(py)?
                 .map(|one| (name.to_owned(), one))
                 .into_iter()
@@ -240,47 +240,46 @@ impl Manager {
     #[pyo3(name = "_statistics_json")]
     fn statistics_json(&self, py: Python<'_>, name: Option<&str>) -> PyResult<String> {
         match name {
-            None => error::json(&py.detach(|| self.locks.statistics_all()).or_raise(py)?),
-            Some(name) => error::json(&py.detach(|| self.locks.statistics(name)).or_raise(py)?),
+            None => error::json(&py.detach(|| self.locks.statistics_all().blocking()).or_raise(py)?),
+            Some(name) => error::json(&py.detach(|| self.locks.statistics(name).blocking()).or_raise(py)?),
         }
     }
 
     /// Forgets counters.
     #[pyo3(name = "_forget_statistics")]
     fn forget_statistics(&self, py: Python<'_>, name: Option<&str>) -> PyResult<()> {
-        py.detach(|| self.locks.reset_statistics(name)).or_raise(py)
+        py.detach(|| self.locks.reset_statistics(name).blocking()).or_raise(py)
     }
 
     /// `locks deadlocks --json`, suspecting waits longer than so many seconds.
     #[pyo3(name = "_deadlocks_json")]
     fn deadlocks_json(&self, py: Python<'_>, suspect_after: f64) -> PyResult<String> {
-        let mut settings = *self.locks.settings();
-        settings.suspect_after = match Timeout::seconds(suspect_after)? {
+        let suspect_after = match Timeout::seconds(suspect_after)? {
             Timeout::Try => Duration::ZERO,
             Timeout::For(time) => time,
             Timeout::Forever => Duration::MAX,
         };
-        let locks = self.locks.clone().with_settings(settings);
-        error::json(&py.detach(|| locks.deadlocks()).or_raise(py)?)
+        let locks = self.locks.clone().with_settings(self.locks.settings().suspect_after(suspect_after));
+        error::json(&py.detach(|| locks.deadlocks().blocking()).or_raise(py)?)
     }
 
     /// `locks watch --json`: events from a cursor on, and the next cursor. Waits without the GIL.
     #[pyo3(name = "_events_json")]
     fn events_json(&self, py: Python<'_>, cursor: Option<u64>, wait: f64) -> PyResult<(String, u64)> {
         let wait = Duration::try_from_secs_f64(wait).unwrap_or_default();
-        let (events, next) = py.detach(|| self.locks.events(cursor, wait)).or_raise(py)?;
+        let (events, next) = py.detach(|| self.locks.events(cursor, wait).blocking()).or_raise(py)?;
         Ok((error::json(&events)?, next))
     }
 
     /// `locks break --json`: who held it.
     #[pyo3(name = "_break_lock_json")]
     fn break_lock_json(&self, py: Python<'_>, name: &str, token: u64) -> PyResult<String> {
-        error::json(&py.detach(|| self.locks.break_lock(name, token)).or_raise(py)?)
+        error::json(&py.detach(|| self.locks.break_lock(name, token).blocking()).or_raise(py)?)
     }
 
     /// `locks doctor --json`.
     #[pyo3(name = "_health_json")]
     fn health_json(&self, py: Python<'_>) -> PyResult<String> {
-        error::json(&py.detach(|| self.locks.health()).or_raise(py)?)
+        error::json(&py.detach(|| self.locks.health().blocking()).or_raise(py)?)
     }
 }

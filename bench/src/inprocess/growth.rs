@@ -40,7 +40,7 @@ fn poll<G>(waiting: &mut Waiting<'_, G>) -> Poll<Result<G>> {
 
 fn waiters(plan: Plan) -> Result<(Table, Vec<Aim>)> {
     let tokio = Arc::new(tokio::sync::RwLock::new(()));
-    let locks = LockManager::connect("local:bench-growth")?;
+    let locks = LockManager::connect("local:bench-growth").blocking()?;
     let of_tokio = || -> Waiting<'_, _> { Box::pin(async { Ok(Arc::clone(&tokio).write_owned().await) }) };
     let of_ours = || -> Waiting<'_, _> { Box::pin(async { Ok(locks.write("waiters").await?) }) };
     let ours = "ours: join and leave";
@@ -125,7 +125,7 @@ fn resources(plan: Plan) -> Result<(Table, Vec<Aim>)> {
     let maps = RESOURCES.map(|count| idiom(&names("bench", count)));
     let mut spaces = Vec::new();
     for count in RESOURCES {
-        let locks = LockManager::connect(&format!("local:bench-growth-{count}"))?;
+        let locks = LockManager::connect(&format!("local:bench-growth-{count}")).blocking()?;
         for name in names("bench", count) {
             drop(locks.read(&name).blocking()?);
         }

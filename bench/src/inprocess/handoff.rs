@@ -20,7 +20,7 @@ use crate::{
 const TASK_SAMPLES: usize = 2_000;
 
 pub(crate) fn handoff(plan: Plan) -> Result<Vec<Table>> {
-    let locks = LockManager::connect("local:bench-handoff")?;
+    let locks = LockManager::connect("local:bench-handoff").blocking()?;
     Ok(vec![tasks(plan, &locks)?, threads(plan, &locks)?])
 }
 

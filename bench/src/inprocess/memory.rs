@@ -100,7 +100,7 @@ pub(crate) fn weigh(cargo: &Cargo) -> Result<f64> {
         }
         Cargo::Resources { url } => {
             let names = names("bench", RESOURCES);
-            let locks = LockManager::connect(url)?;
+            let locks = LockManager::connect(url).blocking()?;
             let before = resident()?;
             for name in &names {
                 drop(locks.read(name).blocking()?);
@@ -113,7 +113,7 @@ pub(crate) fn weigh(cargo: &Cargo) -> Result<f64> {
             queue(async || drop(lock.write().await))
         }
         Cargo::Waiters { url } => {
-            let locks = LockManager::connect(url)?;
+            let locks = LockManager::connect(url).blocking()?;
             let _held = locks.write("weigh").blocking()?;
             queue(async || drop(locks.write("weigh").await))
         }

@@ -32,7 +32,7 @@ pub(crate) fn threads(plan: Plan) -> Result<(Table, Vec<Aim>)> {
     let parking_lot: Vec<_> = (0..2 * OWN).map(|_| Padded(parking_lot::RwLock::new(()))).collect();
     let tokio: Vec<_> = (0..2 * OWN).map(|_| Padded(tokio::sync::RwLock::new(()))).collect();
     let map = idiom(&all);
-    let locks = LockManager::connect("local:bench-threads")?;
+    let locks = LockManager::connect("local:bench-threads").blocking()?;
     let handles: Vec<Resource> = all.iter().map(|name| locks.resource(name)).collect::<Result<_, _>>()?;
     let contenders = vec![
         contender(plan, "parking_lot RwLock", |gate, range, mode| {

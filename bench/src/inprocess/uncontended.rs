@@ -117,7 +117,7 @@ type ByName = (LockManager, Vec<String>);
 
 /// A space per number of keys: a table knows no more names than the peer's map.
 fn by_name(names: &[String]) -> Result<ByName> {
-    let locks = LockManager::connect(&format!("local:bench-{}", names.len()))?;
+    let locks = LockManager::connect(&format!("local:bench-{}", names.len())).blocking()?;
     for name in names {
         drop(locks.read(name).blocking()?);
     }

@@ -109,9 +109,8 @@ pub(crate) fn url(folder: &Path) -> String {
 }
 
 fn manager(folder: &Path, fairness: Fairness) -> Result<LockManager> {
-    let manager = LockManager::connect(&url(folder))?;
-    let mut settings = *manager.settings();
-    settings.fairness = fairness;
+    let manager = LockManager::connect(&url(folder)).blocking()?;
+    let settings = manager.settings().fairness(fairness);
     Ok(manager.with_settings(settings))
 }
 

@@ -35,7 +35,8 @@ impl Bench {
     /// If the engine cannot be opened.
     #[must_use]
     pub fn new(space: Space, taker: PathBuf) -> Bench {
-        let locks = LockManager::connect(&space.url).unwrap_or_else(|error| panic!("{}: {error}", space.url));
+        let locks =
+            LockManager::connect(&space.url).blocking().unwrap_or_else(|error| panic!("{}: {error}", space.url));
         Bench { locks: locks.with_settings(patient()), taker, space }
     }
 
@@ -48,10 +49,8 @@ impl Bench {
 
     /// The same locks with other settings.
     #[must_use]
-    pub fn with(&self, change: impl FnOnce(&mut Settings)) -> LockManager {
-        let mut settings = patient();
-        change(&mut settings);
-        self.locks.clone().with_settings(settings)
+    pub fn with(&self, change: impl FnOnce(Settings) -> Settings) -> LockManager {
+        self.locks.clone().with_settings(change(patient()))
     }
 
     /// Locks with room for so many resources, each of them held: those of the space if its room has no
@@ -71,7 +70,7 @@ impl Bench {
     /// If the engine cannot be opened.
     #[must_use]
     pub fn with_capacity(&self, query: &str) -> LockManager {
-        let locks = LockManager::connect(&self.url_with_capacity(query));
+        let locks = LockManager::connect(&self.url_with_capacity(query)).blocking();
         locks.unwrap_or_else(|error| panic!("{query}: {error}")).with_settings(patient())
     }
 
@@ -127,7 +126,7 @@ impl Bench {
     #[track_caller]
     #[must_use]
     pub fn status(&self, name: &str) -> Status {
-        self.locks.status(name).expect("status").unwrap_or_else(|| panic!("{name} is unknown"))
+        self.locks.status(name).blocking().expect("status").unwrap_or_else(|| panic!("{name} is unknown"))
     }
 
     /// Waits until `count` requests are seen waiting for `name`.
@@ -139,7 +138,7 @@ impl Bench {
     /// How many requests wait for `name`.
     #[must_use]
     pub fn waiters(&self, name: &str) -> usize {
-        self.locks.status(name).expect("status").map_or(0, |status| status.waiters.len())
+        self.locks.status(name).blocking().expect("status").map_or(0, |status| status.waiters.len())
     }
 
     /// Fails unless nobody holds `name` or waits for it, and it can be had.
@@ -148,7 +147,7 @@ impl Bench {
     /// If it is not free.
     #[track_caller]
     pub fn assert_free(&self, name: &str) {
-        let seen = || self.locks.status(name).expect("status");
+        let seen = || self.locks.status(name).blocking().expect("status");
         // A server receives the release of another process's future a moment later, and serves what the
         // dead had sent, behind a pool even after their end was seen; a leak stays as long as its process lives.
         if self.locks.capabilities().lease {
@@ -183,10 +182,9 @@ impl Bench {
 }
 
 fn patient() -> Settings {
-    let mut settings = Settings::default();
-    settings.read_timeout = Some(DEADLINE);
-    settings.write_timeout = Some(DEADLINE);
-    // A wait of a case that fails must not be taken for a suspect by one that looks for suspects.
-    settings.suspect_after = DEADLINE + Duration::from_secs(1);
-    settings
+    Settings::default()
+        .read_timeout(DEADLINE)
+        .write_timeout(DEADLINE)
+        // A wait of a case that fails must not be taken for a suspect by one that looks for suspects.
+        .suspect_after(DEADLINE + Duration::from_secs(1))
 }

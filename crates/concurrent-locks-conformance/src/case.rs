@@ -63,7 +63,7 @@ impl Need {
 
 /// Whether the room of the engine is fixed.
 pub(crate) fn has_capacity(locks: &LockManager) -> bool {
-    locks.health().is_ok_and(|health| health.resources.capacity != u64::MAX)
+    locks.health().blocking().is_ok_and(|health| health.resources.capacity != u64::MAX)
 }
 
 impl Case {

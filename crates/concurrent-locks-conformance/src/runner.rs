@@ -20,7 +20,7 @@ use crate::{
 pub fn run(taker: &str, space: fn() -> Space) -> ExitCode {
     let arguments = Arguments::from_args();
     let probe = space();
-    let locks = LockManager::connect(&probe.url).unwrap_or_else(|error| panic!("{}: {error}", probe.url));
+    let locks = LockManager::connect(&probe.url).blocking().unwrap_or_else(|error| panic!("{}: {error}", probe.url));
     let trials = cases::all()
         .map(|(group, case)| {
             let taker = PathBuf::from(taker);

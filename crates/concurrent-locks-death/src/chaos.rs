@@ -91,7 +91,7 @@ impl Chaos {
         let home = tempfile::tempdir()?;
         let directory = home.path().to_owned();
         let url = format!("host:{}", directory.join("table").display());
-        let locks = LockManager::connect(&url)?;
+        let locks = LockManager::connect(&url).blocking()?;
         let mut random = fastrand::Rng::with_seed(self.seed);
         let mut field = Field { chaos: self, victim, directory, url, incarnations: 0 };
         let mut workers = (0..self.workers).map(|worker| field.start(worker)).collect::<Result<Vec<_>>>()?;
@@ -112,16 +112,17 @@ impl Chaos {
         for name in 0..self.names {
             locks.write(&format!("chaos/{name}")).timeout(DEADLINE).blocking()?.release()?;
         }
-        let health = locks.health()?;
+        let health = locks.health().blocking()?;
         if !health.problems.is_empty() {
             return Err(format!("problems: {:?}", health.problems).into());
         }
-        for (name, status) in locks.status_all()? {
+        for (name, status) in locks.status_all().blocking()? {
             if !status.holders.is_empty() || !status.waiters.is_empty() {
                 return Err(format!("{name}: left behind: {status:?}").into());
             }
         }
-        let acquisitions = locks.statistics_all()?.values().flatten().map(|(_, seen)| seen.total_acquisitions).sum();
+        let acquisitions =
+            locks.statistics_all().blocking()?.values().flatten().map(|(_, seen)| seen.total_acquisitions).sum();
         Ok(Report { kills, acquisitions, rebuilds: health.rebuilds })
     }
 }

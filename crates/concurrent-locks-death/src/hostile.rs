@@ -34,7 +34,7 @@ struct Valid {
 impl Valid {
     fn make(directory: &Path) -> Result<Valid> {
         let path = directory.join("valid");
-        let locks = LockManager::connect(&format!("host:{}", path.display()))?;
+        let locks = LockManager::connect(&format!("host:{}", path.display())).blocking()?;
         let held = [locks.write("held").try_now()?, locks.read("shared").try_now()?, locks.read("shared").try_now()?];
         drop(locks.write("idle").try_now()?);
         let waiter = {
@@ -105,7 +105,7 @@ pub fn open_and_use(directory: &Path, input: &[u8]) -> Result<()> {
             file.write_all_at(bytes, place)?;
         }
     }
-    let result = match LockManager::connect(&format!("host:{}", path.display())) {
+    let result = match LockManager::connect(&format!("host:{}", path.display())).blocking() {
         Ok(locks) => use_it(&locks, *kind % 3 != 2, || match patches.pop() {
             Some((place, bytes)) => Ok(file.write_all_at(bytes, place)?),
             None => Ok(()),
@@ -141,8 +141,8 @@ fn use_it(locks: &LockManager, must_exclude: bool, mut between: impl FnMut() -> 
         between()?;
         let third = owner.read(name).timeout(short).blocking().map_err(quiet);
         between()?;
-        let _ = locks.status(name).map_err(quiet);
-        let _ = locks.break_lock(name, 1).map_err(quiet);
+        let _ = locks.status(name).blocking().map_err(quiet);
+        let _ = locks.break_lock(name, 1).blocking().map_err(quiet);
         drop((first, third, second));
         between()?;
         if let Ok(mut guard) = owner.read(name).try_now() {
@@ -152,16 +152,16 @@ fn use_it(locks: &LockManager, must_exclude: bool, mut between: impl FnMut() -> 
             let _ = guard.downgrade().map_err(quiet);
         }
     }
-    let _ = locks.status_all().map_err(quiet);
+    let _ = locks.status_all().blocking().map_err(quiet);
     between()?;
-    let _ = locks.statistics_all().map_err(quiet);
+    let _ = locks.statistics_all().blocking().map_err(quiet);
     between()?;
-    let _ = locks.health().map_err(quiet);
+    let _ = locks.health().blocking().map_err(quiet);
     between()?;
-    let _ = locks.deadlocks().map_err(quiet);
+    let _ = locks.deadlocks().blocking().map_err(quiet);
     between()?;
-    let _ = locks.events(Some(0), Duration::ZERO).map_err(quiet);
+    let _ = locks.events(Some(0), Duration::ZERO).blocking().map_err(quiet);
     between()?;
-    let _ = locks.reset_statistics(None).map_err(quiet);
+    let _ = locks.reset_statistics(None).blocking().map_err(quiet);
     Ok(())
 }

@@ -73,7 +73,7 @@ pub fn run(scenario: &Scenario, plan: Plan, victim: &Path) -> Result<Report> {
     // Small, because who buries a dead process looks at every bucket, one instruction at a time.
     let size = "resources=64&requests=256&processes=16";
     let url = format!("host:{}?{size}", directory.path().join("table").display());
-    let locks = LockManager::connect(&url)?;
+    let locks = LockManager::connect(&url).blocking()?;
     (scenario.furnish)(&locks)?;
     let mut arena = Arena { scenario, victim: victim.to_owned(), url, locks, round: 0, recoveries: Vec::new() };
     let (Reached::Steps(instructions) | Reached::End(instructions)) = arena.kill_after(u64::MAX)?;
@@ -92,7 +92,7 @@ pub fn run(scenario: &Scenario, plan: Plan, victim: &Path) -> Result<Report> {
         kills: arena.recoveries.len(),
         instructions,
         recoveries: arena.recoveries,
-        rebuilds: arena.locks.health()?.rebuilds,
+        rebuilds: arena.locks.health().blocking()?.rebuilds,
     })
 }
 
@@ -151,7 +151,7 @@ impl Arena<'_> {
             start(Scenario::named("acquire").ok_or("there is no such scenario")?, name)?.kill()?;
         }
         (self.scenario.aftermath)(&Remains { url: &self.url, name, visit: &|url| self.visit(url) })?;
-        let problems = self.locks.health()?.problems;
+        let problems = self.locks.health().blocking()?.problems;
         if problems.is_empty() { Ok(reached) } else { Err(format!("problems: {problems:?}").into()) }
     }
 
@@ -167,10 +167,10 @@ impl Arena<'_> {
         let newcomer = Victim::start(&mut scenario.command(&self.victim, &self.url, "newcomer"))?;
         let expected = [std::process::id(), newcomer.pid()];
         until(|| {
-            let health = self.locks.health()?;
+            let health = self.locks.health().blocking()?;
             let only_living = health.attached.iter().all(|process| expected.contains(&process.pid));
             Ok(only_living && health.processes.used == 2 && health.requests.used == 0)
         })
-        .map_err(|error| format!("{}: {error}: {:?}", self.scenario.name, self.locks.health()).into())
+        .map_err(|error| format!("{}: {error}: {:?}", self.scenario.name, self.locks.health().blocking()).into())
     }
 }

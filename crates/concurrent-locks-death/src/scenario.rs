@@ -155,7 +155,7 @@ pub const ALL: &[Scenario] = &[
         prepare: |url, name| {
             let locks = attached(url)?;
             let token = status(&locks, name)?.holders.first().ok_or("nobody holds it")?.token;
-            Ok(operation(move || Ok(locks.break_lock(name, token)?)))
+            Ok(operation(move || Ok(locks.break_lock(name, token).blocking()?)))
         },
         stage: |stage| stage.wait_in_line(&[Mode::Read, Mode::Read, Mode::Write]),
         ..Scenario::PLAIN
@@ -238,7 +238,7 @@ pub const ALL: &[Scenario] = &[
         name: "attach",
         prepare: |url, name| {
             let url = url.to_owned();
-            Ok(operation(move || Ok(LockManager::connect(&url)?.write(name).try_now()?)))
+            Ok(operation(move || Ok(LockManager::connect(&url).blocking()?.write(name).try_now()?)))
         },
         ..Scenario::PLAIN
     },
@@ -248,7 +248,7 @@ pub const ALL: &[Scenario] = &[
         new_names: true,
         prepare: |url, name| {
             let (_, url) = own_table(url, name);
-            Ok(operation(move || Ok(LockManager::connect(&url)?)))
+            Ok(operation(move || Ok(LockManager::connect(&url).blocking()?)))
         },
         aftermath: |remains| {
             let (path, url) = own_table(remains.url, remains.name);
@@ -308,7 +308,7 @@ pub const ALL: &[Scenario] = &[
         name: "evict",
         new_names: true,
         furnish: |locks| {
-            let capacity = locks.health()?.resources.capacity;
+            let capacity = locks.health().blocking()?.resources.capacity;
             (0..capacity).try_for_each(|number| Ok(locks.read(&format!("idle/{number}")).try_now()?.release()?))
         },
         prepare: |url, name| {
@@ -358,7 +358,7 @@ pub const RELEASE_MANY: Scenario = Scenario {
 };
 
 fn many_are_free(remains: &Remains<'_>) -> Result<()> {
-    let locks = LockManager::connect(remains.url)?;
+    let locks = LockManager::connect(remains.url).blocking()?;
     many(remains.name).iter().try_for_each(|name| Ok(locks.write(name).timeout(DEADLINE).blocking()?.release()?))
 }
 
@@ -408,23 +408,19 @@ fn operation<T: 'static>(run: impl FnOnce() -> Result<T> + 'static) -> Operation
 
 /// A manager whose process has used the table before.
 fn attached(url: &str) -> Result<LockManager> {
-    let locks = LockManager::connect(url)?;
+    let locks = LockManager::connect(url).blocking()?;
     drop(locks.read("warm").try_now()?);
     Ok(locks)
 }
 
 /// The same locks with a wake window.
 fn windowed(locks: &LockManager) -> LockManager {
-    let mut settings = *locks.settings();
-    settings.fairness = Fairness::Window;
-    locks.clone().with_settings(settings)
+    locks.clone().with_settings(locks.settings().fairness(Fairness::Window))
 }
 
 /// The same locks, whose hand-offs go to the next almost at once.
 fn hasty(locks: &LockManager) -> LockManager {
-    let mut settings = *locks.settings();
-    settings.pass_over_after = Duration::from_millis(1);
-    locks.clone().with_settings(settings)
+    locks.clone().with_settings(locks.settings().pass_over_after(Duration::from_millis(1)))
 }
 
 /// The table that only this victim makes: where it is, and its URL.
@@ -447,9 +443,9 @@ fn asleep(pid: u32) -> bool {
 /// # Errors
 /// If that is not so.
 pub fn visit(url: &str) -> Result<()> {
-    let locks = LockManager::connect(url)?;
+    let locks = LockManager::connect(url).blocking()?;
     let _guard = locks.write("visited").timeout(DEADLINE).blocking()?;
-    let health = locks.health()?;
+    let health = locks.health().blocking()?;
     let alone = health.processes.used == 1 && health.requests.used == 1;
     if alone && health.problems.is_empty() { Ok(()) } else { Err(format!("in {url}: {health:?}").into()) }
 }
@@ -510,18 +506,7 @@ impl Stage<'_> {
 
 /// The status of a resource that may be unknown.
 pub fn status(locks: &LockManager, name: &str) -> Result<Status> {
-    let unknown = Status {
-        resource_name: name.to_owned(),
-        readers: 0,
-        writer_active: false,
-        current_writer: None,
-        current_readers: Vec::new(),
-        pending_writes: 0,
-        pending_requests: 0,
-        holders: Vec::new(),
-        waiters: Vec::new(),
-    };
-    Ok(locks.status(name)?.unwrap_or(unknown))
+    Ok(locks.status(name).blocking()?.unwrap_or_default())
 }
 
 /// Polls for a fact.

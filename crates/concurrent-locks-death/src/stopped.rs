@@ -26,7 +26,7 @@ pub struct Stops {
 pub fn stop_reapers(points: u64, victim: &Path) -> Result<Stops> {
     let directory = tempfile::tempdir()?;
     let url = format!("host:{}?resources=64&requests=256&processes=16", directory.path().join("table").display());
-    let locks = LockManager::connect(&url)?;
+    let locks = LockManager::connect(&url).blocking()?;
     let start = |scenario: &Scenario| Victim::start(&mut scenario.command(victim, &url, "many"));
     let mut stops = Stops::default();
     let mut stride = None;

@@ -35,7 +35,7 @@ pub fn work(arguments: &[String]) -> Result<()> {
     };
     let directory = PathBuf::from(directory);
     let run = || -> Result<()> {
-        let locks = LockManager::connect(url)?;
+        let locks = LockManager::connect(url).blocking()?;
         let mut worker = Worker {
             names: (0..names).map(|name| format!("chaos/{name}")).collect(),
             owner: locks.owner(&format!("worker-{worker}"))?,

@@ -9,7 +9,7 @@
 //! use concurrent_locks::{LockManager, Mode};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
-//! let locks = LockManager::local(); // or LockManager::host()?, or connect("host:")?
+//! let locks = LockManager::local(); // or LockManager::host()?, or connect("redis://...").await?
 //! {
 //!     let _shared = locks.read("episodic_db").await?;
 //! }
@@ -29,6 +29,7 @@
 //! | `redis` | the engine `redis://` |
 //! | `postgres` | the engine `postgres://` |
 //! | `tls` | encrypted connections to servers; builds `ring`, which needs a C compiler |
+//! | `stream` | `Events` is a `Stream` (of futures-core) |
 //! | `full` | all of them |
 //!
 //! The default compiles no server, no TLS and no C: `local:`, `host:` and `file:` alone.
@@ -46,7 +47,10 @@ mod words;
 #[cfg(unix)]
 pub use api::tree::TreeHold;
 pub use api::{
+    call::{Call, Calling},
+    events::Events,
     guard::{Guard, GuardAll},
+    local,
     lost::Lost,
     manager::LockManager,
     owner::Owner,

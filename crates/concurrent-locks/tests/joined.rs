@@ -10,8 +10,8 @@ use concurrent_locks::{ErrorKind, LockManager};
 #[test]
 fn a_cycle_through_two_engines_is_found() {
     let directory = tempfile::tempdir().unwrap();
-    let host = LockManager::connect(&format!("host:{}/t.table", directory.path().display())).unwrap();
-    let local = LockManager::connect("local:joined").unwrap();
+    let host = LockManager::connect(&format!("host:{}/t.table", directory.path().display())).blocking().unwrap();
+    let local = LockManager::connect("local:joined").blocking().unwrap();
     let (a, b) = (local.owner("a").unwrap(), host.owner("b").unwrap());
     let (a_on_host, b_on_local) = (a.with(&host), b.with(&local));
     let held_by_a = a.write("x").blocking().unwrap();
@@ -23,7 +23,7 @@ fn a_cycle_through_two_engines_is_found() {
             result.map(drop)
         });
         let deadline = Instant::now() + Duration::from_secs(60);
-        while host.status("y").unwrap().unwrap().pending_requests == 0 {
+        while host.status("y").blocking().unwrap().unwrap().pending_requests == 0 {
             assert!(Instant::now() < deadline, "the first owner never waited");
             thread::yield_now();
         }

@@ -15,12 +15,12 @@ use concurrent_locks::{
 const PREFIX: &str = "prefix";
 
 fn local(test: &str) -> LockManager {
-    LockManager::connect(&format!("local:macros/{test}")).unwrap()
+    LockManager::connect(&format!("local:macros/{test}")).blocking().unwrap()
 }
 
 /// How `name` is held now.
 fn held(locks: &LockManager, name: &str) -> Vec<Mode> {
-    let status = locks.status(name).unwrap();
+    let status = locks.status(name).blocking().unwrap();
     status.map_or_else(Vec::new, |status| status.holders.iter().map(|holder| holder.mode).collect())
 }
 
@@ -50,7 +50,7 @@ impl Memory {
     #[write_lock("rows/{row:04}/{at.0}/{{{PREFIX}}}/{N}", locks = &self.locks, timeout = "never")]
     fn templated<const N: usize>(&self, row: u64, at: (u8, u8)) -> Result<Vec<String>, Error> {
         assert_eq!(at, (1, 2));
-        Ok(self.locks.status_all()?.into_keys().collect())
+        Ok(self.locks.status_all().blocking()?.into_keys().collect())
     }
 
     #[read_lock("borrowed", locks = &self.locks)]
@@ -175,7 +175,7 @@ async fn the_global_manager_is_the_default() {
 fn owned(locks: &LockManager, owner: &Owner) -> Result<(String, String, i8), Error> {
     // A second request of the same owner re-enters.
     owner.write("owned").try_now()?.release()?;
-    let holder = locks.status("owned")?.unwrap().holders.remove(0);
+    let holder = locks.status("owned").blocking()?.unwrap().holders.remove(0);
     Ok((holder.label, holder.note, holder.priority))
 }
 
@@ -353,5 +353,5 @@ fn child_with_a_local_global() {
     let host = LockManager::host().unwrap();
     assert_eq!(distributed(2, &host).unwrap(), [Mode::Write]);
     // The space is this test's own.
-    std::fs::remove_file(host.health().unwrap().path.unwrap()).unwrap();
+    std::fs::remove_file(host.health().blocking().unwrap().path.unwrap()).unwrap();
 }

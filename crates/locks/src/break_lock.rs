@@ -26,7 +26,7 @@ struct Broken<'a> {
 
 pub(crate) fn run(args: &BreakArgs, global: &Global, output: &Output) -> anyhow::Result<ExitCode> {
     // Where nobody holds anything, nothing is made either.
-    let status = space::observe(global)?.status(&args.name)?;
+    let status = space::observe(global)?.status(&args.name).blocking()?;
     let holders = status.as_ref().map_or(&[][..], |status| &status.holders);
     let Some(token) = args.token else { return Err(UsageError(which(&args.name, holders)).into()) };
     let Some(holder) = holders.iter().find(|holder| holder.token == token) else {
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &BreakArgs, global: &Global, output: &Output) -> anyhow:
         output.warning("nothing was broken");
         return Ok(Exit::Usage.into());
     }
-    let broken = locks.break_lock(&args.name, token)?;
+    let broken = locks.break_lock(&args.name, token).blocking()?;
     if output.json() {
         output.object(&Broken { resource_name: &args.name, broken })?;
     } else {

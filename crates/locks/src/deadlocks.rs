@@ -12,9 +12,8 @@ use crate::{
 };
 
 pub(crate) fn run(args: &DeadlocksArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
-    let mut settings = *locks.settings();
-    settings.suspect_after = args.suspect_after;
-    let report = locks.clone().with_settings(settings).deadlocks()?;
+    let settings = locks.settings().suspect_after(args.suspect_after);
+    let report = locks.clone().with_settings(settings).deadlocks().blocking()?;
     if output.json() {
         output.object(&report)?;
     } else {

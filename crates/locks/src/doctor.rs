@@ -16,7 +16,7 @@ use crate::{
 const LISTED: usize = 10;
 
 pub(crate) fn run(args: &DoctorArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
-    let health = locks.health()?;
+    let health = locks.health().blocking()?;
     if output.json() {
         output.object(&health)?;
     } else {

@@ -19,7 +19,7 @@ pub(crate) fn observe(global: &Global) -> anyhow::Result<LockManager> {
         let text = format!("{url} reaches only one process: its locks cannot be inspected from outside");
         return Err(UsageError(text).into());
     }
-    Ok(LockManager::observe(&url)?)
+    Ok(LockManager::observe(&url).blocking()?)
 }
 
 /// The same with this lease instead of the URL's.
@@ -28,7 +28,7 @@ pub(crate) fn open_with_lease(global: &Global, lease: Option<Duration>) -> anyho
     if let Some(lease) = lease {
         url = with_lease(&url, lease)?;
     }
-    Ok(LockManager::connect(&url)?)
+    Ok(LockManager::connect(&url).blocking()?)
 }
 
 fn url(global: &Global) -> Result<String, UsageError> {

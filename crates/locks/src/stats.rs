@@ -24,7 +24,7 @@ pub(crate) fn run(args: &StatsArgs, global: &Global, output: &Output) -> anyhow:
     let locks = space::observe(global)?;
     let is_unused = match &args.name {
         Some(name) => {
-            let modes = locks.statistics(name)?;
+            let modes = locks.statistics(name).blocking()?;
             match (output.json(), modes.is_empty()) {
                 (true, true) => output.object(&BTreeMap::<Mode, Statistics>::new())?,
                 (true, false) => output.object(&One { resource_name: name, locks: &modes })?,
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &StatsArgs, global: &Global, output: &Output) -> anyhow:
             modes.is_empty()
         }
         None => {
-            let all = locks.statistics_all()?;
+            let all = locks.statistics_all().blocking()?;
             match (output.json(), all.is_empty()) {
                 (true, _) => output.object(&all)?,
                 (false, true) => {
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &StatsArgs, global: &Global, output: &Output) -> anyhow:
     locks.unseen().iter().for_each(|unseen| output.warning(unseen));
     // Only a participant can change anything; where nothing was counted, there is nothing to take part in.
     if args.reset && !is_unused {
-        space::open(global)?.reset_statistics(args.name.as_deref())?;
+        space::open(global)?.reset_statistics(args.name.as_deref()).blocking()?;
     }
     Ok(Exit::Success.into())
 }

@@ -45,15 +45,15 @@ pub(crate) fn run(args: &StatusArgs, locks: &LockManager, output: &Output) -> an
 /// The locks that were asked for, and what could not be seen of them.
 fn look(args: &StatusArgs, locks: &LockManager) -> anyhow::Result<(StatusMap, Vec<String>)> {
     if let [name] = &args.names[..] {
-        let status = locks.status(name)?.map(|status| (name.clone(), status));
+        let status = locks.status(name).blocking()?.map(|status| (name.clone(), status));
         return Ok((status.into_iter().collect(), locks.unseen()));
     }
     // A bad name is one whether it is among others or not.
     if let Some(name) = args.names.iter().find(|name| name.is_empty() || name.len() > concurrent_locks::MAX_NAME_BYTES)
     {
-        locks.status(name)?;
+        locks.status(name).blocking()?;
     }
-    let mut all = locks.status_all()?;
+    let mut all = locks.status_all().blocking()?;
     let wanted: HashSet<&String> = args.names.iter().collect();
     all.retain(|name, _| wanted.is_empty() || wanted.contains(name));
     Ok((all, locks.unseen()))

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &WatchArgs, locks: &LockManager, output: &Output) -> any
         if time.is_zero() {
             break;
         }
-        let (events, next) = locks.events(cursor, time.min(LOOK))?;
+        let (events, next) = locks.events(cursor, time.min(LOOK)).blocking()?;
         cursor = Some(next);
         let unseen = locks.unseen();
         if unseen != told {

@@ -49,7 +49,7 @@ fn lock(kind: Kind, url: &str, name: &str) -> Result<Box<dyn Lock>> {
 }
 
 fn ours(url: &str) -> Result<LockManager> {
-    Ok(LockManager::connect(&format!("{url}?space=bench"))?)
+    Ok(LockManager::connect(&format!("{url}?space=bench")).blocking()?)
 }
 
 struct Ours {

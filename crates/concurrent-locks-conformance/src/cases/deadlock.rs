@@ -199,7 +199,7 @@ fn a_soft_cycle_is_dissolved(bench: &Bench) {
     w_waits.pending();
     drop(x_reads_a);
     drop(w_waits.granted());
-    assert_eq!(bench.locks().deadlocks().unwrap().broken, 0);
+    assert_eq!(bench.locks().deadlocks().blocking().unwrap().broken, 0);
     bench.assert_free("a");
     bench.assert_free("b");
 }
@@ -212,9 +212,9 @@ fn a_refused_request_leaves_no_trace(bench: &Bench) {
     assert_deadlock(y.write("a").blocking());
     assert_deadlock(Polled::new(y.write("a")).ready());
     assert_eq!(bench.waiters("a"), 0);
-    let report = bench.locks().deadlocks().unwrap();
+    let report = bench.locks().deadlocks().blocking().unwrap();
     assert_eq!((report.broken, report.cycles.len()), (2, 0));
-    assert_eq!(bench.locks().statistics("a").unwrap()[&Mode::Write].total_deadlocks, 2);
+    assert_eq!(bench.locks().statistics("a").blocking().unwrap()[&Mode::Write].total_deadlocks, 2);
 }
 
 fn the_same_cycle_may_close_again(bench: &Bench) {
@@ -233,14 +233,14 @@ fn the_same_cycle_may_close_again(bench: &Bench) {
 }
 
 fn report_refuses_nobody_and_tells(bench: &Bench) {
-    let locks = bench.with(|settings| settings.deadlocks = DeadlockPolicy::Report);
+    let locks = bench.with(|settings| settings.deadlocks(DeadlockPolicy::Report));
     let (x, y) = (locks.owner("x").unwrap(), locks.owner("y").unwrap());
     let a = x.write("a").blocking().unwrap();
     let b = y.write("b").blocking().unwrap();
     let mut x_waits = Polled::queued(x.write("b"));
     let mut y_waits = Polled::queued(y.write("a"));
-    until("the cycle is reported", || locks.deadlocks().unwrap().cycles.len() == 1);
-    let cycle = locks.deadlocks().unwrap().cycles.remove(0);
+    until("the cycle is reported", || locks.deadlocks().blocking().unwrap().cycles.len() == 1);
+    let cycle = locks.deadlocks().blocking().unwrap().cycles.remove(0);
     let mut labels: Vec<_> = cycle.links.iter().map(|link| link.label.as_str()).collect();
     labels.sort_unstable();
     assert_eq!(labels, ["x", "y"]);
@@ -250,8 +250,8 @@ fn report_refuses_nobody_and_tells(bench: &Bench) {
     drop(a);
     drop(y_waits.granted());
     drop(b);
-    until("the cycle is gone", || locks.deadlocks().unwrap().cycles.is_empty());
-    assert_eq!(locks.deadlocks().unwrap().broken, 0);
+    until("the cycle is gone", || locks.deadlocks().blocking().unwrap().cycles.is_empty());
+    assert_eq!(locks.deadlocks().blocking().unwrap().broken, 0);
 }
 
 fn try_now_is_never_a_deadlock(bench: &Bench) {
@@ -293,7 +293,7 @@ fn ordered_acquisition_raises_no_alarm(bench: &Bench) {
             });
         }
     });
-    let report = bench.locks().deadlocks().unwrap();
+    let report = bench.locks().deadlocks().blocking().unwrap();
     assert_eq!(report.broken, 0);
     assert_eq!((report.cycles.len(), report.inversions.len()), (0, 0), "{report:?}");
 }
@@ -307,9 +307,9 @@ fn any(owner: &Owner, name: &str, random: &mut fastrand::Rng) -> Guard {
 fn contradicting_orders_are_reported(bench: &Bench) {
     let (x, y) = (bench.owner("x"), bench.owner("y"));
     drop((x.write("a").blocking().unwrap(), x.write("b").blocking().unwrap()));
-    assert_eq!(bench.locks().deadlocks().unwrap().inversions, []);
+    assert_eq!(bench.locks().deadlocks().blocking().unwrap().inversions, []);
     drop((y.write("b").blocking().unwrap(), y.write("a").blocking().unwrap()));
-    let inversions = bench.locks().deadlocks().unwrap().inversions;
+    let inversions = bench.locks().deadlocks().blocking().unwrap().inversions;
     let [inversion] = &inversions[..] else { panic!("not one inversion: {inversions:?}") };
     let (first, second) = (inversion.first.as_str(), inversion.second.as_str());
     let who = (inversion.first_then_second.as_str(), inversion.second_then_first.as_str());
@@ -320,18 +320,18 @@ fn contradicting_orders_are_reported(bench: &Bench) {
 }
 
 fn long_waits_are_suspects(bench: &Bench) {
-    let locks = bench.with(|settings| settings.suspect_after = Duration::from_millis(20));
+    let locks = bench.with(|settings| settings.suspect_after(Duration::from_millis(20)));
     let (holder, waiter) = (bench.owner("the holder"), bench.owner("the waiter"));
     let _guard = holder.write("a").blocking().unwrap();
     let queued = Polled::queued(waiter.write("a"));
-    until("the wait is suspected", || !locks.deadlocks().unwrap().suspects.is_empty());
-    let suspects = locks.deadlocks().unwrap().suspects;
+    until("the wait is suspected", || !locks.deadlocks().blocking().unwrap().suspects.is_empty());
+    let suspects = locks.deadlocks().blocking().unwrap().suspects;
     let [suspect] = &suspects[..] else { panic!("not one suspect: {suspects:?}") };
     assert_eq!((suspect.resource.as_str(), suspect.requester.as_str()), ("a", "the waiter"));
     assert_eq!((&suspect.request_id, suspect.lock_type), (&waiter.id(), Mode::Write));
     assert_eq!((suspect.current_writer.as_deref(), suspect.pending_writes), (Some("the holder"), 1));
     assert!(suspect.wait_time_seconds >= 0.02);
-    assert!(bench.locks().deadlocks().unwrap().suspects.is_empty(), "by the longer threshold nobody is");
+    assert!(bench.locks().deadlocks().blocking().unwrap().suspects.is_empty(), "by the longer threshold nobody is");
     drop(queued);
-    assert!(locks.deadlocks().unwrap().suspects.is_empty());
+    assert!(locks.deadlocks().blocking().unwrap().suspects.is_empty());
 }

@@ -80,14 +80,14 @@ fn a_panic_is_counted_as_an_error(bench: &Bench) {
         panic_quietly();
     };
     catch_unwind(AssertUnwindSafe(section)).unwrap_err();
-    let statistics = &bench.locks().statistics("a").unwrap()[&Mode::Write];
+    let statistics = &bench.locks().statistics("a").blocking().unwrap()[&Mode::Write];
     assert_eq!((statistics.total_acquisitions, statistics.total_releases), (1, 1));
     assert_eq!(statistics.total_errors, 1);
 }
 
 fn a_nonsense_url_is_refused(bench: &Bench) {
     for url in ["", "local", "redis", "ftp:x", "file:", "host:../up"] {
-        let error = LockManager::connect(url).unwrap_err();
+        let error = LockManager::connect(url).blocking().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         assert!(!error.is_retryable());
     }
@@ -95,7 +95,7 @@ fn a_nonsense_url_is_refused(bench: &Bench) {
 }
 
 fn managers_of_one_url_meet(bench: &Bench) {
-    let other = LockManager::connect(bench.url()).unwrap();
+    let other = LockManager::connect(bench.url()).blocking().unwrap();
     let guard = other.write("a").blocking().unwrap();
     bench.assert_busy("a", Mode::Read);
     drop(guard);
@@ -134,7 +134,7 @@ fn what_the_engine_cannot_do_is_refused(bench: &Bench) {
     }
     if !can.revoke {
         let guard = locks.write("a").blocking().unwrap();
-        unsupported(locks.break_lock("a", guard.token()).map(drop), "a break");
+        unsupported(locks.break_lock("a", guard.token()).blocking().map(drop), "a break");
         guard.release().unwrap();
     }
     bench.assert_free("a");

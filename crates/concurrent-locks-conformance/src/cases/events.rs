@@ -28,7 +28,7 @@ struct Listener<'a> {
 
 impl<'a> Listener<'a> {
     fn new(bench: &'a Bench) -> Listener<'a> {
-        let (events, cursor) = bench.locks().events(None, Duration::ZERO).unwrap();
+        let (events, cursor) = bench.locks().events(None, Duration::ZERO).blocking().unwrap();
         assert_eq!(events, [], "earlier events are not reported");
         Listener { bench, cursor, heard: Vec::new() }
     }
@@ -38,7 +38,7 @@ impl<'a> Listener<'a> {
         let of_name =
             |heard: &[Event]| heard.iter().filter(|event| event.resource == name).cloned().collect::<Vec<_>>();
         until(&format!("{kinds:?} are reported"), || {
-            let (events, cursor) = self.bench.locks().events(Some(self.cursor), WAIT).unwrap();
+            let (events, cursor) = self.bench.locks().events(Some(self.cursor), WAIT).blocking().unwrap();
             self.cursor = cursor;
             self.heard.extend(events);
             of_name(&self.heard).len() >= kinds.len()
@@ -103,23 +103,24 @@ fn broken_locks_are_reported(bench: &Bench) {
     let owner = bench.owner("x");
     let guard = owner.write("a").blocking().unwrap();
     let mut listener = Listener::new(bench);
-    bench.locks().break_lock("a", guard.token()).unwrap();
+    bench.locks().break_lock("a", guard.token()).blocking().unwrap();
     let heard = listener.hears("a", &[EventKind::Broken]);
     assert_eq!((heard[0].label.as_str(), heard[0].token), ("x", guard.token()));
 }
 
 fn nothing_happens_nothing_is_reported(bench: &Bench) {
-    let (_, cursor) = bench.locks().events(None, Duration::ZERO).unwrap();
+    let (_, cursor) = bench.locks().events(None, Duration::ZERO).blocking().unwrap();
     for _ in 0..3 {
-        let (events, next) = bench.locks().events(Some(cursor), Duration::from_millis(10)).unwrap();
+        let (events, next) = bench.locks().events(Some(cursor), Duration::from_millis(10)).blocking().unwrap();
         assert_eq!((events, next), (Vec::new(), cursor));
     }
 }
 
 fn a_listener_is_woken_by_an_event(bench: &Bench) {
-    let (_, cursor) = bench.locks().events(None, Duration::ZERO).unwrap();
+    let (_, cursor) = bench.locks().events(None, Duration::ZERO).blocking().unwrap();
     thread::scope(|scope| {
-        let listening = scope.spawn(move || bench.locks().events(Some(cursor), crate::wait::DEADLINE).unwrap());
+        let listening =
+            scope.spawn(move || bench.locks().events(Some(cursor), crate::wait::DEADLINE).blocking().unwrap());
         until("the listener hears something", || {
             drop(bench.locks().write("a").blocking().unwrap());
             listening.is_finished()
@@ -138,7 +139,7 @@ fn two_listeners_hear_the_same(bench: &Bench) {
 }
 
 fn a_slow_listener_sees_the_gap(bench: &Bench) {
-    let (_, cursor) = bench.locks().events(None, Duration::ZERO).unwrap();
+    let (_, cursor) = bench.locks().events(None, Duration::ZERO).blocking().unwrap();
     // Waits are always told. More of them than the engine keeps, and than any engine should.
     let guard = bench.locks().write("a").blocking().unwrap();
     const MOST: u64 = 200_000;
@@ -148,7 +149,7 @@ fn a_slow_listener_sees_the_gap(bench: &Bench) {
             assert!(matches!(bench.locks().write("a").begin().unwrap(), Begun::Queued(_)));
         }
         waits += MOST / 100;
-        let (events, _) = bench.locks().events(Some(cursor), Duration::ZERO).unwrap();
+        let (events, _) = bench.locks().events(Some(cursor), Duration::ZERO).blocking().unwrap();
         if events[0].sequence > cursor {
             break;
         }
@@ -157,7 +158,7 @@ fn a_slow_listener_sees_the_gap(bench: &Bench) {
     let mut seen = BTreeMap::new();
     let mut at = cursor;
     loop {
-        let (events, next) = bench.locks().events(Some(at), Duration::ZERO).unwrap();
+        let (events, next) = bench.locks().events(Some(at), Duration::ZERO).blocking().unwrap();
         if events.is_empty() {
             break;
         }

@@ -131,7 +131,7 @@ fn handles_and_names_meet(bench: &Bench) {
 }
 
 fn a_barging_window_keeps_exclusion(bench: &Bench) {
-    let locks = bench.with(|settings| settings.fairness = Fairness::Window);
+    let locks = bench.with(|settings| settings.fairness(Fairness::Window));
     let section = Section::default();
     thread::scope(|scope| {
         for worker in 0..4 {

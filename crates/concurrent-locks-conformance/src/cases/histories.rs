@@ -57,7 +57,7 @@ fn check(bench: &Bench, records: Vec<Record>, seed: u64) {
             continue;
         }
         for mode in Mode::ALL {
-            let Some(counted) = bench.locks().statistics(&name).unwrap().remove(&mode) else { continue };
+            let Some(counted) = bench.locks().statistics(&name).blocking().unwrap().remove(&mode) else { continue };
             assert_eq!(counted.total_acquisitions, counted.total_releases, "{counted:?}");
             assert_eq!((counted.current_holders, counted.current_waiters), (0, 0), "{counted:?}");
         }

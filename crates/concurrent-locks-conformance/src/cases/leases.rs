@@ -87,7 +87,7 @@ fn a_released_lock_is_not_lost(bench: &Bench) {
 
 fn a_broken_lock_is_not_verified(bench: &Bench) {
     let guard = bench.locks().write("a").blocking().unwrap();
-    bench.locks().break_lock("a", guard.token()).unwrap();
+    bench.locks().break_lock("a", guard.token()).blocking().unwrap();
     assert_eq!(guard.verify().blocking(), Standing::Lost);
     assert_eq!(Polled::new(guard.verify()).ready(), Standing::Lost);
     // Also when somebody else has it.
@@ -97,7 +97,7 @@ fn a_broken_lock_is_not_verified(bench: &Bench) {
 
 fn one_broken_lock_of_several_is_enough(bench: &Bench) {
     let guards = bench.locks().lock_all([("a", Mode::Write), ("b", Mode::Write)]).blocking().unwrap();
-    bench.locks().break_lock("b", guards[1].token()).unwrap();
+    bench.locks().break_lock("b", guards[1].token()).blocking().unwrap();
     assert_eq!(guards.verify().blocking(), Standing::Lost);
     assert_holds(guards[0].verify().blocking(), bench);
 }
@@ -106,7 +106,7 @@ fn a_broken_lock_is_reported(bench: &Bench) {
     let guards = bench.locks().lock_all([("a", Mode::Write), ("b", Mode::Write)]).blocking().unwrap();
     let mut lost = Polled::queued(guards.lost());
     let told = told(&guards[1]);
-    bench.locks().break_lock("b", guards[1].token()).unwrap();
+    bench.locks().break_lock("b", guards[1].token()).blocking().unwrap();
     let error = lost.ready();
     assert_eq!((error.kind(), error.resource()), (ErrorKind::Lost, Some("b")), "{error}");
     until("the callback is called", || told.try_recv() == Ok(ErrorKind::Lost));

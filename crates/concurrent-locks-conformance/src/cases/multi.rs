@@ -194,7 +194,7 @@ fn nothing_is_entered_without_a_part_that_was_lost(bench: &Bench) {
             wait();
             bench.waiters("b") == 1
         });
-        bench.locks().break_lock("a", bench.status("a").holders[0].token).unwrap();
+        bench.locks().break_lock("a", bench.status("a").holders[0].token).blocking().unwrap();
         let stranger = bench.locks().write("a").blocking().unwrap();
         drop(busy);
         stranger

@@ -84,10 +84,10 @@ fn bad_names_are_refused_everywhere(bench: &Bench) {
             Polled::new(locks.read(name)).ready().map(drop),
             locks.lock_all([(name, Mode::Read)]).blocking().map(drop),
             locks.resource(name).map(drop),
-            locks.status(name).map(drop),
-            locks.statistics(name).map(drop),
-            locks.reset_statistics(Some(name)),
-            locks.break_lock(name, 1).map(drop),
+            locks.status(name).blocking().map(drop),
+            locks.statistics(name).blocking().map(drop),
+            locks.reset_statistics(Some(name)).blocking(),
+            locks.break_lock(name, 1).blocking().map(drop),
         ];
         for result in refused {
             assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidName, "{name:?}");
@@ -98,7 +98,7 @@ fn bad_names_are_refused_everywhere(bench: &Bench) {
 fn names_are_shown_as_they_were_given(bench: &Bench) {
     let names = good_names();
     let guards: Vec<_> = names.iter().map(|name| bench.locks().write(name).try_now().unwrap()).collect();
-    let all = bench.locks().status_all().unwrap();
+    let all = bench.locks().status_all().blocking().unwrap();
     for name in &names {
         assert_eq!(bench.status(name).resource_name, *name);
         assert_eq!(all[name].resource_name, *name);

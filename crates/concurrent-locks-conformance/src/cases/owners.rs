@@ -147,7 +147,7 @@ fn labels_have_one_to_forty_bytes(bench: &Bench) {
 
 fn an_owner_asks_several_managers(bench: &Bench) {
     let owner = bench.owner("agent");
-    let other = owner.with(&bench.with(|settings| settings.write_timeout = None));
+    let other = owner.with(&bench.with(|settings| settings.write_timeout(None)));
     assert_eq!((other.id(), other.label()), (owner.id(), owner.label()));
     let outer = owner.write("a").blocking().unwrap();
     assert_eq!(other.write("a").try_now().unwrap().token(), outer.token());

@@ -130,7 +130,7 @@ fn inversions_across_processes_are_reported(bench: &Bench) {
             taker.ask(&format!("release {name}")).after("released");
         }
     }
-    let inversions = bench.locks().deadlocks().unwrap().inversions;
+    let inversions = bench.locks().deadlocks().blocking().unwrap().inversions;
     let [inversion] = &inversions[..] else { panic!("not one inversion: {inversions:?}") };
     let mut who = [inversion.first_then_second.as_str(), inversion.second_then_first.as_str()];
     who.sort_unstable();

@@ -219,19 +219,19 @@ fn tokens_go_on_increasing_after_a_death(bench: &Bench) {
 }
 
 fn the_dead_are_counted_and_told(bench: &Bench) {
-    let (_, mut cursor) = bench.locks().events(None, Duration::ZERO).unwrap();
+    let (_, mut cursor) = bench.locks().events(None, Duration::ZERO).blocking().unwrap();
     let mut holder = bench.taker();
     holder.ask("owner the-dead").after("owner");
     let token = holder.take("write a");
     let pid = holder.pid();
     holder.kill();
     drop(bench.locks().write("a").blocking().unwrap());
-    let statistics = &bench.locks().statistics("a").unwrap()[&Mode::Write];
+    let statistics = &bench.locks().statistics("a").blocking().unwrap()[&Mode::Write];
     assert_eq!((statistics.total_acquisitions, statistics.total_releases), (2, 2));
     assert_eq!((statistics.total_errors, statistics.current_holders), (1, 0));
     let mut recovered = None;
     until("the recovery is reported", || {
-        let (events, next) = bench.locks().events(Some(cursor), Duration::from_secs(1)).unwrap();
+        let (events, next) = bench.locks().events(Some(cursor), Duration::from_secs(1)).blocking().unwrap();
         cursor = next;
         recovered = events.into_iter().find(|event| event.kind == EventKind::Recovered);
         recovered.is_some()
@@ -239,8 +239,8 @@ fn the_dead_are_counted_and_told(bench: &Bench) {
     let recovered = recovered.expect("told");
     assert_eq!((recovered.resource.as_str(), recovered.label.as_str()), ("a", "the-dead"));
     assert_eq!((recovered.pid, recovered.token), (pid, token));
-    until("the dead process is cleaned up", || bench.locks().health().unwrap().reaped == 1);
-    let health = bench.locks().health().unwrap();
+    until("the dead process is cleaned up", || bench.locks().health().blocking().unwrap().reaped == 1);
+    let health = bench.locks().health().blocking().unwrap();
     assert_eq!(health.problems, Vec::<String>::new());
     assert!(health.attached.iter().all(|process| process.pid != pid || !process.alive), "{health:?}");
 }

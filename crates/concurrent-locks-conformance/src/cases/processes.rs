@@ -230,7 +230,8 @@ fn status_shows_other_processes(bench: &Bench) {
     let seen = &status.waiters[0];
     assert_eq!((seen.pid, seen.label.as_str(), &seen.owner), (waiter.pid(), "the-waiter", &waiting_owner));
     assert_eq!((seen.note.as_str(), seen.priority, seen.mode), ("there", 3, Mode::Read));
-    let attached: Vec<_> = bench.locks().health().unwrap().attached.into_iter().map(|process| process.pid).collect();
+    let attached: Vec<_> =
+        bench.locks().health().blocking().unwrap().attached.into_iter().map(|process| process.pid).collect();
     for pid in [holder.pid(), waiter.pid(), std::process::id()] {
         assert!(attached.contains(&pid), "{pid} is not in {attached:?}");
     }
@@ -245,7 +246,7 @@ fn statistics_count_other_processes(bench: &Bench) {
     taker.take("read a");
     taker.ask("write a timeout=10").error(ErrorKind::TimedOut);
     taker.ask("panic b").after("panicked");
-    let all = bench.locks().statistics_all().unwrap();
+    let all = bench.locks().statistics_all().blocking().unwrap();
     let read = &all["a"][&Mode::Read];
     assert_eq!((read.total_acquisitions, read.total_releases, read.current_holders), (6, 5, 1));
     assert_eq!(all["a"][&Mode::Write].total_timeouts, 1);
@@ -379,7 +380,7 @@ fn a_lock_is_broken_across_processes(bench: &Bench) {
     let mut taker = bench.taker();
     let token = taker.take("write a");
     let mut waiter = Polled::queued(bench.locks().write("a"));
-    assert_eq!(bench.locks().break_lock("a", token).unwrap().pid, taker.pid());
+    assert_eq!(bench.locks().break_lock("a", token).blocking().unwrap().pid, taker.pid());
     let guard = waiter.granted();
     taker.ask("release a").error(ErrorKind::Lost);
     bench.assert_busy("a", Mode::Read);
@@ -410,12 +411,12 @@ fn lock_all_across_processes_does_not_deadlock(bench: &Bench) {
 
 fn events_tell_of_other_processes(bench: &Bench) {
     let mut taker = bench.taker();
-    let (_, mut cursor) = bench.locks().events(None, Duration::ZERO).unwrap();
+    let (_, mut cursor) = bench.locks().events(None, Duration::ZERO).blocking().unwrap();
     let token = taker.take("write a");
     taker.ask("release a").after("released");
     let mut heard = Vec::new();
     until("grant and release are reported", || {
-        let (events, next) = bench.locks().events(Some(cursor), Duration::from_secs(1)).unwrap();
+        let (events, next) = bench.locks().events(Some(cursor), Duration::from_secs(1)).blocking().unwrap();
         cursor = next;
         heard.extend(events.into_iter().map(|event| (event.kind.as_str(), event.pid, event.token)));
         heard.len() >= 2

@@ -33,7 +33,7 @@ fn very_many_resources_are_held_at_once(bench: &Bench) {
         assert_eq!(guards[index].name().unwrap(), name(index));
         assert_eq!(locks.read(&name(index)).try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
     }
-    assert!(locks.health().unwrap().requests.used >= many as u64);
+    assert!(locks.health().blocking().unwrap().requests.used >= many as u64);
     drop(guards);
     assert_eq!(
         locks.lock_all([(name(0).as_str(), Mode::Write), (&name(many - 1), Mode::Write)]).try_now().unwrap().len(),
@@ -47,7 +47,7 @@ fn very_many_resources_are_known_at_once(bench: &Bench) {
     for index in 0..many {
         drop(bench.locks().write(&name(index)).try_now().unwrap());
     }
-    let all = bench.locks().statistics_all().unwrap();
+    let all = bench.locks().statistics_all().blocking().unwrap();
     assert_eq!(all.len(), many);
     assert!(all.values().all(|modes| modes[&Mode::Write].total_acquisitions == 1));
 }
@@ -121,8 +121,8 @@ fn runs_out(locks: &LockManager, room: usize) {
     }
     // What is held is still locked, seen and released.
     let name = guards[1].name().unwrap();
-    assert_eq!(locks.status(&name).unwrap().unwrap().holders[0].token, guards[1].token());
-    assert_ne!(locks.health().unwrap().resources.used, 0);
+    assert_eq!(locks.status(&name).blocking().unwrap().unwrap().holders[0].token, guards[1].token());
+    assert_ne!(locks.health().blocking().unwrap().resources.used, 0);
     drop(guards);
     assert_eq!(fill(locks).len(), room, "all the room is there again");
 }
@@ -149,8 +149,8 @@ fn idle_resources_make_room(bench: &Bench) {
     for index in 0..10_000 {
         locks.write(&format!("passing/{index}")).blocking().unwrap().release().unwrap();
     }
-    assert!(locks.status_all().unwrap().len() <= 64);
-    assert_eq!(locks.status("held").unwrap().unwrap().holders[0].token, held.token());
+    assert!(locks.status_all().blocking().unwrap().len() <= 64);
+    assert_eq!(locks.status("held").blocking().unwrap().unwrap().holders[0].token, held.token());
     held.release().unwrap();
 }
 
@@ -159,10 +159,10 @@ fn a_process_without_room_gets_an_error(bench: &Bench) {
     let [mut one, mut two] = [0; 2].map(|_| bench.taker_with(Some(&url), &[]));
     one.take("write a");
     two.take("write b");
-    assert_eq!(LockManager::connect(&url).unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(LockManager::connect(&url).blocking().unwrap_err().kind(), ErrorKind::Full);
     // The dead make room.
     one.kill();
-    let locks = LockManager::connect(&url).unwrap();
+    let locks = LockManager::connect(&url).blocking().unwrap();
     drop(locks.write("a").blocking().unwrap());
     assert_eq!(locks.write("b").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
 }

@@ -24,7 +24,7 @@ cases! {
 }
 
 fn of(bench: &Bench, name: &str, mode: Mode) -> Statistics {
-    bench.locks().statistics(name).unwrap().remove(&mode).unwrap_or_default()
+    bench.locks().statistics(name).blocking().unwrap().remove(&mode).unwrap_or_default()
 }
 
 fn assert_adds_up(bench: &Bench, name: &str) {
@@ -194,14 +194,14 @@ fn one_resource_can_be_reset(bench: &Bench) {
     for name in ["a", "b"] {
         drop(bench.locks().write(name).blocking().unwrap());
     }
-    bench.locks().reset_statistics(Some("a")).unwrap();
+    bench.locks().reset_statistics(Some("a")).blocking().unwrap();
     let a = of(bench, "a", Mode::Write);
     assert_eq!((a.total_acquisitions, a.total_releases, a.recent_operations.len()), (0, 0, 0));
     assert_eq!((a.max_wait_time_ms, a.max_hold_time_ms, a.p99_hold_time_ms), (0.0, 0.0, 0.0));
     assert_eq!(of(bench, "b", Mode::Write).total_acquisitions, 1);
     drop(bench.locks().write("a").blocking().unwrap());
     assert_eq!(of(bench, "a", Mode::Write).total_acquisitions, 1);
-    bench.locks().reset_statistics(Some("never asked for")).unwrap();
+    bench.locks().reset_statistics(Some("never asked for")).blocking().unwrap();
 }
 
 fn all_resources_can_be_reset(bench: &Bench) {
@@ -209,7 +209,7 @@ fn all_resources_can_be_reset(bench: &Bench) {
         drop(bench.locks().read(name).blocking().unwrap());
     }
     let guard = bench.locks().write("c").blocking().unwrap();
-    bench.locks().reset_statistics(None).unwrap();
+    bench.locks().reset_statistics(None).blocking().unwrap();
     for name in ["a", "b"] {
         assert_eq!(of(bench, name, Mode::Read).total_acquisitions, 0);
     }
@@ -223,7 +223,7 @@ fn every_resource_has_its_own(bench: &Bench) {
     for (name, times) in [("a", 1), ("b", 2), ("c", 3)] {
         (0..times).for_each(|_| drop(bench.locks().write(name).blocking().unwrap()));
     }
-    let all = bench.locks().statistics_all().unwrap();
+    let all = bench.locks().statistics_all().blocking().unwrap();
     let counted: Vec<_> =
         all.iter().map(|(name, modes)| (name.as_str(), modes[&Mode::Write].total_acquisitions)).collect();
     assert_eq!(counted, [("a", 1), ("b", 2), ("c", 3)]);

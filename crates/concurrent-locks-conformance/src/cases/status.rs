@@ -54,9 +54,9 @@ fn readers_are_seen(bench: &Bench) {
 }
 
 fn an_unknown_resource_has_no_status(bench: &Bench) {
-    assert_eq!(bench.locks().status("never asked for").unwrap(), None);
-    assert!(bench.locks().statistics("never asked for").unwrap().is_empty());
-    assert_eq!(bench.locks().status("never asked for").unwrap(), None, "looking does not make it known");
+    assert_eq!(bench.locks().status("never asked for").blocking().unwrap(), None);
+    assert!(bench.locks().statistics("never asked for").blocking().unwrap().is_empty());
+    assert_eq!(bench.locks().status("never asked for").blocking().unwrap(), None, "looking does not make it known");
 }
 
 fn an_idle_resource_is_seen_as_idle(bench: &Bench) {
@@ -69,7 +69,7 @@ fn an_idle_resource_is_seen_as_idle(bench: &Bench) {
 fn every_resource_is_seen(bench: &Bench) {
     let names: Vec<_> = (0..300).map(|index| format!("many/{index:03}")).collect();
     let guards: Vec<_> = names.iter().map(|name| bench.locks().write(name).blocking().unwrap()).collect();
-    let all = bench.locks().status_all().unwrap();
+    let all = bench.locks().status_all().blocking().unwrap();
     for (name, guard) in names.iter().zip(&guards) {
         assert_eq!(all[name].holders[0].token, guard.token());
     }
@@ -142,13 +142,13 @@ fn looking_does_not_disturb(bench: &Bench) {
             })
         });
         while !workers.iter().all(|worker| worker.is_finished()) {
-            for status in bench.locks().status_all().unwrap().into_values() {
+            for status in bench.locks().status_all().blocking().unwrap().into_values() {
                 let writers = status.holders.iter().filter(|holder| holder.mode == Mode::Write).count();
                 assert_eq!(status.writer_active, writers == 1, "{status:?}");
                 assert_eq!(status.readers + writers, status.holders.len(), "{status:?}");
                 assert_eq!(status.pending_requests, status.waiters.len(), "{status:?}");
             }
-            bench.locks().statistics_all().unwrap();
+            bench.locks().statistics_all().blocking().unwrap();
         }
     });
     bench.assert_free("a");
@@ -156,7 +156,7 @@ fn looking_does_not_disturb(bench: &Bench) {
 
 fn the_engine_is_healthy(bench: &Bench) {
     let _guard = bench.locks().write("a").blocking().unwrap();
-    let health = bench.locks().health().unwrap();
+    let health = bench.locks().health().blocking().unwrap();
     assert_eq!(health.url, bench.url());
     assert_eq!(health.problems, Vec::<String>::new());
     assert_eq!((health.corrupt, health.rebuilds, health.reaped), (0, 0, 0));

@@ -145,7 +145,7 @@ fn the_advice_fits_what_was_asked(bench: &Bench) {
 }
 
 fn none_waits_past_the_default(bench: &Bench) {
-    let locks = bench.with(|settings| (settings.read_timeout, settings.write_timeout) = (Some(SHORT), Some(SHORT)));
+    let locks = bench.with(|settings| settings.read_timeout(SHORT).write_timeout(SHORT));
     let guard = locks.write("a").blocking().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| locks.write("a").timeout(None).blocking());
@@ -161,8 +161,8 @@ fn the_settings_are_the_default(bench: &Bench) {
     let ours = Settings::default();
     assert_eq!(ours.read_timeout, Some(Duration::from_secs(10)));
     assert_eq!(ours.write_timeout, Some(Duration::from_secs(30)));
-    let reads = bench.with(|settings| settings.read_timeout = Some(SHORT));
-    let writes = bench.with(|settings| settings.write_timeout = Some(SHORT));
+    let reads = bench.with(|settings| settings.read_timeout(SHORT));
+    let writes = bench.with(|settings| settings.write_timeout(SHORT));
     let _guard = bench.locks().write("a").blocking().unwrap();
     assert_eq!(reads.read("a").blocking().unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(writes.write("a").blocking().unwrap_err().kind(), ErrorKind::TimedOut);

@@ -70,7 +70,7 @@ fn tokens_increase_across_threads(bench: &Bench) {
 }
 
 fn tokens_increase_after_an_idle_resource_is_reclaimed(bench: &Bench) {
-    let capacity = bench.locks().health().unwrap().resources.capacity;
+    let capacity = bench.locks().health().blocking().unwrap().resources.capacity;
     let handle = bench.locks().resource("a").unwrap();
     let mut last = 0;
     // So many that a counter which restarts cannot catch up by what the fillers below take.
@@ -82,14 +82,14 @@ fn tokens_increase_after_an_idle_resource_is_reclaimed(bench: &Bench) {
         for filler in 0..=capacity {
             drop(bench.locks().write(&format!("filler/{round}/{filler}")).try_now().unwrap());
         }
-        assert_eq!(bench.locks().status("a").unwrap(), None, "the idle resource is still known");
+        assert_eq!(bench.locks().status("a").blocking().unwrap(), None, "the idle resource is still known");
         for request in [handle.write(), bench.locks().read("a")] {
             let guard = request.blocking().unwrap();
             assert!(guard.token() > last, "{} after {last}", guard.token());
             last = guard.token();
         }
     }
-    assert!(bench.locks().health().unwrap().evicted >= capacity);
+    assert!(bench.locks().health().blocking().unwrap().evicted >= capacity);
 }
 
 /// Whether they waited in a row, or other readers came between them, or they were overtaken.

@@ -258,12 +258,12 @@ fn an_upgrade_of_a_lost_read_is_lost(bench: &Bench) {
         let token = guard.token();
         let error = if awaited {
             let mut upgrade = Polled::queued(guard.upgrade());
-            bench.locks().break_lock("a", token).unwrap();
+            bench.locks().break_lock("a", token).blocking().unwrap();
             drop(other);
             upgrade.ready().unwrap_err()
         } else {
             let queued = guard.upgrade().begin().unwrap().expect("it waits for the other reader");
-            bench.locks().break_lock("a", token).unwrap();
+            bench.locks().break_lock("a", token).blocking().unwrap();
             drop(other);
             queued.blocking_while(&mut guard, || true).unwrap_err()
         };

@@ -25,7 +25,7 @@ fn assert_refused(error: &Error, kind: ErrorKind, says: &str) {
 /// Everything that can be asked of locks, with a waiter of this process and one of another.
 pub(crate) fn use_all(bench: &Bench) {
     let locks = bench.locks();
-    let (_, cursor) = locks.events(None, Duration::ZERO).unwrap();
+    let (_, cursor) = locks.events(None, Duration::ZERO).blocking().unwrap();
     let mut guard = locks.write("a").blocking().unwrap();
     let mut waiter = Polled::queued(locks.read("a"));
     bench.until_waiting("a", 1);
@@ -41,14 +41,16 @@ pub(crate) fn use_all(bench: &Bench) {
     other.ask("release a").after("released");
     guard.upgrade().blocking().unwrap();
     locks.lock_all([("b", Mode::Write), ("c", Mode::Read)]).blocking().unwrap().release().unwrap();
-    locks.break_lock("a", guard.token()).unwrap();
+    locks.break_lock("a", guard.token()).blocking().unwrap();
     assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);
-    assert!(!locks.status_all().unwrap().contains_key("b") || locks.status("b").unwrap().is_some());
-    assert!(!locks.statistics("a").unwrap().is_empty());
-    locks.reset_statistics(None).unwrap();
-    assert!(locks.deadlocks().unwrap().cycles.is_empty());
-    assert!(!locks.events(Some(cursor), Duration::ZERO).unwrap().0.is_empty());
-    locks.health().unwrap();
+    assert!(
+        !locks.status_all().blocking().unwrap().contains_key("b") || locks.status("b").blocking().unwrap().is_some()
+    );
+    assert!(!locks.statistics("a").blocking().unwrap().is_empty());
+    locks.reset_statistics(None).blocking().unwrap();
+    assert!(locks.deadlocks().blocking().unwrap().cycles.is_empty());
+    assert!(!locks.events(Some(cursor), Duration::ZERO).blocking().unwrap().0.is_empty());
+    locks.health().blocking().unwrap();
     bench.assert_free("a");
 }
 

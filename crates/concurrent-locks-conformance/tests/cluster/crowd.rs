@@ -83,7 +83,7 @@ impl Drop for Crowd {
 #[expect(clippy::print_stdout, reason = "the parent reads it")]
 fn waits_in_a_process_of_its_own() {
     let Ok(url) = env::var(URL_VARIABLE) else { return };
-    let locks = LockManager::connect(&url).unwrap();
+    let locks = LockManager::connect(&url).blocking().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let waits: Vec<_> = (0..WAITERS_EACH)

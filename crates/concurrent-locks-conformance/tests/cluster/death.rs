@@ -65,11 +65,11 @@ fn a_grant_to_the_dead_is_soon_taken_back<S: Server>() {
         taker.send("write a");
         bench.until_waiting("a", waiters + 1);
     }
-    let (_, cursor) = bench.locks().events(None, Duration::ZERO).unwrap();
+    let (_, cursor) = bench.locks().events(None, Duration::ZERO).blocking().unwrap();
     dead.kill();
     guard.release().unwrap();
     next.answer().token();
-    let (events, _) = bench.locks().events(Some(cursor), Duration::ZERO).unwrap();
+    let (events, _) = bench.locks().events(Some(cursor), Duration::ZERO).blocking().unwrap();
     let to_the_dead = events.iter().any(|event| event.kind == EventKind::Grant && event.pid == dead.pid());
     assert!(to_the_dead || S::KNOWS_THE_DEAD, "{events:?}");
     next.ask("release a").after("released");

@@ -21,7 +21,7 @@ fn a_forked_child_makes_a_session_of_its_own<S: Server>() {
     let child: u32 = taker.ask("fork").after("child").parse().unwrap();
     taker.ask("release a").error(ErrorKind::Lost);
     taker.take("write b");
-    let health = bench.locks().health().unwrap();
+    let health = bench.locks().health().blocking().unwrap();
     let sessions: BTreeSet<u32> = health.attached.iter().map(|process| process.pid).collect();
     assert!(sessions.contains(&taker.pid()) && sessions.contains(&child), "{sessions:?}");
     assert_eq!(bench.status("a").holders[0].token, token);

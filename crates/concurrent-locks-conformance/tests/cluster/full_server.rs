@@ -17,7 +17,7 @@ fn redis_without_memory_grants_nothing_and_the_holder_is_notified_at_its_deadlin
     let error = bench.locks().write("free").blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Full, "{error}");
     assert!(error.to_string().contains("OOM"), "{error}");
-    let newcomer = LockManager::connect(&format!("{}?space=another", stage.server.url())).unwrap();
+    let newcomer = LockManager::connect(&format!("{}?space=another", stage.server.url())).blocking().unwrap();
     let error = newcomer.write("free").blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
     until("the loss is reported", || told.try_recv().is_ok_and(|(kind, _)| kind == ErrorKind::Lost));
@@ -35,7 +35,7 @@ fn postgres_without_a_connection_left_says_so_and_serves_the_others() {
     let url = |number: usize| format!("{}?space={SPACE}-{number}&lease=10m", Server::url(&server));
     let mut connected = Vec::new();
     // Nobody else is there, but who ends a connection may have one a moment longer.
-    until("there are no connections left", || match LockManager::connect(&url(connected.len())) {
+    until("there are no connections left", || match LockManager::connect(&url(connected.len())).blocking() {
         Ok(locks) => {
             connected.push(locks);
             connected.len() == 5

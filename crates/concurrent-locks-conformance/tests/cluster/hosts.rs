@@ -36,7 +36,7 @@ fn refuse_writes(server: &Redis) {
 fn a_host_that_refuses_writes_is_passed_over_and_left() {
     let [first, second] = [(), ()].map(|()| Redis::start().unwrap());
     refuse_writes(&first);
-    let locks = LockManager::connect(&url(&[&first, &second], "")).unwrap();
+    let locks = LockManager::connect(&url(&[&first, &second], "")).blocking().unwrap();
     let guard = locks.write("a").blocking().unwrap();
     assert_eq!((requests(&first), requests(&second)), (0, 1));
     guard.release().unwrap();
@@ -53,11 +53,11 @@ fn a_host_that_refuses_writes_is_passed_over_and_left() {
 fn a_host_that_hangs_is_passed_over_and_left() {
     let [mut first, second] = [(), ()].map(|()| Redis::start().unwrap());
     let url = url(&[&first, &second], "");
-    let connected = LockManager::connect(&url).unwrap();
+    let connected = LockManager::connect(&url).blocking().unwrap();
     connected.write("a").blocking().unwrap().release().unwrap();
     first.stop_process();
     until_served(&connected);
-    let started = LockManager::connect(&format!("{url}&lease=11s")).unwrap();
+    let started = LockManager::connect(&format!("{url}&lease=11s")).blocking().unwrap();
     let guard = started.write("a").blocking().unwrap();
     assert!(connected.write("a").try_now().is_err(), "both are at the second");
     guard.release().unwrap();
@@ -72,7 +72,7 @@ fn an_old_master_that_starts_again_is_passed_over() {
     // Processes are distinguished by their leases: managers of one URL share a connection.
     let url = |lease| url(&[&first, &second], &format!("&lease={lease}m"));
     let [holders, with_data, without] = [10, 11, 12].map(url);
-    let locks = LockManager::connect(&holders).unwrap();
+    let locks = LockManager::connect(&holders).blocking().unwrap();
     let guard = locks.write("a").blocking().unwrap();
     until("the replica knows", || requests(&second) == 1);
     first.kill();
@@ -84,7 +84,7 @@ fn an_old_master_that_starts_again_is_passed_over() {
             first.command(&["FLUSHALL"]).unwrap();
         }
         assert_eq!(requests(&first), i64::from(has_data));
-        let other = LockManager::connect(&url).unwrap();
+        let other = LockManager::connect(&url).blocking().unwrap();
         assert!(other.write("a").try_now().is_err(), "the lock is held at the new master");
         first.kill();
     }

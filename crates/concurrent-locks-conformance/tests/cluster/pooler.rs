@@ -16,7 +16,7 @@ const LEASE: &str = "10m";
 
 /// Whether a pooler is named among the problems.
 fn named(locks: &LockManager) -> bool {
-    locks.health().unwrap().problems.iter().any(|problem| problem.contains("listen="))
+    locks.health().blocking().unwrap().problems.iter().any(|problem| problem.contains("listen="))
 }
 
 fn exclude_each_other(server: &Postgres, url: &str) {
@@ -56,7 +56,7 @@ fn a_server_of_its_own_proves_life_and_a_pooler_in_listen_is_refused() {
     let pooler = Pooler::before(server.address(), 2);
     let url = Server::url(&server);
     assert!(!named(bench(&url, LEASE).locks()));
-    let direct = LockManager::connect(&format!("{}?listen={}", pooler.url(&url), server.address())).unwrap();
+    let direct = LockManager::connect(&format!("{}?listen={}", pooler.url(&url), server.address())).blocking().unwrap();
     assert!(!named(&direct), "listen= names the server itself");
     let error = refusal(&format!("{url}?listen={}", pooler.address()));
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
@@ -69,7 +69,7 @@ fn a_pooler_that_tells_the_number_of_a_server_process_is_found_out() {
     let server = Postgres::fresh();
     let pooler = Pooler::that_forges_keys(server.address(), 2);
     let url = pooler.url(&Server::url(&server));
-    let (bench, other) = (bench(&url, LEASE), LockManager::connect(&format!("{url}?space=other")).unwrap());
+    let (bench, other) = (bench(&url, LEASE), LockManager::connect(&format!("{url}?space=other")).blocking().unwrap());
     thread::scope(|scope| {
         let (stop, stopped) = mpsc::channel::<()>();
         // Busy in between, so that both of the server's connections are used by both.

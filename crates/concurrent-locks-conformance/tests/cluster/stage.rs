@@ -165,7 +165,7 @@ pub(crate) fn bench(url: &str, lease: &str) -> Bench {
 /// The error of a connection that is refused.
 #[track_caller]
 pub(crate) fn refusal(url: &str) -> concurrent_locks::Error {
-    match LockManager::connect(url) {
+    match LockManager::connect(url).blocking() {
         Ok(_) => panic!("{url} lets us in"),
         Err(error) => error,
     }

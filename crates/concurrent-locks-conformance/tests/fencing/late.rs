@@ -47,14 +47,14 @@ impl Place {
 /// How it ends: the answer to A, and what the store holds.
 fn story(kind: &str, way: &str) -> (String, String) {
     let place = Place::new(kind);
-    let locks = LockManager::connect(&place.locks()).unwrap();
+    let locks = LockManager::connect(&place.locks()).blocking().unwrap();
     let store = place.open();
     let (mut a, mut b) = (place.writer(), place.writer());
 
     let old = a.number("take");
     a.send(&format!("late {way} from-a"));
     a.until_it_stops();
-    locks.break_lock(RESOURCE, old).unwrap();
+    locks.break_lock(RESOURCE, old).blocking().unwrap();
 
     let new = b.number("take");
     assert!(new > old);

@@ -26,7 +26,7 @@ pub(crate) const SAYS: &str = "writer: ";
 /// - `race ROUNDS`: takes the lock, writes `TOKEN` through the fence, releases it, again and again.
 /// - `thread`: the number of the thread that does all this.
 pub(crate) fn obey(place: &str, locks: &str) {
-    let locks = LockManager::connect(locks).unwrap();
+    let locks = LockManager::connect(locks).blocking().unwrap();
     let mut held: Option<Guard> = None;
     for line in stdin().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.splitn(3, ' ').collect();
@@ -40,7 +40,7 @@ pub(crate) fn obey(place: &str, locks: &str) {
                 let store = store::open(place);
                 let token = held.as_ref().expect("a lock").token();
                 if when == "late" {
-                    let status = locks.status(RESOURCE).unwrap().unwrap();
+                    let status = locks.status(RESOURCE).blocking().unwrap().unwrap();
                     assert_eq!(status.holders[0].token, token, "it holds the lock, as it believes");
                     raise(Signal::SIGSTOP).unwrap();
                 }

@@ -105,7 +105,7 @@ impl Crew {
         if let Err(broken) = judge(&records, rules) {
             panic!("seed {}: {broken}", self.seed);
         }
-        let locks = LockManager::connect(url).unwrap();
+        let locks = LockManager::connect(url).blocking().unwrap();
         for name in NAMES {
             locks.write(name).timeout(DEADLINE).blocking().unwrap().release().unwrap();
         }

@@ -36,7 +36,7 @@ const THREADS: usize = 2;
 #[test]
 fn plays_its_role() {
     let (Ok(url), Ok(seed)) = (env::var(URL_VARIABLE), env::var(SEED_VARIABLE)) else { return };
-    let locks = LockManager::connect(&url).unwrap();
+    let locks = LockManager::connect(&url).blocking().unwrap();
     let orders: &'static Orders = Box::leak(Box::default());
     thread::spawn(|| orders.follow());
     run(&locks, orders, seed.parse().unwrap());

@@ -2,7 +2,8 @@
 //! guard is moved several times on its way to whoever holds it.
 
 use crate::{
-    Acquire, AcquireAll, Begun, Guard, GuardAll, LockManager, Lost, Owner, Queued, Request, Resource, Upgrade,
+    Acquire, AcquireAll, Begun, Call, Calling, Events, Guard, GuardAll, LockManager, Lost, Owner, Queued, Request,
+    Resource, Upgrade,
 };
 
 const fn crosses_threads<T: Send + Sync + Unpin>() {}
@@ -20,6 +21,9 @@ const _: () = {
     crosses_threads::<GuardAll>();
     crosses_threads::<Upgrade<'_>>();
     crosses_threads::<Lost>();
+    crosses_threads::<Call<LockManager>>();
+    crosses_threads::<Calling<LockManager>>();
+    crosses_threads::<Events>();
 };
 
 /// In bytes. Raise one only with a reason, and update `bench/README.md`.

@@ -138,11 +138,11 @@ impl Guard {
     /// ```
     /// # use concurrent_locks::{LockManager, Standing};
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
-    /// # let locks = LockManager::connect("local:doc-verify")?;
+    /// # let locks = LockManager::connect("local:doc-verify").blocking()?;
     /// let guard = locks.write("skills").await?;
     /// assert_eq!(guard.verify().await, Standing::Held); // with a lease: Renewed
     ///
-    /// locks.break_lock("skills", guard.token())?; // an operator takes it away
+    /// locks.break_lock("skills", guard.token()).blocking()?; // an operator takes it away
     /// assert_eq!(guard.verify().blocking(), Standing::Lost);
     /// # Ok(()) }
     /// ```
@@ -158,7 +158,7 @@ impl Guard {
     /// # use concurrent_locks::LockManager;
     /// # async fn rewrite(_: &concurrent_locks::Guard) {}
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
-    /// # let locks = LockManager::connect("local:doc-lost")?;
+    /// # let locks = LockManager::connect("local:doc-lost").blocking()?;
     /// let guard = locks.write("skills").await?;
     /// tokio::select! {
     ///     () = rewrite(&guard) => {}
@@ -184,7 +184,7 @@ impl Guard {
     /// ```
     /// # use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
     /// # use concurrent_locks::LockManager;
-    /// # let locks = LockManager::connect("local:doc-on-lost")?;
+    /// # let locks = LockManager::connect("local:doc-on-lost").blocking()?;
     /// let guard = locks.write("skills").blocking()?;
     /// let stop = Arc::new(AtomicBool::new(false));
     /// let stopped = Arc::clone(&stop);
@@ -204,7 +204,7 @@ impl Guard {
     ///
     /// ```
     /// # use concurrent_locks::LockManager;
-    /// # let locks = LockManager::connect("local:doc-lease")?;
+    /// # let locks = LockManager::connect("local:doc-lease").blocking()?;
     /// let guard = locks.write("skills").blocking()?;
     /// assert!(guard.lease().is_none()); // redis://, postgres://: how much is left
     /// # Ok::<(), concurrent_locks::Error>(())

@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn what_was_held_before_is_told_in_any_order_of_giving_back() {
         let [here, there] =
-            ["local:holdings", "local:holdings-2"].map(|url| LockManager::connect(url).unwrap().engine());
+            ["local:holdings", "local:holdings-2"].map(|url| LockManager::connect(url).blocking().unwrap().engine());
         let holdings = Holdings::default();
         assert!(!holdings.any());
         assert!(holdings.took(held(here, 1)).is_empty());
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn of_many_the_last_are_told() {
-        let engine = LockManager::connect("local:holdings-many").unwrap().engine();
+        let engine = LockManager::connect("local:holdings-many").blocking().unwrap().engine();
         let holdings = Holdings::default();
         let many = 3 * REMEMBERED as u64;
         for handle in 1..=many {

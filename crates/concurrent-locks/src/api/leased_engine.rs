@@ -202,7 +202,7 @@ mod tests {
     use crate::{LockManager, Mode};
 
     fn leased(space: &str) -> (LockManager, &'static LeasedEngine) {
-        let table = LockManager::connect(&format!("local:leased-{space}")).unwrap();
+        let table = LockManager::connect(&format!("local:leased-{space}")).blocking().unwrap();
         let engine = LeasedEngine::over(table.engine());
         (LockManager::on(engine), engine)
     }

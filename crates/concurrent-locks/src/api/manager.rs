@@ -1,20 +1,15 @@
 //! [`LockManager`]: the entry point. Finds the engine that a URL names and makes requests for it.
 
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{fmt, sync::OnceLock};
 
 use crate::{
-    api::{owner::Owner, request::Request, request_all::RequestAll, resource::Resource},
+    api::{call::Call, owner::Owner, request::Request, request_all::RequestAll, resource::Resource},
     engine::{Capabilities, Engine},
     open::{observe, open, url},
     words::{
-        deadlock::DeadlockReport,
         error::{Error, ErrorKind},
-        event::Event,
         mode::Mode,
-        name::Name,
         settings::Settings,
-        stats::{Statistics, StatisticsMap},
-        status::{Health, Holder, Status, StatusMap},
         variables::URL_VARIABLE,
     },
 };
@@ -32,21 +27,35 @@ pub struct LockManager {
 impl LockManager {
     /// The locks of this process (`local:`).
     ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// let locks = LockManager::local();
+    /// let _guard = locks.write("doc:local").blocking()?;
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    ///
     /// # Panics
     /// If the system refuses the address space for the table (about 140 MiB reserved, not used).
     #[must_use]
     pub fn local() -> LockManager {
-        Self::connect("local:").unwrap_or_else(|error| panic!("no memory for the local lock table: {error}"))
+        Self::open("local:").unwrap_or_else(|error| panic!("no memory for the local lock table: {error}"))
     }
 
     /// The locks of all processes of this user on this machine (`host:`), in the space named by
     /// `LOCKS_SPACE`, else `default`.
     ///
+    /// ```no_run
+    /// # use concurrent_locks::LockManager;
+    /// let locks = LockManager::host()?;
+    /// let _guard = locks.write("browser:profile-1").blocking()?;
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `Permission` or `Unreachable` if the shared table cannot be opened, `Full` if it has no room for
     /// another process, `Unsupported` on systems other than Linux.
     pub fn host() -> Result<LockManager, Error> {
-        Self::connect("host:")
+        Self::open("host:")
     }
 
     /// The locks that a URL names: `local:`, `local:SPACE`, `host:`, `host:SPACE`, `host:/path/to/table`,
@@ -56,9 +65,21 @@ impl LockManager {
     /// `?space=SPACE&lease=10s` and more (`docs/engines/`). Connecting to a server blocks, for some seconds
     /// at most.
     ///
+    /// ```no_run
+    /// # use concurrent_locks::LockManager;
+    /// let own = LockManager::connect("local:agents").blocking()?;
+    /// let everybodys = LockManager::connect("redis://locks.example/?lease=10s").blocking()?; // in a task: `.await?`
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `InvalidInput` if the URL is none of these; else as [`LockManager::host`].
-    pub fn connect(url: &str) -> Result<LockManager, Error> {
+    pub fn connect(url: &str) -> Call<LockManager> {
+        let url = url.to_owned();
+        Call::new(move || Self::open(&url))
+    }
+
+    fn open(url: &str) -> Result<LockManager, Error> {
         Ok(LockManager { engine: open(url::parse(url)?)?, settings: Settings::default() })
     }
 
@@ -68,13 +89,29 @@ impl LockManager {
     /// read. Requests for a lock fail with `Unsupported`. Locks that nobody has used yet are not an error:
     /// they are [absent](LockManager::absence). Root may inspect another user's table.
     ///
+    /// ```no_run
+    /// # use concurrent_locks::LockManager;
+    /// let locks = LockManager::observe("host:").blocking()?;
+    /// for (name, status) in locks.status_all().blocking()? {
+    ///     println!("{name}: {} hold it, {} wait", status.holders.len(), status.waiters.len());
+    /// }
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`LockManager::connect`].
-    pub fn observe(url: &str) -> Result<LockManager, Error> {
-        Ok(LockManager { engine: observe(url::parse(url)?)?, settings: Settings::default() })
+    pub fn observe(url: &str) -> Call<LockManager> {
+        let url = url.to_owned();
+        Call::new(move || Ok(LockManager { engine: observe(url::parse(&url)?)?, settings: Settings::default() }))
     }
 
     /// The process-wide default manager: that of `CONCURRENT_LOCKS_URL`, else `local:`.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// let _guard = LockManager::global()?.write("doc:global").blocking()?;
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`LockManager::connect`], the same error on every call.
@@ -82,8 +119,8 @@ impl LockManager {
         static GLOBAL: OnceLock<Result<LockManager, Error>> = OnceLock::new();
         GLOBAL
             .get_or_init(|| match std::env::var(URL_VARIABLE) {
-                Ok(url) => Self::connect(&url),
-                Err(std::env::VarError::NotPresent) => Self::connect("local:"),
+                Ok(url) => Self::open(&url),
+                Err(std::env::VarError::NotPresent) => Self::open("local:"),
                 Err(error) => Err(Error::new(ErrorKind::InvalidInput, format!("{URL_VARIABLE}: {error}"))),
             })
             .as_ref()
@@ -95,7 +132,6 @@ impl LockManager {
         LockManager { engine, settings: Settings::default() }
     }
 
-    #[cfg(test)]
     pub(crate) fn engine(&self) -> &'static dyn Engine {
         self.engine
     }
@@ -106,6 +142,14 @@ impl LockManager {
     }
 
     /// The same locks with other defaults.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-with-settings").blocking()?;
+    /// let patient = locks.clone().with_settings(locks.settings().read_timeout(None).write_timeout(None));
+    /// assert_eq!(patient.settings().read_timeout, None);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn with_settings(mut self, settings: Settings) -> LockManager {
         self.settings = settings;
@@ -113,47 +157,106 @@ impl LockManager {
     }
 
     /// The defaults of this manager's requests.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-settings").blocking()?;
+    /// assert_eq!(locks.settings().read_timeout, Some(std::time::Duration::from_secs(10)));
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// The engine's URL.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-url").blocking()?;
+    /// assert_eq!(locks.url(), "local:doc-url");
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn url(&self) -> &str {
         self.engine.url()
     }
 
-    /// The capabilities of the engine.
+    /// What the engine can do.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-capabilities").blocking()?;
+    /// assert!(locks.capabilities().fair && !locks.capabilities().across_processes);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.engine.capabilities()
     }
 
-    /// A request to share `name` with other readers. See [`Request`].
+    /// A request to hold `name` together with other readers. See [`Request`].
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-read").blocking()?;
+    /// let _together = (locks.read("skills").blocking()?, locks.read("skills").blocking()?);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[inline]
     pub fn read<'a>(&self, name: &'a str) -> Request<'a> {
         self.request(name, Mode::Read)
     }
 
-    /// A request to hold `name` exclusively. See [`Request`].
+    /// A request to hold `name` alone. See [`Request`].
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-write").blocking()?;
+    /// let _alone = locks.write("skills").blocking()?;
+    /// assert!(locks.read("skills").try_now().is_err());
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[inline]
     pub fn write<'a>(&self, name: &'a str) -> Request<'a> {
         self.request(name, Mode::Write)
     }
 
     /// A request to hold `name` in `mode`.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-request").blocking()?;
+    /// assert_eq!(locks.request("skills", Mode::Write).blocking()?.mode(), Mode::Write);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[inline]
     pub fn request<'a>(&self, name: &'a str, mode: Mode) -> Request<'a> {
         Request::new(self.engine, &self.settings, name, None, mode)
     }
 
     /// A request for several resources, all or nothing. See [`RequestAll`].
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-lock-all").blocking()?;
+    /// let both = locks.lock_all([("a", Mode::Read), ("b", Mode::Write)]).blocking()?;
+    /// assert_eq!(both.len(), 2);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     pub fn lock_all<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, Mode)>) -> RequestAll {
         RequestAll::new(self.engine, &self.settings, wanted)
     }
 
     /// A handle that caches where `name` is, for hot paths.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-resource").blocking()?;
+    /// let skills = locks.resource("skills")?;
+    /// let _guard = skills.read().blocking()?;
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `InvalidName`.
@@ -162,6 +265,14 @@ impl LockManager {
     }
 
     /// A new owner with this label (1 to 40 bytes). See [`Owner`].
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-owner").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// let _guard = agent.write("skills").blocking()?;
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `InvalidInput` if the label is empty, too long or contains NUL.
@@ -173,82 +284,21 @@ impl LockManager {
     /// `LOCKS_OWNER_ID`), if any: this process re-enters what the parent holds under it, but not what other
     /// children of the parent hold. The parent is assumed to wait for this process to end.
     ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-inherited-owner").blocking()?;
+    /// let agent = match locks.inherited_owner()? {
+    ///     Some(agent) => agent,
+    ///     None => locks.owner("agent-7")?,
+    /// };
+    /// # drop(agent);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `InvalidInput` if the variables are malformed.
     pub fn inherited_owner(&self) -> Result<Option<Owner>, Error> {
         Owner::inherited(self.clone())
-    }
-
-    /// Holders and waiters of one resource; `None` if it is unknown.
-    ///
-    /// # Errors
-    /// `InvalidName`; `Corrupt` or `Unreachable` if the engine is broken.
-    pub fn status(&self, name: &str) -> Result<Option<Status>, Error> {
-        let name = Name::new(name)?;
-        Ok(self.engine.status(Some(name))?.remove(name.text()))
-    }
-
-    /// Holders and waiters of every known resource.
-    ///
-    /// # Errors
-    /// `Corrupt` or `Unreachable` if the engine is broken.
-    pub fn status_all(&self) -> Result<StatusMap, Error> {
-        self.engine.status(None)
-    }
-
-    /// Statistics of one resource by mode; empty if it is unknown.
-    ///
-    /// # Errors
-    /// `InvalidName`; `Corrupt` or `Unreachable` if the engine is broken.
-    pub fn statistics(&self, name: &str) -> Result<std::collections::BTreeMap<Mode, Statistics>, Error> {
-        let name = Name::new(name)?;
-        Ok(self.engine.statistics(Some(name))?.remove(name.text()).unwrap_or_default())
-    }
-
-    /// Statistics of every known resource.
-    ///
-    /// # Errors
-    /// `Corrupt` or `Unreachable` if the engine is broken.
-    pub fn statistics_all(&self) -> Result<StatisticsMap, Error> {
-        self.engine.statistics(None)
-    }
-
-    /// Resets the counters of one resource, or of all.
-    ///
-    /// # Errors
-    /// `InvalidName`; `Corrupt` or `Unreachable` if the engine is broken.
-    pub fn reset_statistics(&self, name: Option<&str>) -> Result<(), Error> {
-        let name = name.map(Name::new).transpose()?;
-        self.engine.reset_statistics(name)
-    }
-
-    /// Current cycles, suspiciously long waits, and contradictory lock orders.
-    ///
-    /// # Errors
-    /// `Corrupt` or `Unreachable` if the engine is broken.
-    pub fn deadlocks(&self) -> Result<DeadlockReport, Error> {
-        self.engine.deadlocks(self.settings.suspect_after)
-    }
-
-    /// Events from `cursor` on (`None`: from now on), waiting at most `wait` for the first; returns them
-    /// with the next cursor. While somebody reads events, every operation is recorded; otherwise only
-    /// waits, time-outs, deadlocks and recoveries are.
-    ///
-    /// # Errors
-    /// `Corrupt` or `Unreachable` if the engine is broken, `Unsupported` if it has no events.
-    pub fn events(&self, cursor: Option<u64>, wait: Duration) -> Result<(Vec<Event>, u64), Error> {
-        self.engine.events(cursor, wait)
-    }
-
-    /// Takes `name` from the holder with this fencing token and hands it to the next waiter. The
-    /// holder is not stopped: it learns of its loss when it releases. Only for an operator who
-    /// knows that the holder will do no harm, or for resources that check tokens.
-    ///
-    /// # Errors
-    /// `InvalidInput` if nobody holds `name` with that token, `Unsupported` if the engine does not support
-    /// it.
-    pub fn break_lock(&self, name: &str, token: u64) -> Result<Holder, Error> {
-        self.engine.revoke(Name::new(name)?, token)
     }
 
     /// Announces that this process is about to end, so that nobody has to detect it. A process that ends by
@@ -259,32 +309,18 @@ impl LockManager {
     /// it has really ended. With a server (`redis://`, `postgres://`) it waits, for at most a second, until
     /// the server has confirmed every release, and releases what is still held.
     ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-detach").blocking()?;
+    /// drop(locks.write("skills").blocking()?);
+    /// locks.detach()?;
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `Unreachable` if the server did not answer: its locks stay held until their lease expires.
     pub fn detach(&self) -> Result<(), Error> {
         self.engine.detach()
-    }
-
-    /// What the last inspection (status, statistics, deadlocks, events, health) could not read, or may have
-    /// read out of date, and why. Empty if it saw everything.
-    #[must_use]
-    pub fn unseen(&self) -> Vec<String> {
-        self.engine.unseen()
-    }
-
-    /// For locks that are only [observed](LockManager::observe): that nobody has used them yet, and where
-    /// they would be.
-    #[must_use]
-    pub fn absence(&self) -> Option<String> {
-        self.engine.absence()
-    }
-
-    /// The state of the engine itself: capacity, permissions, dead processes, problems.
-    ///
-    /// # Errors
-    /// `Unreachable` if the engine cannot be inspected.
-    pub fn health(&self) -> Result<Health, Error> {
-        self.engine.health()
     }
 }
 

@@ -2,11 +2,15 @@
 //! upgrades it need each other.
 
 mod bounds;
+pub(crate) mod call;
+pub(crate) mod events;
 pub(crate) mod guard;
 pub(crate) mod holdings;
 pub(crate) mod identity;
 #[cfg(test)]
 mod leased_engine;
+pub mod local;
+mod looks;
 pub(crate) mod lost;
 pub(crate) mod manager;
 pub(crate) mod owner;

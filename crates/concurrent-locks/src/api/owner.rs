@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    api::{identity::Identity, manager::LockManager, request::Request, request_all::RequestAll},
+    api::{identity::Identity, manager::LockManager, request::Request, request_all::RequestAll, resource::Resource},
     words::{
         error::{Error, ErrorKind},
         mode::Mode,
@@ -63,7 +63,16 @@ impl Owner {
         Ok(Some(Owner { manager, identity: Arc::new(Identity::new(&label, ancestors)?) }))
     }
 
-    /// The environment variables with which a child process inherits from this owner: names and values.
+    /// What a child process needs in its environment to inherit from this owner: names and values.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-environment").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// let mut child = std::process::Command::new("worker");
+    /// child.envs(agent.environment()); // it calls `LockManager::inherited_owner`
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 2] {
         let identity = self.identity();
@@ -72,35 +81,133 @@ impl Owner {
         [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, ids.collect::<Vec<_>>().join("."))]
     }
 
-    /// The id, 16 hexadecimal digits, as in status, events and errors.
+    /// The id, 16 hexadecimal digits, as status, events and errors show it.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-owner-id").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// let _guard = agent.write("skills").blocking()?;
+    /// assert_eq!(locks.status("skills").blocking()?.unwrap().holders[0].owner, agent.id());
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> String {
         format!("{:016x}", self.identity().id)
     }
 
     /// The label.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-owner-label").blocking()?;
+    /// assert_eq!(locks.owner("agent-7")?.label(), "agent-7");
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn label(&self) -> &str {
         &self.identity.label
     }
 
+    /// The locks that it asks for, for what no owner is needed: status, statistics, events.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-owner-manager").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// let _guard = agent.write("skills").blocking()?;
+    /// assert!(agent.manager().status("skills").blocking()?.unwrap().writer_active);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    #[must_use]
+    pub fn manager(&self) -> &LockManager {
+        &self.manager
+    }
+
     /// The same owner with another manager, so that cycles through both count as one owner's.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-owner-with").blocking()?;
+    /// let elsewhere = LockManager::connect("local:doc-owner-with-2").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// let _both = (agent.write("a").blocking()?, agent.with(&elsewhere).write("b").blocking()?);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn with(&self, manager: &LockManager) -> Owner {
         Owner { manager: manager.clone(), identity: Arc::clone(&self.identity) }
     }
 
     /// [`LockManager::read`], by this owner.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-owner-read").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// let _shared = agent.read("skills").blocking()?;
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     pub fn read<'a>(&'a self, name: &'a str) -> Request<'a> {
-        self.manager.read(name).owner(self)
+        self.request(name, Mode::Read)
     }
 
     /// [`LockManager::write`], by this owner.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-owner-write").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// let _alone = agent.write("skills").blocking()?;
+    /// assert!(agent.read("skills").try_now().is_ok()); // re-enters
+    /// assert!(locks.read("skills").try_now().is_err());
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     pub fn write<'a>(&'a self, name: &'a str) -> Request<'a> {
-        self.manager.write(name).owner(self)
+        self.request(name, Mode::Write)
+    }
+
+    /// [`LockManager::request`], by this owner.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-owner-request").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// assert_eq!(agent.request("skills", Mode::Read).blocking()?.mode(), Mode::Read);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    pub fn request<'a>(&'a self, name: &'a str, mode: Mode) -> Request<'a> {
+        self.manager.request(name, mode).owner(self)
+    }
+
+    /// [`LockManager::resource`], by this owner.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-owner-resource").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// let skills = agent.resource("skills")?;
+    /// let _guard = skills.write().blocking()?;
+    /// assert_eq!(locks.status("skills").blocking()?.unwrap().holders[0].label, "agent-7");
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidName`.
+    pub fn resource(&self, name: &str) -> Result<Resource, Error> {
+        Ok(self.manager.resource(name)?.owner(self))
     }
 
     /// [`LockManager::lock_all`], by this owner.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-owner-all").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// let both = agent.lock_all([("a", Mode::Read), ("b", Mode::Write)]).blocking()?;
+    /// assert_eq!(both.len(), 2);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     pub fn lock_all<'a>(&'a self, wanted: impl IntoIterator<Item = (&'a str, Mode)>) -> RequestAll {
         self.manager.lock_all(wanted).owner(self)
     }

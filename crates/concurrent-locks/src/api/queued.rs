@@ -37,10 +37,10 @@ pub enum Begun {
 ///
 /// ```
 /// # use concurrent_locks::{Begun, LockManager};
-/// let locks = LockManager::connect("local:doc-queued")?;
+/// let locks = LockManager::connect("local:doc-queued").blocking()?;
 /// let first = locks.write("skills").blocking()?;
 /// let Begun::Queued(second) = locks.write("skills").begin()? else { panic!("it is held") };
-/// assert_eq!(locks.status("skills")?.unwrap().waiters.len(), 1);
+/// assert_eq!(locks.status("skills").blocking()?.unwrap().waiters.len(), 1);
 /// drop(first);
 /// let second = second.blocking_while(|| true)?.expect("it always returns true");
 /// assert!(locks.read("skills").try_now().is_err());

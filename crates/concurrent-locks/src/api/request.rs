@@ -196,7 +196,7 @@ impl<'a> Request<'a> {
     /// ```
     /// # use concurrent_locks::{Begun, LockManager};
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
-    /// # let locks = LockManager::connect("local:doc-ask")?;
+    /// # let locks = LockManager::connect("local:doc-ask").blocking()?;
     /// let guard = match locks.write("skills").ask()? {
     ///     Begun::Granted(guard) => guard,
     ///     Begun::Queued(queued) => queued.await?,

@@ -30,6 +30,16 @@ use crate::{
 /// stronger mode. The timeout covers all of them together; when it expires, or the future is dropped, those
 /// already acquired are released. If one of them is lost before the last is granted (its lease expired, an
 /// operator broke it), the request fails with `Lost`, which names it.
+///
+/// ```
+/// # use concurrent_locks::{LockManager, Mode};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
+/// # let locks = LockManager::connect("local:doc-all").await?;
+/// let both = locks.lock_all([("accounts/b", Mode::Write), ("accounts/a", Mode::Write)]).await?;
+/// assert_eq!(both.len(), 2); // taken as a, then b
+/// assert!(locks.read("accounts/a").try_now().is_err());
+/// # Ok(()) }
+/// ```
 #[must_use = "a request does nothing until it is awaited, `.blocking()` or `.try_now()`"]
 #[derive(Clone)]
 pub struct RequestAll {
@@ -68,36 +78,90 @@ impl RequestAll {
     }
 
     /// How long to wait for all of them; `None` for ever. Default 30 s.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-all-timeout").blocking()?;
+    /// # use std::time::Duration;
+    /// let both = locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).timeout(Duration::from_secs(5)).blocking()?;
+    /// # drop(both);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> RequestAll {
         self.timeout = timeout.into();
         self
     }
 
     /// See [`Request::priority`].
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-all-priority").blocking()?;
+    /// let both = locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).priority(10).blocking()?;
+    /// # drop(both);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     pub fn priority(mut self, priority: i8) -> RequestAll {
         self.priority = priority;
         self
     }
 
     /// See [`Request::note`].
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-all-note").blocking()?;
+    /// let both = locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).note("transfer").blocking()?;
+    /// assert_eq!(locks.status("a").blocking()?.unwrap().holders[0].note, "transfer");
+    /// # drop(both);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     pub fn note(mut self, note: &str) -> RequestAll {
         note.clone_into(&mut self.note);
         self
     }
 
     /// See [`Request::owner`].
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-all-owner").blocking()?;
+    /// let agent = locks.owner("agent-7")?;
+    /// let both = locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).owner(&agent).blocking()?;
+    /// assert_eq!(locks.status("a").blocking()?.unwrap().holders[0].label, "agent-7");
+    /// # drop(both);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     pub fn owner(mut self, owner: &Owner) -> RequestAll {
         self.identity = Some(Arc::clone(owner.identity()));
         self
     }
 
-    /// See [`Request::max_hold`]. Each lock counts from its own grant, so the first one expires first.
+    /// See [`Request::max_hold`]. Each lock counts from its own grant, the first taken ends first.
+    ///
+    /// ```
+    /// # use concurrent_locks::{ErrorKind, LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-all-max-hold").blocking()?;
+    /// # use std::time::Duration;
+    /// let hold = Duration::from_secs(60);
+    /// let error = locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).max_hold(hold).blocking().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Unsupported); // `local:` has no leases
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     pub fn max_hold(mut self, max_hold: impl Into<Option<Duration>>) -> RequestAll {
         self.max_hold = max_hold.into();
         self
     }
 
     /// Waits by parking this thread.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-all-blocking").blocking()?;
+    /// let both = locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).blocking()?;
+    /// assert_eq!(both.len(), 2);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of the first resource that could not be acquired; see [`Request`].
@@ -108,6 +172,20 @@ impl RequestAll {
 
     /// [`RequestAll::blocking`] while `go_on` returns `true`, as in [`Queued::blocking_while`]; `None` if
     /// it returned `false`: then all acquired locks are released.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-all-while").blocking()?;
+    /// let _busy = locks.write("b").blocking()?;
+    /// let mut asked = 0;
+    /// let go_on = || {
+    ///     asked += 1;
+    ///     asked < 3
+    /// };
+    /// assert!(locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).blocking_while(go_on)?.is_none());
+    /// assert!(locks.write("a").try_now().is_ok()); // given back
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`RequestAll::blocking`].
@@ -128,6 +206,15 @@ impl RequestAll {
     }
 
     /// Acquires all of them if all are free now; never waits.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-all-try-now").blocking()?;
+    /// let _busy = locks.write("b").blocking()?;
+    /// assert!(locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).try_now().is_err());
+    /// assert!(locks.write("a").try_now().is_ok()); // given back
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `WouldBlock` if one is busy; else see [`Request`].
@@ -199,8 +286,18 @@ impl IntoFuture for RequestAll {
     }
 }
 
-/// The future of a [`RequestAll`]; it borrows nothing. Dropping it leaves the queue and releases the locks
-/// acquired so far.
+/// The future of a [`RequestAll`]; it borrows nothing. Dropping it leaves the queue and releases
+/// what it has.
+///
+/// ```
+/// # use concurrent_locks::{LockManager, Mode};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
+/// # let locks = LockManager::connect("local:doc-all-acquire").await?;
+/// # use std::future::IntoFuture;
+/// let both = tokio::spawn(locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).into_future());
+/// assert_eq!(both.await.unwrap()?.len(), 2);
+/// # Ok(()) }
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 #[derive(Debug)]
 pub struct AcquireAll {

@@ -20,6 +20,15 @@ use crate::{api::guard::Guard, words::lease::Standing};
 ///
 /// # Cancel safety
 /// Dropping the future changes nothing about the lock; the lease may have been renewed.
+///
+/// ```
+/// # use concurrent_locks::{LockManager, Standing};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
+/// # let locks = LockManager::connect("local:doc-verify-struct").await?;
+/// let guard = locks.write("skills").await?;
+/// assert_eq!(guard.verify().await, Standing::Held);
+/// # Ok(()) }
+/// ```
 #[must_use = "nothing is asked until it is awaited or `.blocking()`"]
 #[derive(Debug)]
 pub struct Verify<'g> {
@@ -32,6 +41,15 @@ impl<'g> Verify<'g> {
     }
 
     /// Waits for the answer by parking this thread. Of several locks, the worst standing.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Standing};
+    /// # let locks = LockManager::connect("local:doc-verify-blocking").blocking()?;
+    /// let guard = locks.write("skills").blocking()?;
+    /// locks.break_lock("skills", guard.token()).blocking()?;
+    /// assert_eq!(guard.verify().blocking(), Standing::Lost);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use = "the lock may be lost"]
     pub fn blocking(self) -> Standing {
         worst(self.guards.iter().map(Guard::standing))
@@ -39,8 +57,19 @@ impl<'g> Verify<'g> {
 }
 
 impl Verify<'_> {
-    /// Checks, and has `tell` called with the answer: in this thread before this returns if no call is
-    /// needed, else in a thread of the library, where it must not block. Does not wait.
+    /// Asks, and has `tell` called with the answer: in this thread before this returns, where nobody has
+    /// to be asked, else in a thread of the library, where it must not block. Waits for nothing.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Standing};
+    /// # let locks = LockManager::connect("local:doc-verify-tell").blocking()?;
+    /// # use std::sync::mpsc;
+    /// let guard = locks.write("skills").blocking()?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// guard.verify().tell(move |standing| sender.send(standing).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(Standing::Held));
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     pub fn tell(self, tell: impl FnOnce(Standing) + Send + 'static) {
         Answers::ask(self.guards).tell(Box::new(tell));
     }
@@ -61,6 +90,17 @@ impl<'g> IntoFuture for Verify<'g> {
 }
 
 /// The future of a [`Verify`].
+///
+/// ```
+/// # use concurrent_locks::{LockManager, Standing};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), concurrent_locks::Error> {
+/// # let locks = LockManager::connect("local:doc-verifying").await?;
+/// # use std::future::IntoFuture;
+/// let guard = locks.write("skills").await?;
+/// let verifying = guard.verify().into_future();
+/// assert_eq!(verifying.await, Standing::Held);
+/// # Ok(()) }
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Verifying<'g> {
     verify: Verify<'g>,

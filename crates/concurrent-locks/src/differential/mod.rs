@@ -46,7 +46,7 @@ fn all(cases: u32, check: impl Fn(&[Step]) -> Result<(), String>) {
 }
 
 fn engine(url: &str) -> &'static dyn Engine {
-    LockManager::connect(url).unwrap_or_else(|error| panic!("{url}: {error}")).engine()
+    LockManager::connect(url).blocking().unwrap_or_else(|error| panic!("{url}: {error}")).engine()
 }
 
 /// Each space has a connection of its own, which threads share.

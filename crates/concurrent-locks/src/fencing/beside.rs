@@ -64,7 +64,7 @@ pub fn pass(path: impl AsRef<Path>, token: u64) -> Result<Passage, Error> {
     if let Some(greatest) = greatest.filter(|greatest| *greatest > token) {
         return Err(too_late(&passage.path, token, greatest));
     }
-    raise(&passage, passage.lock.file()?, greatest, token).map_err(|error| failed("write", &fence, &error))?;
+    raise(&passage, passage.lock.file()?, greatest, token).map_err(|error| failed("write", &fence, error))?;
     Ok(passage)
 }
 
@@ -119,7 +119,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// The one path of a file or folder, which may not exist yet.
 fn resolve(path: &Path) -> Result<PathBuf, Error> {
-    let cannot = |error: io::Error| failed("find", path, &error);
+    let cannot = |error: io::Error| failed("find", path, error);
     let nameless = || Error::new(ErrorKind::InvalidInput, format!("{} cannot have a fence beside it", path.display()));
     let resolved = match fs::canonicalize(path) {
         Ok(resolved) => resolved,
@@ -136,12 +136,12 @@ fn resolve(path: &Path) -> Result<PathBuf, Error> {
 /// The greatest token that has passed; `None` if none has.
 fn greatest(lock: &KernelLock, fence: &Path) -> Result<Option<u64>, Error> {
     let file = lock.file()?;
-    let length = file.metadata().map_err(|error| failed("look at", fence, &error))?.len();
+    let length = file.metadata().map_err(|error| failed("look at", fence, error))?.len();
     if length == 0 {
         return Ok(None);
     }
     number_file::read(file).map(Some).map_err(|unreadable| match unreadable {
-        Unreadable::Failed(error) => failed("read", fence, &error),
+        Unreadable::Failed(error) => failed("read", fence, error),
         Unreadable::Damaged(how) => Error::new(
             ErrorKind::Corrupt,
             format!(

@@ -37,7 +37,7 @@ use crate::{
 /// content or the new one.
 pub fn write_file(path: impl AsRef<Path>, token: u64, contents: impl AsRef<[u8]>) -> Result<(), Error> {
     let passage = pass(path, token)?;
-    replace(&passage, contents.as_ref()).map_err(|error| failed("replace", passage.path(), &error))
+    replace(&passage, contents.as_ref()).map_err(|error| failed("replace", passage.path(), error))
 }
 
 fn replace(passage: &Passage, contents: &[u8]) -> io::Result<()> {

@@ -23,7 +23,7 @@
 //! let locks = LockManager::local();
 //! let stopped = locks.write("skills.json").blocking()?;
 //! let late = stopped.token();
-//! locks.break_lock("skills.json", late)?; // an operator takes it away
+//! locks.break_lock("skills.json", late).blocking()?; // an operator takes it away
 //!
 //! let next = locks.write("skills.json").blocking()?;
 //! fencing::write_file(&path, next.token(), "new")?;

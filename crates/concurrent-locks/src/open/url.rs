@@ -154,7 +154,7 @@ fn parse_target(url: &str) -> Result<Target, Error> {
             "is relative to the current folder: processes in two folders would have two locks of one name; write out \
              the whole path",
         )),
-        "file" => Ok(Target::File(std::path::absolute(rest).map_err(|error| Error::io(url, &error))?)),
+        "file" => Ok(Target::File(std::path::absolute(rest).map_err(|error| Error::io(url, error))?)),
         _ => Err(invalid(&format!("has the unknown scheme {scheme:?}"))),
     }
 }

@@ -29,7 +29,7 @@ impl KernelLock {
     /// Takes the lock if it is free.
     pub(crate) fn try_take(path: &Path, mode: Mode) -> Result<Option<KernelLock>, Error> {
         loop {
-            let file = open(path).map_err(|error| failed("open", path, &error))?;
+            let file = open(path).map_err(|error| failed("open", path, error))?;
             let locked = match mode {
                 Mode::Read => file.try_lock_shared(),
                 Mode::Write => file.try_lock(),
@@ -42,7 +42,7 @@ impl KernelLock {
                 }
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(TryLockError::Error(error)) => return Err(failed("lock", path, &error)),
+                Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
             }
         }
     }
@@ -50,7 +50,7 @@ impl KernelLock {
     /// Waits for the lock.
     pub(crate) fn take(path: &Path, mode: Mode) -> Result<KernelLock, Error> {
         loop {
-            let file = open(path).map_err(|error| failed("open", path, &error))?;
+            let file = open(path).map_err(|error| failed("open", path, error))?;
             let locked = match mode {
                 Mode::Read => file.lock_shared(),
                 Mode::Write => file.lock(),
@@ -62,14 +62,14 @@ impl KernelLock {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed("lock", path, &error)),
+                Err(error) => return Err(failed("lock", path, error)),
             }
         }
     }
 
     /// `None` if the file that was locked is not the one that others find by now.
     fn locked(file: File, path: &Path) -> Result<Option<KernelLock>, Error> {
-        let file = OwnFile::new(file).map_err(|error| failed("look at", path, &error))?;
+        let file = OwnFile::new(file).map_err(|error| failed("look at", path, error))?;
         if !is_at(file.identity(), path) {
             return Ok(None);
         }
@@ -92,7 +92,7 @@ impl KernelLock {
     }
 
     pub(crate) fn give_back(self, path: &Path) -> Result<(), Error> {
-        self.file()?.unlock().map_err(|error| failed("unlock", path, &error))
+        self.file()?.unlock().map_err(|error| failed("unlock", path, error))
     }
 }
 
@@ -182,7 +182,7 @@ pub(crate) fn is_at(_file: Identity, _path: &Path) -> bool {
 }
 
 /// What went wrong with which file, and what can be done.
-pub(crate) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
+pub(crate) fn failed(doing: &str, path: &Path, error: io::Error) -> Error {
     let way_out = match error.kind() {
         io::ErrorKind::PermissionDenied => who_may(path),
         io::ErrorKind::ReadOnlyFilesystem => "locking, even to read, requires a writable folder".to_owned(),
@@ -291,15 +291,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.lock");
         drop(open(&path).unwrap());
-        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
-        let said = failed("open", &path, &refused).to_string();
+        let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let said = failed("open", &path, refused()).to_string();
         let owner = std::os::unix::fs::MetadataExt::uid(&path.metadata().unwrap());
         assert!(said.contains(&format!("it belongs to {}, mode 0600", user(owner))), "{said}");
-        let missing = failed("open", &directory.path().join("b.lock"), &refused).to_string();
+        let missing = failed("open", &directory.path().join("b.lock"), refused()).to_string();
         assert!(missing.contains(&format!("{} belongs to", directory.path().display())), "{missing}");
         assert_eq!(user(0), "root (uid 0)");
         assert_eq!(user(4_000_000_000), "uid 4000000000");
-        let said = failed("open", &path, &io::ErrorKind::ReadOnlyFilesystem.into()).to_string();
+        let said = failed("open", &path, io::ErrorKind::ReadOnlyFilesystem.into()).to_string();
         assert!(said.contains("writable folder"), "{said}");
     }
 }

@@ -11,6 +11,7 @@ use crate::words::{
 
 /// What to do about a hard cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DeadlockPolicy {
     /// One request of the cycle (lowest priority, then the youngest) fails with `Deadlock`.
     #[default]
@@ -22,6 +23,7 @@ pub enum DeadlockPolicy {
 /// Owners that wait for each other, in order: each link's owner waits for a resource that the next link's
 /// owner holds, or for which that owner is ahead in the queue; the last waits for the first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Cycle {
     /// The links, starting with the refused request's if one was refused.
     pub links: Vec<CycleLink>,
@@ -29,6 +31,7 @@ pub struct Cycle {
 
 /// One owner of a [`Cycle`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CycleLink {
     /// The owner's id, 16 hexadecimal digits.
     pub owner: String,
@@ -75,6 +78,7 @@ impl fmt::Display for Cycle {
 
 /// A request that has waited longer than the suspicion threshold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Suspect {
     /// What it waits for.
     pub resource: String,
@@ -114,6 +118,7 @@ impl Suspect {
 
 /// Two resources that were taken in both orders: a deadlock that has not happened yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Inversion {
     /// One resource.
     pub first: String,
@@ -148,6 +153,7 @@ impl Inversion {
 
 /// The answer of [`crate::LockManager::deadlocks`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DeadlockReport {
     /// Current cycles.
     pub cycles: Vec<Cycle>,

@@ -1,7 +1,7 @@
 //! The one error type. Busy ([`ErrorKind::TimedOut`], [`ErrorKind::WouldBlock`]) and broken
 //! ([`ErrorKind::Unreachable`], [`ErrorKind::Corrupt`]) are never confused.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use crate::words::{
     deadlock::Cycle,
@@ -9,7 +9,19 @@ use crate::words::{
     status::{Holder, Silence},
 };
 
-/// The kind of an error.
+/// What went wrong.
+///
+/// ```
+/// # use concurrent_locks::{ErrorKind, LockManager};
+/// # let locks = LockManager::connect("local:doc-error-kind").blocking()?;
+/// let _held = locks.write("skills").note("compaction").blocking()?;
+/// let error = locks.read("skills").try_now().unwrap_err();
+/// match error.kind() {
+///     ErrorKind::TimedOut | ErrorKind::WouldBlock => println!("busy: {error}"),
+///     _ => return Err(error),
+/// }
+/// # Ok::<(), concurrent_locks::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -40,8 +52,18 @@ pub enum ErrorKind {
     Permission,
 }
 
-/// The state of a busy lock when the request gave up.
+/// What a busy lock looked like when the request gave up.
+///
+/// ```
+/// # use concurrent_locks::LockManager;
+/// # let locks = LockManager::connect("local:doc-busy").blocking()?;
+/// let _held = locks.write("skills").note("compaction").blocking()?;
+/// let error = locks.read("skills").try_now().unwrap_err();
+/// assert_eq!(error.busy().unwrap().holders[0].note, "compaction");
+/// # Ok::<(), concurrent_locks::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Busy {
     /// The holders.
     pub holders: Vec<Holder>,
@@ -53,8 +75,16 @@ pub struct Busy {
     pub waited: Duration,
 }
 
-/// Why a request, release or inspection failed. Its text names the lock, the holder, the queue position and
-/// what to do.
+/// Why a request, release or look failed. Its text names the lock, the holder, the queue position and what to do.
+///
+/// ```
+/// # use concurrent_locks::LockManager;
+/// # let locks = LockManager::connect("local:doc-error").blocking()?;
+/// let _held = locks.write("skills").note("compaction").blocking()?;
+/// let error = locks.read("skills").try_now().unwrap_err();
+/// assert!(error.to_string().contains("compaction"));
+/// # Ok::<(), concurrent_locks::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
@@ -66,21 +96,26 @@ struct Inner {
     mode: Option<Mode>,
     busy: Option<Busy>,
     cycle: Option<Cycle>,
+    /// Shared: one error goes to several callers.
+    source: Option<Arc<io::Error>>,
 }
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { kind, message: message.into(), resource: None, mode: None, busy: None, cycle: None }))
+        let message = message.into();
+        Error(Box::new(Inner { kind, message, resource: None, mode: None, busy: None, cycle: None, source: None }))
     }
 
-    pub(crate) fn io(doing: impl fmt::Display, error: &std::io::Error) -> Error {
+    pub(crate) fn io(doing: impl fmt::Display, error: io::Error) -> Error {
         let kind = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => ErrorKind::Permission,
-            std::io::ErrorKind::StorageFull => ErrorKind::Full,
-            std::io::ErrorKind::Unsupported => ErrorKind::Unsupported,
+            io::ErrorKind::PermissionDenied => ErrorKind::Permission,
+            io::ErrorKind::StorageFull => ErrorKind::Full,
+            io::ErrorKind::Unsupported => ErrorKind::Unsupported,
             _ => ErrorKind::Unreachable,
         };
-        Error::new(kind, format!("{doing}: {error}"))
+        let mut told = Error::new(kind, format!("{doing}: {error}"));
+        told.0.source = Some(Arc::new(error));
+        told
     }
 
     pub(crate) fn timed_out(resource: &str, mode: Mode, busy: Busy) -> Error {
@@ -146,40 +181,101 @@ impl Error {
         self
     }
 
-    /// The kind.
+    /// What went wrong.
+    ///
+    /// ```
+    /// # use concurrent_locks::{ErrorKind, LockManager};
+    /// # let locks = LockManager::connect("local:doc-kind").blocking()?;
+    /// let _held = locks.write("skills").note("compaction").blocking()?;
+    /// let error = locks.read("skills").try_now().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The resource it is about, if any.
+    /// The resource it is about, where it is about one.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-error-resource").blocking()?;
+    /// let _held = locks.write("skills").note("compaction").blocking()?;
+    /// let error = locks.read("skills").try_now().unwrap_err();
+    /// assert_eq!(error.resource(), Some("skills"));
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
         self.0.resource.as_deref()
     }
 
-    /// The requested mode.
+    /// The mode that was asked for.
+    ///
+    /// ```
+    /// # use concurrent_locks::{LockManager, Mode};
+    /// # let locks = LockManager::connect("local:doc-error-mode").blocking()?;
+    /// let _held = locks.write("skills").note("compaction").blocking()?;
+    /// let error = locks.read("skills").try_now().unwrap_err();
+    /// assert_eq!(error.mode(), Some(Mode::Read));
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
         self.0.mode
     }
 
-    /// The state of a busy lock: `Some` for `TimedOut` and `WouldBlock`.
+    /// What a busy lock looked like: `Some` for `TimedOut` and `WouldBlock`.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-error-busy").blocking()?;
+    /// let _held = locks.write("skills").note("compaction").blocking()?;
+    /// let error = locks.read("skills").try_now().unwrap_err();
+    /// assert_eq!(error.busy().unwrap().holders.len(), 1);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn busy(&self) -> Option<&Busy> {
         self.0.busy.as_ref()
     }
 
     /// The owners that wait for each other: `Some` for `Deadlock`.
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-cycle").blocking()?;
+    /// let mut one = locks.read("skills").blocking()?;
+    /// let mut two = locks.read("skills").blocking()?;
+    /// let waiting = one.upgrade().begin()?; // until `two` is gone
+    /// let error = two.upgrade().blocking().unwrap_err();
+    /// assert_eq!(error.cycle().unwrap().links[0].waits_for, "skills");
+    /// # drop(waiting);
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn cycle(&self) -> Option<&Cycle> {
         self.0.cycle.as_ref()
     }
 
-    /// Whether the same request may succeed later without any repair.
+    /// Whether the same request may succeed later, without a change to the program: what is busy becomes
+    /// free (`TimedOut`, `WouldBlock`, `Deadlock`, `Full`), a server that is being restarted comes back
+    /// (`Unreachable`).
+    ///
+    /// ```
+    /// # use concurrent_locks::LockManager;
+    /// # let locks = LockManager::connect("local:doc-is-retryable").blocking()?;
+    /// let _held = locks.write("skills").note("compaction").blocking()?;
+    /// let error = locks.read("skills").try_now().unwrap_err();
+    /// assert!(error.is_retryable());
+    /// assert!(!locks.read("").try_now().unwrap_err().is_retryable());
+    /// # Ok::<(), concurrent_locks::Error>(())
+    /// ```
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::Deadlock | ErrorKind::Full)
+        use ErrorKind::{Deadlock, Full, TimedOut, Unreachable, WouldBlock};
+        matches!(self.0.kind, TimedOut | WouldBlock | Deadlock | Full | Unreachable)
     }
 }
 
@@ -189,21 +285,26 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+/// The source is the system's error, where one is the cause; the text of this error has its text already.
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|error| error as _)
+    }
+}
 
 /// So that code which handles `io::Error` (SQLite wrappers, file stores) can use `?` on a lock.
-impl From<Error> for std::io::Error {
-    fn from(error: Error) -> std::io::Error {
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
         let kind = match error.kind() {
-            ErrorKind::TimedOut => std::io::ErrorKind::TimedOut,
-            ErrorKind::WouldBlock => std::io::ErrorKind::WouldBlock,
-            ErrorKind::Deadlock => std::io::ErrorKind::Deadlock,
-            ErrorKind::Permission => std::io::ErrorKind::PermissionDenied,
-            ErrorKind::InvalidName | ErrorKind::InvalidInput => std::io::ErrorKind::InvalidInput,
-            ErrorKind::Unsupported => std::io::ErrorKind::Unsupported,
-            _ => std::io::ErrorKind::Other,
+            ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+            ErrorKind::WouldBlock => io::ErrorKind::WouldBlock,
+            ErrorKind::Deadlock => io::ErrorKind::Deadlock,
+            ErrorKind::Permission => io::ErrorKind::PermissionDenied,
+            ErrorKind::InvalidName | ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,
+            ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            _ => io::ErrorKind::Other,
         };
-        std::io::Error::new(kind, error)
+        io::Error::new(kind, error)
     }
 }
 
@@ -248,4 +349,26 @@ fn describe(busy: &Busy) -> String {
         text.push_str(&format!("; {} waiting", busy.waiters));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn the_error_of_the_system_is_the_source_and_its_text_is_told() {
+        let error = Error::io("cannot reach the server", io::ErrorKind::ConnectionRefused.into());
+        assert!(error.is_retryable());
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
+        assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(error.to_string(), format!("cannot reach the server: {source}"));
+    }
+
+    #[test]
+    fn what_has_no_cause_in_the_system_has_no_source() {
+        let error = Error::new(ErrorKind::Corrupt, "a table of nonsense");
+        assert!(error.source().is_none() && !error.is_retryable());
+    }
 }

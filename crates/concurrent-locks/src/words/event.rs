@@ -58,6 +58,7 @@ impl EventKind {
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Event {
     /// Position in the stream; a gap means that the reader was too slow and missed some.
     pub sequence: u64,

@@ -15,6 +15,7 @@ pub type StatisticsMap = BTreeMap<String, BTreeMap<Mode, Statistics>>;
 /// [`crate::Histogram`]); they and `recent_operations` are kept for a bounded number of resources
 /// at a time, counters for all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Statistics {
     /// The resource's name.
     pub resource_name: String,
@@ -60,6 +61,7 @@ pub struct Statistics {
 
 /// One entry of [`Statistics::recent_operations`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Operation {
     /// `acquire`, `release`, `timeout` or `error`.
     #[serde(rename = "type")]

@@ -10,7 +10,8 @@ use crate::words::mode::Mode;
 pub type StatusMap = BTreeMap<String, Status>;
 
 /// A snapshot of one resource. Serialises with the key names of the JSON interface (`docs/json.md`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Status {
     /// The resource's name.
     pub resource_name: String,
@@ -71,6 +72,7 @@ pub enum ProcessState {
 
 /// A holder of a resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Holder {
     /// The owner's id, 16 hexadecimal digits.
     pub owner: String,
@@ -111,6 +113,7 @@ pub struct Silence {
 
 /// A waiter for a resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Waiter {
     /// The owner's id, 16 hexadecimal digits.
     pub owner: String,
@@ -139,6 +142,7 @@ pub struct Waiter {
 
 /// The state of the engine and its table: the answer of `locks doctor`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Health {
     /// The engine's URL.
     pub url: String,
@@ -176,6 +180,7 @@ pub struct Health {
 /// Where a table is, as one process sees it. Two processes use the same table if device and inode are the
 /// same for both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Place {
     /// The device of its file.
     pub device: u64,
@@ -190,6 +195,7 @@ pub struct Place {
 
 /// How much of a fixed pool is used.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Usage {
     /// In use now.
     pub used: u64,
@@ -199,6 +205,7 @@ pub struct Usage {
 
 /// A process attached to the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Process {
     /// Its pid, in its own PID namespace.
     pub pid: u32,

@@ -216,7 +216,7 @@ impl Talk {
     }
 
     pub(crate) fn connect(&self) -> LockManager {
-        LockManager::connect(&self.url).unwrap()
+        LockManager::connect(&self.url).blocking().unwrap()
     }
 
     pub(crate) fn say_error(&self, error: &Error) {
@@ -248,8 +248,8 @@ fn take_on_command(talk: &mut Talk) {
     while let Some(command) = talk.hear() {
         let words: Vec<&str> = command.split(' ').collect();
         match words[..] {
-            ["connect"] => match LockManager::connect(&talk.url) {
-                Ok(locks) => talk.say(&format!("connected {}", locks.health().unwrap().processes.used)),
+            ["connect"] => match LockManager::connect(&talk.url).blocking() {
+                Ok(locks) => talk.say(&format!("connected {}", locks.health().blocking().unwrap().processes.used)),
                 Err(error) => talk.say_error(&error),
             },
             ["wall"] => clock_step::say_wall_clock(talk),
@@ -283,6 +283,7 @@ fn take_on_command(talk: &mut Talk) {
                 let mode = if mode == "write" { Mode::Write } else { Mode::Read };
                 let time = Duration::from_millis(time.parse().unwrap());
                 let result = LockManager::connect(&talk.url)
+                    .blocking()
                     .and_then(|locks| locks.request(name, mode).note("by a child").timeout(time).blocking());
                 talk.say_result(&result);
                 if let Ok(guard) = result {

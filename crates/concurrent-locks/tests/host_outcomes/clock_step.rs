@@ -94,7 +94,7 @@ fn a_step_of_the_wall_clock_changes_no_wait() {
         let token = first.token();
         assert!(token > old);
         assert!(wall_clock_of(&mut first).abs_diff(unix_now()) > YEAR, "the step was not real");
-        assert_eq!(locks.status("a").unwrap().unwrap().pending_requests, 1);
+        assert_eq!(locks.status("a").blocking().unwrap().unwrap().pending_requests, 1);
         assert_eq!(first.ask("release a"), "released");
         let token = second.token().max(token + 1);
         // A time-out that begins after the step comes, and comes when it is due.
@@ -111,7 +111,7 @@ fn a_step_of_the_wall_clock_changes_no_wait() {
         assert!(first.token() >= token);
         assert_eq!(first.ask("release a"), "released");
         third.token();
-        assert_eq!(locks.health().unwrap().problems, Vec::<String>::new());
+        assert_eq!(locks.health().blocking().unwrap().problems, Vec::<String>::new());
     }
 }
 

@@ -101,7 +101,7 @@ fn sandboxes_share_a_table_in_a_folder_that_all_see() {
     let path = folder.path().to_str().unwrap();
     let url = space.url_of(&folder.path().join("agents.table"));
     let Some(sandbox) = bubblewrap(&["--bind", path, path]) else { return };
-    let locks = LockManager::connect(&url).unwrap();
+    let locks = LockManager::connect(&url).blocking().unwrap();
     let mut one = Child::start_under(&words(&sandbox), "taker", &url);
     let mut other = Child::start_under(&words(&sandbox), "taker", &url);
     one.take("a");
@@ -109,7 +109,7 @@ fn sandboxes_share_a_table_in_a_folder_that_all_see() {
     other.error(ErrorKind::TimedOut);
     assert_eq!(locks.write("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
     other.send("write a 90000");
-    until("a waiter", || locks.status("a").unwrap().unwrap().waiters.len() == 1);
+    until("a waiter", || locks.status("a").blocking().unwrap().unwrap().waiters.len() == 1);
     one.kill();
     other.token();
     other.kill();
@@ -146,12 +146,12 @@ fn other_spaces_are_not_concerned() {
 #[test]
 fn the_doctor_says_where_the_table_lies() {
     let space = Named::new("doctor");
-    let locks = LockManager::connect(&space.url()).unwrap();
-    let health = locks.health().unwrap();
+    let locks = LockManager::connect(&space.url()).blocking().unwrap();
+    let health = locks.health().blocking().unwrap();
     assert_eq!(health.problems, Vec::<String>::new());
     let place = health.place.unwrap();
     assert_eq!(place.inode, crate::space::inode(&space.path()));
     assert!(place.mount_namespace.is_some() && !place.announced_in.is_empty(), "{place:?}");
-    let by_path = Space::new().connect().health().unwrap().place.unwrap();
+    let by_path = Space::new().connect().health().blocking().unwrap().place.unwrap();
     assert_eq!(by_path.announced_in, Vec::<String>::new());
 }

@@ -19,7 +19,7 @@ use crate::{
 fn after_a_newcomer(space: &Space, locks: &LockManager) -> (u64, usize) {
     let mut newcomer = space.child();
     newcomer.take("newcomer");
-    let health = locks.health().unwrap();
+    let health = locks.health().blocking().unwrap();
     assert_eq!(health.problems, Vec::<String>::new());
     (health.reaped, health.attached.len())
 }
@@ -33,7 +33,7 @@ fn a_normal_end_is_no_death() {
         child.take("a");
         assert_eq!(child.ask("release a"), "released");
         assert!(child.end().success());
-        assert_eq!(locks.health().unwrap().attached.len(), 1, "it is not shown any more");
+        assert_eq!(locks.health().blocking().unwrap().attached.len(), 1, "it is not shown any more");
     }
     assert_eq!(after_a_newcomer(&space, &locks), (0, 2));
 }
@@ -89,7 +89,9 @@ fn what_is_taken_after_leaving_is_held_until_the_real_end() {
     let old = child.token();
     let error = locks.write("a").try_now().unwrap_err();
     assert_eq!(error.busy().unwrap().holders[0].pid, child.pid());
-    assert!(locks.health().unwrap().attached.iter().any(|process| process.pid == child.pid() && process.alive));
+    assert!(
+        locks.health().blocking().unwrap().attached.iter().any(|process| process.pid == child.pid() && process.alive)
+    );
     // Somebody waits: it looks, since no mark will tell it.
     let waiter = std::thread::spawn({
         let locks = locks.clone();

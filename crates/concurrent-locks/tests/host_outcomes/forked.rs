@@ -49,9 +49,9 @@ fn a_forked_copy_of_a_guard_releases_nothing_and_dies_for_nobody() {
     child.error(ErrorKind::WouldBlock);
     child.send("try b");
     child.token();
-    let holders = locks.status("b").unwrap().unwrap().holders;
+    let holders = locks.status("b").blocking().unwrap().unwrap().holders;
     assert_eq!(format!("forked {}", holders[0].pid), forked, "it locks as its own process");
-    assert_eq!(locks.health().unwrap().attached.len(), 3);
+    assert_eq!(locks.health().blocking().unwrap().attached.len(), 3);
     // The parent dies, the child lives on: what the parent held is free, what the child holds is not.
     child.kill();
     drop(locks.write("a").timeout(LONG).blocking().unwrap());
@@ -100,10 +100,10 @@ pub(crate) fn fork_with_a_private_table(talk: &mut Talk) {
     let guard = locks.write("a").blocking().unwrap();
     match fork_alone() {
         ForkResult::Child => {
-            assert!(locks.status_all().unwrap().is_empty());
+            assert!(locks.status_all().blocking().unwrap().is_empty());
             assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);
             let again = locks.write("a").try_now().unwrap();
-            let other: Result<LockManager, _> = LockManager::connect(&talk.url);
+            let other: Result<LockManager, _> = LockManager::connect(&talk.url).blocking();
             assert_eq!(other.unwrap().write("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
             again.release().unwrap();
             talk.say("the child found it blank");

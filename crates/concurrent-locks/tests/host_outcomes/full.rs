@@ -18,7 +18,7 @@ use crate::{
 
 #[track_caller]
 fn assert_sound(locks: &LockManager) {
-    assert_eq!(locks.health().unwrap().problems, Vec::<String>::new());
+    assert_eq!(locks.health().blocking().unwrap().problems, Vec::<String>::new());
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn requests_of_a_dead_process_come_back() {
     assert_eq!(locks.read("a").try_now().unwrap_err().kind(), ErrorKind::Full);
     other.kill();
     let _now = locks.read("a").try_now().unwrap();
-    assert_eq!(locks.health().unwrap().requests.used, 1);
+    assert_eq!(locks.health().blocking().unwrap().requests.used, 1);
     assert_sound(&locks);
 }
 
@@ -107,7 +107,7 @@ fn released_requests_serve_other_processes() {
     for index in 0..32 {
         assert_eq!(other.ask(&format!("release n{index}")), "released");
     }
-    assert_eq!(locks.health().unwrap().requests.used, 0);
+    assert_eq!(locks.health().blocking().unwrap().requests.used, 0);
     let _now = locks.read("a").try_now().unwrap();
 }
 
@@ -237,7 +237,7 @@ fn the_one_idle_name_among_many_in_use_makes_room() {
         held[idle] = None;
         held[idle] = Some(locks.write(&format!("in the place of {idle}")).try_now().unwrap());
     }
-    assert_eq!(locks.health().unwrap().evicted, 3);
+    assert_eq!(locks.health().blocking().unwrap().evicted, 3);
 }
 
 fn fill_up(file: &mut File) {

@@ -118,9 +118,9 @@ fn the_doctor_sees_that_the_table_is_gone() {
     for replace in [false, true] {
         let space = Space::new();
         let locks = space.connect();
-        assert_eq!(locks.health().unwrap().problems, Vec::<String>::new());
+        assert_eq!(locks.health().blocking().unwrap().problems, Vec::<String>::new());
         take_away(&space, replace);
-        let problems = locks.health().unwrap().problems;
+        let problems = locks.health().blocking().unwrap().problems;
         assert!(
             problems.iter().any(|problem| problem.contains("was deleted or replaced while in use")),
             "{problems:?}"

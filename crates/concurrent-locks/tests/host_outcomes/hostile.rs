@@ -81,8 +81,8 @@ fn what_a_bucket_remembers_is_never_trusted() {
         assert_eq!(own.name().unwrap(), "a");
         assert_eq!(locks.write("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
     }
-    assert_eq!(locks.status_all().unwrap().len(), 2, "no second resource of one name");
-    assert_eq!(locks.health().unwrap().corrupt, 0);
+    assert_eq!(locks.status_all().blocking().unwrap().len(), 2, "no second resource of one name");
+    assert_eq!(locks.health().blocking().unwrap().corrupt, 0);
     other.release().unwrap();
 }
 
@@ -161,13 +161,13 @@ fn lock_by_owner(locks: &LockManager, name: &str) -> Result<(), Error> {
 }
 
 fn look(locks: &LockManager, name: &str) -> Result<(), Error> {
-    locks.status(name)?;
-    locks.status_all()?;
-    locks.statistics_all()?;
-    locks.deadlocks()?;
-    locks.events(Some(0), Duration::ZERO)?;
-    locks.health()?;
-    locks.reset_statistics(Some(name))
+    locks.status(name).blocking()?;
+    locks.status_all().blocking()?;
+    locks.statistics_all().blocking()?;
+    locks.deadlocks().blocking()?;
+    locks.events(Some(0), Duration::ZERO).blocking()?;
+    locks.health().blocking()?;
+    locks.reset_statistics(Some(name)).blocking()
 }
 
 fn lock_in_a_future(locks: &LockManager, name: &str) -> Result<(), Error> {

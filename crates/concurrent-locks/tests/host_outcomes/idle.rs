@@ -37,7 +37,7 @@ fn line_up(space: &Space, locks: &LockManager, role: &str, count: usize) -> Vec<
 /// Until the last in line has waited for so long.
 fn waited_for(locks: &LockManager, millis: f64) {
     until("a long wait", || {
-        locks.status("a").unwrap().unwrap().waiters.last().is_none_or(|waiter| waiter.waited_ms >= millis)
+        locks.status("a").blocking().unwrap().unwrap().waiters.last().is_none_or(|waiter| waiter.waited_ms >= millis)
     });
 }
 

@@ -32,10 +32,14 @@ fn a_hundred_locks_of_a_killed_process_come_free() {
     // Its place in the table is free for others, at the latest when the next one comes.
     let mut newcomer = space.child();
     assert_eq!(newcomer.ask("connect"), "connected 2");
-    let health = locks.health().unwrap();
+    let health = locks.health().blocking().unwrap();
     assert_eq!((health.reaped, health.requests.used), (1, 0));
     assert_eq!(health.problems, Vec::<String>::new());
-    assert_eq!(locks.statistics("n7").unwrap()[&Mode::Write].total_errors, 1, "a holder that died is an error");
+    assert_eq!(
+        locks.statistics("n7").blocking().unwrap()[&Mode::Write].total_errors,
+        1,
+        "a holder that died is an error"
+    );
 }
 
 #[test]
@@ -53,10 +57,10 @@ fn a_waiter_killed_at_the_head_or_in_the_middle_leaves_the_queue() {
         until_waiting(&locks, "a", 2);
         drop(guard);
         let first = waiters[0].token();
-        assert_eq!(locks.status("a").unwrap().unwrap().pending_requests, 1);
+        assert_eq!(locks.status("a").blocking().unwrap().unwrap().pending_requests, 1);
         assert_eq!(waiters[0].ask("release a"), "released");
         assert!(waiters[1].token() > first);
-        assert_eq!(locks.health().unwrap().problems, Vec::<String>::new());
+        assert_eq!(locks.health().blocking().unwrap().problems, Vec::<String>::new());
     }
 }
 
@@ -82,13 +86,13 @@ fn a_process_with_many_threads_dies_as_one() {
     let mut child = Child::start("many-threads", &space.url());
     until_waiting(&locks, "wanted", 4);
     for index in 0..4 {
-        assert!(locks.status(&format!("n{index}")).unwrap().unwrap().writer_active);
+        assert!(locks.status(&format!("n{index}")).blocking().unwrap().unwrap().writer_active);
     }
     child.kill();
     for index in 0..4 {
         let _free = locks.write(&format!("n{index}")).timeout(LONG).blocking().unwrap();
     }
-    assert_eq!(locks.status("wanted").unwrap().unwrap().pending_requests, 0);
+    assert_eq!(locks.status("wanted").blocking().unwrap().unwrap().pending_requests, 0);
     drop(guard);
     let _free = locks.write("wanted").try_now().unwrap();
 }
@@ -117,7 +121,7 @@ fn a_process_whose_attaching_thread_ended_keeps_its_locks() {
     let error = locks.write("a").timeout(SHORT).blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(error.to_string().contains(&format!("pid {}", child.pid())), "{error}");
-    let health = locks.health().unwrap();
+    let health = locks.health().blocking().unwrap();
     assert!(health.reaped == 0 && health.attached.iter().all(|process| process.alive), "{health:?}");
     // It still can release it, and its real death is noticed.
     assert_eq!(child.ask("release"), "released");
@@ -130,7 +134,7 @@ fn a_process_whose_attaching_thread_ended_keeps_its_locks() {
 pub(crate) fn attach_in_a_thread_that_ends(talk: &mut Talk) {
     let url = talk.url.clone();
     let first = thread::spawn(move || {
-        let locks = concurrent_locks::LockManager::connect(&url).unwrap();
+        let locks = concurrent_locks::LockManager::connect(&url).blocking().unwrap();
         let guard = locks.write("a").blocking().unwrap();
         (locks, guard)
     });
@@ -167,7 +171,7 @@ fn a_grant_is_found_although_the_granter_died_in_the_middle() {
             let busy = locks.write("a").try_now().unwrap_err();
             assert_eq!(busy.busy().unwrap().holders[0].pid, waiter.pid());
             assert_eq!(waiter.ask("release a"), "released");
-            assert_eq!(locks.health().unwrap().problems, Vec::<String>::new());
+            assert_eq!(locks.health().blocking().unwrap().problems, Vec::<String>::new());
         }
     }
 }

@@ -21,7 +21,7 @@ fn two_containers_of_one_process_1_each_share_a_table() {
     other.send("write a 200");
     assert!(other.error(ErrorKind::TimedOut).contains("pid 1"), "the holder as it calls itself");
     // Each is seen to live, and neither is taken for the other or for our process 1.
-    let health = locks.health().unwrap();
+    let health = locks.health().blocking().unwrap();
     assert_eq!(health.attached.iter().filter(|process| process.pid == 1 && process.alive).count(), 2);
     assert_eq!(health.reaped, 0);
     other.send("write a 90000");
@@ -32,7 +32,7 @@ fn two_containers_of_one_process_1_each_share_a_table() {
     assert_eq!(locks.write("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
     other.kill();
     drop(locks.write("a").timeout(crate::patience::LONG).blocking().unwrap());
-    assert_eq!(locks.health().unwrap().problems, Vec::<String>::new());
+    assert_eq!(locks.health().blocking().unwrap().problems, Vec::<String>::new());
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_table_that_others_can_open_is_refused() {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         assert_refused(&path, ErrorKind::Permission, "chmod 600 it");
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        LockManager::connect(&space.url_of(&path)).unwrap();
+        LockManager::connect(&space.url_of(&path)).blocking().unwrap();
     }
 }
 
@@ -90,7 +90,7 @@ fn a_file_that_is_no_table_is_corrupt() {
         assert_refused(&path, ErrorKind::Corrupt, words);
         // The remedy it names works.
         fs::remove_file(&path).unwrap();
-        LockManager::connect(&space.url_of(&path)).unwrap();
+        LockManager::connect(&space.url_of(&path)).blocking().unwrap();
         fs::remove_file(&path).unwrap();
     };
     for len in [0, 1, 100, 4095] {
@@ -156,8 +156,8 @@ fn processes_that_open_first_at_once_make_one_table() {
         }
         let path = space.directory().join(format!("{table}.table"));
         let found = inode(&path);
-        let locks = LockManager::connect(&space.url_of(&path)).unwrap();
-        assert_eq!(locks.status("here").unwrap().unwrap().readers, 8, "all of them are in one table");
+        let locks = LockManager::connect(&space.url_of(&path)).blocking().unwrap();
+        assert_eq!(locks.status("here").blocking().unwrap().unwrap().readers, 8, "all of them are in one table");
         assert_eq!(inode(&path), found);
     }
     // Nothing half-made is left over.

@@ -30,6 +30,6 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[track_caller]
 pub(crate) fn until_waiting(locks: &LockManager, name: &str, count: usize) {
     until(&format!("{count} waiting for {name:?}"), || {
-        locks.status(name).unwrap().is_some_and(|status| status.pending_requests == count)
+        locks.status(name).blocking().unwrap().is_some_and(|status| status.pending_requests == count)
     });
 }

@@ -89,5 +89,5 @@ fn a_table_where_everybody_could_delete_it_is_refused() {
     // As in /tmp: there nobody deletes what belongs to another.
     fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
     let url = format!("host:{}?resources=64", path.display());
-    let _guard = LockManager::connect(&url).unwrap().write("a").try_now().unwrap();
+    let _guard = LockManager::connect(&url).blocking().unwrap().write("a").try_now().unwrap();
 }

@@ -51,7 +51,7 @@ impl Space {
     /// This process's manager.
     #[track_caller]
     pub(crate) fn connect(&self) -> LockManager {
-        LockManager::connect(&self.url()).unwrap()
+        LockManager::connect(&self.url()).blocking().unwrap()
     }
 
     /// A process that takes locks of this space on command.
@@ -75,7 +75,7 @@ impl Space {
 /// Opens what cannot be opened; the error must name the path.
 #[track_caller]
 pub(crate) fn refused(path: &Path) -> Error {
-    let error = LockManager::connect(&format!("host:{}", path.display())).expect_err("a refusal");
+    let error = LockManager::connect(&format!("host:{}", path.display())).blocking().expect_err("a refusal");
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     error
 }

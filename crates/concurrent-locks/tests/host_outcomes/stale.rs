@@ -77,5 +77,5 @@ fn a_stale_table_is_replaced_once() {
     for newcomer in &mut newcomers {
         newcomer.token();
     }
-    assert_eq!(space.connect().status("here").unwrap().unwrap().readers, 8);
+    assert_eq!(space.connect().status("here").blocking().unwrap().unwrap().readers, 8);
 }

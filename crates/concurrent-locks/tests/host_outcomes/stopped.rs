@@ -23,7 +23,7 @@ fn a_stopped_holder_is_named_and_goes_on() {
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     let text = error.to_string();
     assert!(text.contains(&format!("pid {}", holder.pid())) && text.contains("by a child"), "{text}");
-    assert_eq!(locks.health().unwrap().reaped, 0, "it is not dead");
+    assert_eq!(locks.health().blocking().unwrap().reaped, 0, "it is not dead");
     let waiter = thread::spawn({
         let locks = locks.clone();
         move || locks.write("a").timeout(LONG).blocking().map(drop)
@@ -52,7 +52,7 @@ fn a_stopped_waiter_is_passed_over_and_keeps_its_place() {
         tokens.push(next.token());
         last.send("write a 90000");
         until_waiting(&locks, "a", 2);
-        let status = locks.status("a").unwrap().unwrap();
+        let status = locks.status("a").blocking().unwrap().unwrap();
         assert_eq!(status.waiters.iter().map(|waiter| waiter.pid).collect::<Vec<_>>(), [stopped.pid(), last.pid()]);
         stopped.signal(Signal::SIGCONT);
         // It is asked for again only once it has looked: a released lock would go to the last one.
@@ -67,9 +67,9 @@ fn a_stopped_waiter_is_passed_over_and_keeps_its_place() {
         tokens.push(last.token());
         assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
         assert_eq!(last.ask("release a"), "released");
-        let counted = &locks.statistics("a").unwrap()[&Mode::Write];
+        let counted = &locks.statistics("a").blocking().unwrap()[&Mode::Write];
         assert_eq!((counted.total_acquisitions, counted.total_errors), (4, 0), "a grant that nobody took up is none");
-        assert_eq!(locks.health().unwrap().problems, Vec::<String>::new());
+        assert_eq!(locks.health().blocking().unwrap().problems, Vec::<String>::new());
     }
 }
 
@@ -88,19 +88,19 @@ fn a_stopped_process_is_passed_over_once() {
         let image = space.image();
         image.records_of(stopped.pid(), WAITING).iter().all(|record| image.word(record + WAIT_WORD) == ASLEEP)
     });
-    let (_, cursor) = locks.events(None, Duration::ZERO).unwrap();
+    let (_, cursor) = locks.events(None, Duration::ZERO).blocking().unwrap();
     stopped.stop();
     drop(guard);
     next.token();
-    let (events, _) = locks.events(Some(cursor), Duration::ZERO).unwrap();
+    let (events, _) = locks.events(Some(cursor), Duration::ZERO).blocking().unwrap();
     let to_the_stopped = events.iter().filter(|event| event.kind == EventKind::Grant && event.pid == stopped.pid());
     assert_eq!(to_the_stopped.count(), 1, "{events:?}");
     assert_eq!(next.ask("release wanted"), "released");
     // The lock lies free, and all four still wait for it.
-    assert_eq!(locks.status("wanted").unwrap().unwrap().pending_requests, 4);
+    assert_eq!(locks.status("wanted").blocking().unwrap().unwrap().pending_requests, 4);
     drop(locks.write("wanted").try_now().unwrap());
     stopped.signal(Signal::SIGCONT);
-    until("nobody waits", || locks.status("wanted").unwrap().unwrap().pending_requests == 0);
+    until("nobody waits", || locks.status("wanted").blocking().unwrap().unwrap().pending_requests == 0);
 }
 
 /// Nobody waits behind it: there is nobody to pass it over.
@@ -132,8 +132,7 @@ fn what_was_taken_up_is_never_taken_back() {
     drop(guard);
     let token = holder.token();
     holder.stop();
-    let mut settings = *locks.settings();
-    settings.pass_over_after = Duration::ZERO;
+    let settings = locks.settings().pass_over_after(Duration::ZERO);
     let error = locks.clone().with_settings(settings).write("a").timeout(3 * SHORT).blocking().unwrap_err();
     assert_eq!(error.busy().unwrap().holders[0].token, token);
     holder.signal(Signal::SIGCONT);
@@ -191,7 +190,7 @@ impl Stuck {
         self.stopped.send("write a 90000");
         self.stopped.token();
         assert_eq!(self.stopped.ask("release a"), "released");
-        assert_eq!(self.locks.health().unwrap().problems, Vec::<String>::new());
+        assert_eq!(self.locks.health().blocking().unwrap().problems, Vec::<String>::new());
     }
 }
 
@@ -260,7 +259,7 @@ fn a_process_killed_inside_the_short_lock_is_replaced() {
     stuck.stopped.kill();
     drop(stuck.locks.write("a").timeout(LONG).blocking().unwrap());
     drop(stuck.locks.write("its-own").timeout(LONG).blocking().unwrap());
-    let health = stuck.locks.health().unwrap();
+    let health = stuck.locks.health().blocking().unwrap();
     assert!(health.rebuilds > 0, "{health:?}");
     assert_eq!(health.problems, Vec::<String>::new());
 }

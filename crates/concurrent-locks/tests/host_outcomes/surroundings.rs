@@ -42,7 +42,7 @@ fn a_living_holder_is_not_taken_for_a_zombie_of_another_namespace() {
 /// Holds a lock that was taken by a thread which has ended, and says what a second process gets.
 pub(crate) fn be_robbed(talk: &mut Talk) {
     let url = talk.url.clone();
-    let guard = thread::spawn(move || LockManager::connect(&url).unwrap().write("a").blocking().unwrap());
+    let guard = thread::spawn(move || LockManager::connect(&url).blocking().unwrap().write("a").blocking().unwrap());
     let guard = guard.join().unwrap();
     let mut second = Child::start("taker", &talk.url);
     talk.say(&second.ask("write a 500"));
@@ -76,8 +76,8 @@ fn a_process_that_cannot_see_the_table_any_more_harms_nobody() {
         drop(locks.write("b").timeout(LONG).blocking().unwrap());
         let mut newcomer = space.child();
         newcomer.take("d");
-        assert_eq!(locks.status("d").unwrap().unwrap().holders.len(), 1);
-        assert_eq!(locks.health().unwrap().problems, Vec::<String>::new());
+        assert_eq!(locks.status("d").blocking().unwrap().unwrap().holders.len(), 1);
+        assert_eq!(locks.health().blocking().unwrap().problems, Vec::<String>::new());
     }
 }
 

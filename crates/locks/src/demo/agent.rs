@@ -138,7 +138,7 @@ impl Agent {
         };
         Ok(Agent {
             shared: Arc::new(shared),
-            manager: LockManager::connect(&args.table)?,
+            manager: LockManager::connect(&args.table).blocking()?,
             agents: args.agents,
             without_locks: args.without_locks,
             runtime: Builder::new_multi_thread().worker_threads(2).enable_time().build()?,

@@ -171,7 +171,7 @@ impl Fleet<'_> {
 
     fn is_wanted(&self, resources: &[String]) -> anyhow::Result<bool> {
         for resource in resources {
-            if self.manager.status(resource)?.is_some_and(|status| !status.waiters.is_empty()) {
+            if self.manager.status(resource).blocking()?.is_some_and(|status| !status.waiters.is_empty()) {
                 return Ok(true);
             }
         }

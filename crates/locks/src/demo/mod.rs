@@ -75,7 +75,7 @@ pub(crate) fn run(args: &DemoArgs, global: &Global, output: &Output) -> anyhow::
     let folder = WorkFolder::create(args.dir.as_deref())?;
     folder.seed(&text, &episodes)?;
     let manager = match (&global.url, &global.space) {
-        (None, None) => LockManager::connect(&folder.table_url())?,
+        (None, None) => LockManager::connect(&folder.table_url()).blocking()?,
         _ => space::open(global)?,
     };
     let capabilities = manager.capabilities();

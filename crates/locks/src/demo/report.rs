@@ -205,7 +205,8 @@ impl LockReport {
             })
             .flatten()
             .collect();
-        let statistics = manager.statistics_all()?.into_iter().filter(|(resource, _)| used.contains(resource.as_str()));
+        let statistics =
+            manager.statistics_all().blocking()?.into_iter().filter(|(resource, _)| used.contains(resource.as_str()));
         let by_mode = statistics.flat_map(|(resource, modes)| {
             modes.into_iter().map(move |(mode, statistics)| LockReport {
                 resource: resource.clone(),

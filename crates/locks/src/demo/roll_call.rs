@@ -51,7 +51,7 @@ async fn wait_for_the_others(folder: &WorkFolder, agents: u32, manager: &LockMan
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         let read = (0..agents).filter(|agent| folder.has_read(*agent).exists()).count();
-        let queued = manager.status(RESOURCE)?.map_or(0, |status| status.waiters.len());
+        let queued = manager.status(RESOURCE).blocking()?.map_or(0, |status| status.waiters.len());
         if read + queued >= agents as usize {
             break;
         }

@@ -101,7 +101,7 @@ impl<'a> Notice<'a> {
 
     /// The message about this lock, if it is the one being waited for: its holders, without and with times.
     fn look(&self, name: &str) -> Option<(String, String)> {
-        let status = self.locks.status(name).ok()??;
+        let status = self.locks.status(name).blocking().ok()??;
         let (own, pid) = (self.owner.id(), std::process::id());
         let place = status.waiters.iter().position(|waiter| waiter.owner == own && waiter.pid == pid)? + 1;
         let place = format!("place {place} of {}", status.waiters.len());

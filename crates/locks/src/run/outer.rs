@@ -82,7 +82,7 @@ impl Outer<'_> {
         if from >= self.ids.len() {
             return Ok(None);
         }
-        let Some(status) = self.locks.status(name)? else { return Ok(None) };
+        let Some(status) = self.locks.status(name).blocking()? else { return Ok(None) };
         let holds = |id: &String| status.holders.iter().any(|holder| holder.owner == *id);
         Ok(self.ids.iter().rposition(holds).filter(|place| *place >= from))
     }

@@ -79,8 +79,7 @@ fn events() {
 fn deadlocks() {
     let space = Space::new();
     let locks = space.library();
-    let mut settings = *locks.settings();
-    settings.deadlocks = DeadlockPolicy::Report;
+    let settings = locks.settings().deadlocks(DeadlockPolicy::Report);
     let locks = locks.with_settings(settings);
     let (one, two) = (locks.owner("one").unwrap(), locks.owner("two").unwrap());
     drop((one.write("a").blocking().unwrap(), one.write("b").blocking().unwrap()));

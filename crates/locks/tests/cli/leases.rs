@@ -46,8 +46,8 @@ fn a_command_that_waited_for_its_lock_is_left_alone() {
     let (mut first, _) = run(&redis.url(), &[], "echo held; read line");
     first.expect("held");
     let (mut second, space) = run(&redis.url(), &[], "echo held; read line");
-    let locks = concurrent_locks::LockManager::connect(&format!("{}?space=cli", redis.url())).unwrap();
-    until("the second one waits", || (locks.status("x").unwrap()?.waiters.len() == 1).then_some(()));
+    let locks = concurrent_locks::LockManager::connect(&format!("{}?space=cli", redis.url())).blocking().unwrap();
+    until("the second one waits", || (locks.status("x").blocking().unwrap()?.waiters.len() == 1).then_some(()));
     first.let_go();
     second.expect("held");
     second.let_go();
@@ -91,9 +91,9 @@ fn a_lock_that_an_operator_broke_ends_the_command() {
     let redis = Redis::start().unwrap();
     let (mut running, space) = run(&redis.url(), &[], STUBBORN);
     let child: u32 = running.line().parse().unwrap();
-    let locks = concurrent_locks::LockManager::connect(&format!("{}?space=cli", redis.url())).unwrap();
-    let token = locks.status("x").unwrap().unwrap().holders[0].token;
-    locks.break_lock("x", token).unwrap();
+    let locks = concurrent_locks::LockManager::connect(&format!("{}?space=cli", redis.url())).blocking().unwrap();
+    let token = locks.status("x").blocking().unwrap().unwrap().holders[0].token;
+    locks.break_lock("x", token).blocking().unwrap();
     running.expect("told");
     assert_eq!(running.code(), Some(73));
     assert!(!is_alive(child));

@@ -51,7 +51,7 @@ impl Space {
 
     /// The same locks through the library, for what the command cannot bring about.
     pub(crate) fn library(&self) -> LockManager {
-        LockManager::connect(&self.url()).unwrap()
+        LockManager::connect(&self.url()).blocking().unwrap()
     }
 
     /// Any program, in the folder, with this space as its environment's.

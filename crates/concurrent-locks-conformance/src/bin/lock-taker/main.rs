@@ -36,7 +36,7 @@ use concurrent_locks::LockManager;
 
 fn main() -> ExitCode {
     let url = std::env::args().nth(1);
-    let locks = match url.map_or_else(|| LockManager::global().cloned(), |url| LockManager::connect(&url)) {
+    let locks = match url.map_or_else(|| LockManager::global().cloned(), |url| LockManager::connect(&url).blocking()) {
         Ok(locks) => locks,
         Err(error) => {
             eprintln!("lock-taker: {error}");

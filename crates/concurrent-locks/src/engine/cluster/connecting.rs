@@ -34,7 +34,7 @@ impl Client {
             }
         };
         if let Err(error) = thread::Builder::new().name("locks-connect".to_owned()).spawn(connect) {
-            self.state().trouble = Some(Error::io("start the thread that connects", &error));
+            self.state().trouble = Some(Error::io("start the thread that connects", error));
         }
     }
 

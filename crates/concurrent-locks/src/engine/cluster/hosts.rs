@@ -74,7 +74,7 @@ fn survey(address: &Address, multiplexed: &Arc<AtomicBool>) -> (Vec<Host>, Vec<E
                 let _ = sender.send((place, Link::look(&channel, PATIENCE)));
             };
             let spawned = thread::Builder::new().name("locks-look".to_owned()).spawn(look);
-            spawned.map(drop).map_err(|error| Error::io("start a thread that looks at a server", &error))
+            spawned.map(drop).map_err(|error| Error::io("start a thread that looks at a server", error))
         });
         problems.extend(looked.err());
     }

@@ -73,7 +73,7 @@ impl Client {
             let name = format!("locks-keeper-{}", &self.session[..4]);
             if let Err(error) = thread::Builder::new().name(name).spawn(|| self.run()) {
                 state.keeper.runs = false;
-                state.trouble = Some(Error::io("start the keeper's thread", &error));
+                state.trouble = Some(Error::io("start the keeper's thread", error));
             }
         } else if at < state.keeper.wakes_at {
             state.keeper.wakes_at = at;

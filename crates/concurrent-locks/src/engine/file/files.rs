@@ -49,7 +49,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), Error> {
     builder.recursive(true);
     #[cfg(unix)]
     builder.mode(0o700);
-    builder.create(folder).map_err(|error| failed("create the directory", folder, &error))
+    builder.create(folder).map_err(|error| failed("create the directory", folder, error))
 }
 
 /// A file name of at most 113 bytes that stands for a name: what can be read of it, then a hash that

@@ -45,7 +45,7 @@ impl FileObserver {
             let files = Files::of(&self.directory, name);
             return Ok(vec![(name.text().to_owned(), files.lock, record::read(&files.holder))]);
         }
-        let failed = |error: std::io::Error| kernel_lock::failed("read the directory", &self.directory, &error);
+        let failed = |error: std::io::Error| kernel_lock::failed("read the directory", &self.directory, error);
         let entries = match std::fs::read_dir(&self.directory) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(failed)?,
@@ -173,7 +173,7 @@ impl Observer for FileObserver {
 
 /// Facts about the directory itself.
 pub(super) fn of_directory(url: &str, directory: &Path) -> Result<Health, Error> {
-    let failed = |error: std::io::Error| kernel_lock::failed("read the directory", directory, &error);
+    let failed = |error: std::io::Error| kernel_lock::failed("read the directory", directory, error);
     let metadata = std::fs::metadata(directory).map_err(failed)?;
     let lock_files = std::fs::read_dir(directory)
         .map_err(failed)?

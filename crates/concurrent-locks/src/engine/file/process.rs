@@ -365,7 +365,7 @@ impl Process {
         };
         let thread = thread::Builder::new().name(format!("waits to {mode}")).spawn(wait);
         if let Err(error) = thread {
-            resource.asked(self.table, mode, Err(Error::io("cannot start a thread to wait for a lock file", &error)));
+            resource.asked(self.table, mode, Err(Error::io("cannot start a thread to wait for a lock file", error)));
         }
     }
 

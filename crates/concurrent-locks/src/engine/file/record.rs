@@ -36,13 +36,13 @@ pub(super) fn write(path: &Path, name: &str, holder: &Holder) -> Result<(), Erro
         keep_from_cleaners(&file);
         Ok(())
     };
-    write().map_err(|error| failed("write", path, &error))
+    write().map_err(|error| failed("write", path, error))
 }
 
 /// Records that nobody holds the lock file, if the record is the one with this pid and token.
 pub(super) fn clear(path: &Path, pid: u32, token: u64) -> Result<(), Error> {
     if read(path).is_some_and(|holder| holder.pid == pid && holder.token == token) {
-        open(path).and_then(|file| file.set_len(0)).map_err(|error| failed("write", path, &error))?;
+        open(path).and_then(|file| file.set_len(0)).map_err(|error| failed("write", path, error))?;
     }
     Ok(())
 }

@@ -302,7 +302,7 @@ impl Resource {
     pub(super) fn duplicate(&self) -> Result<std::fs::File, Error> {
         let state = self.state();
         let file = state.held.as_ref().ok_or_else(|| self.lost())?.kernel.file()?;
-        file.try_clone().map_err(|error| crate::os::kernel_lock::failed("open a second time", &self.files.lock, &error))
+        file.try_clone().map_err(|error| crate::os::kernel_lock::failed("open a second time", &self.files.lock, error))
     }
 
     /// In a forked child: closes the parent's lock file, without giving the lock back.

@@ -46,7 +46,7 @@ impl Fixture {
         ["one", "two"].map(|name| {
             let path = self.root.path().join(name);
             std::os::unix::fs::symlink(self.directory(), &path).unwrap();
-            LockManager::connect(&format!("file:{}", path.display())).unwrap()
+            LockManager::connect(&format!("file:{}", path.display())).blocking().unwrap()
         })
     }
 
@@ -69,7 +69,7 @@ fn until(what: &str, mut fact: impl FnMut() -> bool) {
 }
 
 fn waiters(locks: &LockManager, name: &str) -> usize {
-    locks.status(name).unwrap().map_or(0, |status| status.pending_requests)
+    locks.status(name).blocking().unwrap().map_or(0, |status| status.pending_requests)
 }
 
 /// Takes the lock as soon as it is free. A thread whose request gave up may have it for a moment.
@@ -137,7 +137,7 @@ fn a_damaged_token_file_refuses_grants_and_leaves_a_free_lock() {
         let error = locks.write("a").blocking().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.to_string().contains(path.file_name().unwrap().to_str().unwrap()), "{error}");
-        assert_eq!(locks.status("a").unwrap().map_or(0, |status| status.holders.len()), 0);
+        assert_eq!(locks.status("a").blocking().unwrap().map_or(0, |status| status.holders.len()), 0);
     }
     std::fs::write(&path, format!("{}\n", last + 100)).unwrap();
     assert_eq!(take(&two, "a", Mode::Write).token(), last + 101);
@@ -160,7 +160,7 @@ fn what_the_kernel_cannot_do_is_refused_and_changes_nothing() {
     guard.release().unwrap();
     let mut guard = agent.write("a").try_now().unwrap();
     refused(guard.downgrade().unwrap_err());
-    refused(one.break_lock("a", guard.token()).unwrap_err());
+    refused(one.break_lock("a", guard.token()).blocking().unwrap_err());
     assert_eq!(two.read("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
     guard.release().unwrap();
     let Capabilities { across_processes, fair, priority, upgrade, downgrade, inspect, revoke, deadlocks, lease } =
@@ -249,12 +249,12 @@ fn a_directory_that_cannot_be_used_is_told_at_once() {
     let fixture = Fixture::new();
     let file = fixture.root.path().join("a file");
     std::fs::write(&file, "").unwrap();
-    let error = LockManager::connect(&format!("file:{}", file.display())).unwrap_err();
+    let error = LockManager::connect(&format!("file:{}", file.display())).blocking().unwrap_err();
     assert!(error.to_string().contains("a file"), "{error}");
     let made = fixture.root.path().join("not/there/yet");
-    let locks = LockManager::connect(&format!("file:{}", made.display())).unwrap();
-    assert_eq!(locks.health().unwrap().permissions.as_deref(), Some("0700"));
-    assert_eq!(locks.health().unwrap().problems, [""; 0]);
+    let locks = LockManager::connect(&format!("file:{}", made.display())).blocking().unwrap();
+    assert_eq!(locks.health().blocking().unwrap().permissions.as_deref(), Some("0700"));
+    assert_eq!(locks.health().blocking().unwrap().problems, [""; 0]);
     std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o770)).unwrap();
-    assert!(locks.health().unwrap().problems[0].contains("0770"));
+    assert!(locks.health().blocking().unwrap().problems[0].contains("0770"));
 }

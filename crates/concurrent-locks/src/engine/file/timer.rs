@@ -28,7 +28,7 @@ impl Timer {
         let mut alarms = self.alarms();
         if !alarms.running {
             let thread = std::thread::Builder::new().name("locks timer".to_owned());
-            thread.spawn(|| self.run()).map_err(|error| Error::io("cannot start a thread to time a wait", &error))?;
+            thread.spawn(|| self.run()).map_err(|error| Error::io("cannot start a thread to time a wait", error))?;
             alarms.running = true;
         }
         alarms.wakers.insert((deadline, request), waker.clone());

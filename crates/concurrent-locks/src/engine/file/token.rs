@@ -32,8 +32,8 @@ pub(super) const MAKER: &str = "tokens.lock";
 pub(super) fn next(path: &Path) -> Result<u64, Error> {
     let file = lock(path)?;
     let token = read(&file, path)?.checked_add(1).ok_or_else(|| damaged(path, "its counter is exhausted"))?;
-    number_file::write(&file, token).map_err(|error| failed("write", path, &error))?;
-    file.unlock().map_err(|error| failed("unlock", path, &error))?;
+    number_file::write(&file, token).map_err(|error| failed("write", path, error))?;
+    file.unlock().map_err(|error| failed("unlock", path, error))?;
     Ok(token)
 }
 
@@ -42,15 +42,15 @@ pub(super) fn next(path: &Path) -> Result<u64, Error> {
 fn lock(path: &Path) -> Result<File, Error> {
     loop {
         let file = match open_existing(path) {
-            Ok(file) => above_standard_streams(file).map_err(|error| failed("open", path, &error))?,
+            Ok(file) => above_standard_streams(file).map_err(|error| failed("open", path, error))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 make(path)?;
                 continue;
             }
-            Err(error) => return Err(failed("open", path, &error)),
+            Err(error) => return Err(failed("open", path, error)),
         };
-        file.lock().map_err(|error| failed("lock", path, &error))?;
-        let found = file.metadata().map_err(|error| failed("look at", path, &error))?;
+        file.lock().map_err(|error| failed("lock", path, error))?;
+        let found = file.metadata().map_err(|error| failed("look at", path, error))?;
         if is_at(Identity::of(&found), path) {
             return Ok(file);
         }
@@ -75,7 +75,7 @@ fn make(path: &Path) -> Result<(), Error> {
             drop(file); // Windows renames no open file.
             std::fs::rename(&unfinished, path)
         };
-        open(&unfinished).and_then(finish).map_err(|error| failed("make", path, &error))?;
+        open(&unfinished).and_then(finish).map_err(|error| failed("make", path, error))?;
     }
     making.give_back(&maker)
 }
@@ -83,7 +83,7 @@ fn make(path: &Path) -> Result<(), Error> {
 fn read(file: &File, path: &Path) -> Result<u64, Error> {
     number_file::read(file).map_err(|unreadable| match unreadable {
         Unreadable::Damaged(how) => damaged(path, &how),
-        Unreadable::Failed(error) => failed("read", path, &error),
+        Unreadable::Failed(error) => failed("read", path, error),
     })
 }
 

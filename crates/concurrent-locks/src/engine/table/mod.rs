@@ -113,7 +113,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table of this process alone.
     pub(crate) fn local(url: String, geometry: Geometry) -> Result<&'static Table, Error> {
-        let failed = |error: std::io::Error| Error::io(format_args!("no memory for {url}"), &error);
+        let failed = |error: std::io::Error| Error::io(format_args!("no memory for {url}"), error);
         let mapping = Mapping::private(Layout::size_of(geometry)).map_err(failed)?;
         let fork_page = ForkPage::new().map_err(failed)?;
         let layout = Layout::new(mapping, geometry).ok_or(Violation("geometry"))?;
@@ -125,7 +125,7 @@ impl Table {
     /// The table in the file at `path`, made with `geometry` if there is none.
     pub(crate) fn host(path: &Path, geometry: Geometry, sharing: Sharing) -> Result<&'static Table, Error> {
         let (file, layout, clock) = file::open(path, geometry, sharing)?;
-        let fork_page = ForkPage::new().map_err(|error| Error::io("no memory for the lock table", &error))?;
+        let fork_page = ForkPage::new().map_err(|error| Error::io("no memory for the lock table", error))?;
         let table = Self::keep(format!("host:{}", path.display()), layout, clock, Some(file), fork_page, None);
         table.me()?;
         Ok(table)
@@ -134,7 +134,7 @@ impl Table {
     /// The table in the file at `path`, only to look at it; `None` if there is none that anybody could be in.
     fn observe(path: &Path, sharing: Sharing) -> Result<Option<&'static Table>, Error> {
         let Some((file, probe, layout, clock)) = file::observe(path, sharing)? else { return Ok(None) };
-        let fork_page = ForkPage::new().map_err(|error| Error::io("no memory for the lock table", &error))?;
+        let fork_page = ForkPage::new().map_err(|error| Error::io("no memory for the lock table", error))?;
         let url = format!("host:{}", path.display());
         Ok(Some(Self::keep(url, layout, clock, Some(file), fork_page, Some(Sight::new(probe)))))
     }

@@ -25,11 +25,11 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn connect(endpoint: &Endpoint, patience: &Patience) -> Result<Stream, Error> {
-        let failed = |error: &io::Error| match error.kind() {
+        let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::TimedOut => patience.over(&endpoint.host),
             _ => Error::io(format_args!("cannot connect to {}", endpoint.host), error),
         };
-        let socket = Socket::connect(&endpoint.host, patience.deadline).map_err(|error| failed(&error))?;
+        let socket = Socket::connect(&endpoint.host, patience.deadline).map_err(failed)?;
         let mut stream = Stream { socket, tls: None };
         let Host::Tcp { name, .. } = &endpoint.host else {
             return Ok(stream); // the file system says who may read it: no TLS, whatever was asked (as libpq)
@@ -142,13 +142,13 @@ impl Conversation<'_> {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(Error::io(format_args!("talking to {}", self.host), &error)),
+                Err(error) => return Err(Error::io(format_args!("talking to {}", self.host), error)),
             }
             if Instant::now() >= self.patience.deadline {
                 return Err(self.patience.over(self.host));
             }
             socket::sleep(&[self.stream.socket()], writable, Some(self.patience.deadline))
-                .map_err(|error| Error::io(format_args!("waiting for {}", self.host), &error))?;
+                .map_err(|error| Error::io(format_args!("waiting for {}", self.host), error))?;
         }
     }
 }

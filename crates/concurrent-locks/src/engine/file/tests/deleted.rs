@@ -122,7 +122,7 @@ fn use_keeps_the_files_from_cleaners() {
 fn a_deleted_folder_is_made_again_and_tokens_go_on() {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("locks");
-    let locks = LockManager::connect(&format!("file:{}", folder.display())).unwrap();
+    let locks = LockManager::connect(&format!("file:{}", folder.display())).blocking().unwrap();
     let mut last = 0;
     for _ in 0..3 {
         let held = take(&locks, "a", Mode::Write);

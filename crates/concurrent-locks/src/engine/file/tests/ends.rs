@@ -7,7 +7,7 @@ use super::*;
 #[expect(clippy::print_stdout, reason = "the parent waits for it")]
 fn child_holds_until_it_is_killed() {
     let directory = std::env::var(DIRECTORY_VARIABLE).unwrap();
-    let locks = LockManager::connect(&format!("file:{directory}")).unwrap();
+    let locks = LockManager::connect(&format!("file:{directory}")).blocking().unwrap();
     let agent = locks.owner("doomed").unwrap();
     let _write = agent.write("a").blocking().unwrap();
     let _read = agent.read("b").blocking().unwrap();
@@ -59,7 +59,7 @@ fn a_forked_child_holds_nothing_and_gives_nothing_back() {
         // SAFETY: ends the process.
         unsafe { libc::_exit(i32::from(result.is_err())) };
     }
-    until("the child has used another lock", || two.status("b").is_ok() && fixture_has_two_tokens(&fixture));
+    until("the child has used another lock", || two.status("b").blocking().is_ok() && fixture_has_two_tokens(&fixture));
     assert_eq!(two.read("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
     guard.release().unwrap();
     let mut status = 0;

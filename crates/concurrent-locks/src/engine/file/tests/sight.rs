@@ -26,10 +26,10 @@ fn errors_and_status_name_the_holder_in_the_other_process() {
         let first = scope.spawn(wait);
         until("the first waits", || waiters(&two, "a") == 1);
         let second = two.write("a").timeout(Duration::from_millis(20)).blocking();
-        let status = two.status("a").unwrap().unwrap();
+        let status = two.status("a").blocking().unwrap().unwrap();
         assert_eq!((status.current_writer.as_deref(), status.pending_writes), (Some("agent-1"), 1));
         assert_eq!(status.holders[0].token, held.token());
-        assert_eq!(two.deadlocks().unwrap().suspects, []);
+        assert_eq!(two.deadlocks().blocking().unwrap().suspects, []);
         held.release().unwrap();
         (first.join().unwrap(), second)
     });
@@ -45,30 +45,30 @@ fn errors_and_status_name_the_holder_in_the_other_process() {
 fn statistics_count_the_wait_for_the_other_process_as_a_wait() {
     let fixture = Fixture::new();
     let [one, two] = fixture.processes();
-    let cursor = two.events(None, Duration::ZERO).unwrap().1;
+    let cursor = two.events(None, Duration::ZERO).blocking().unwrap().1;
     let held = take(&one, "a", Mode::Write);
     two.write("a").timeout(Duration::from_millis(30)).blocking().unwrap_err();
     let guard = thread::scope(|scope| {
         let waiter = scope.spawn(|| take(&two, "a", Mode::Write));
         until("it waits", || waiters(&two, "a") == 1);
-        let now = &two.statistics("a").unwrap()[&Mode::Write];
+        let now = &two.statistics("a").blocking().unwrap()[&Mode::Write];
         assert_eq!((now.current_holders, now.current_waiters), (1, 1));
         held.release().unwrap();
         waiter.join().unwrap()
     });
     let (token, waited) = (guard.token(), guard.waited());
     guard.release().unwrap();
-    let told = &two.statistics("a").unwrap()[&Mode::Write];
+    let told = &two.statistics("a").blocking().unwrap()[&Mode::Write];
     assert_eq!((told.total_acquisitions, told.total_releases, told.total_timeouts), (1, 1, 1));
     assert_eq!((told.total_errors, told.total_deadlocks, told.current_waiters), (0, 0, 0));
     assert_eq!(told.max_wait_time_ms, journal::milliseconds(waited));
-    assert_eq!(two.statistics("a").unwrap()[&Mode::Read].total_acquisitions, 0);
-    let (events, _) = two.events(Some(cursor), Duration::ZERO).unwrap();
+    assert_eq!(two.statistics("a").blocking().unwrap()[&Mode::Read].total_acquisitions, 0);
+    let (events, _) = two.events(Some(cursor), Duration::ZERO).blocking().unwrap();
     let told: Vec<_> = events.iter().map(|event| (event.kind, event.token)).collect();
     use EventKind::{Grant, Release, Timeout, Wait};
     assert_eq!(told, [(Wait, 0), (Timeout, 0), (Wait, 0), (Grant, token), (Release, token)]);
-    two.reset_statistics(None).unwrap();
-    assert!(two.statistics_all().unwrap().is_empty());
+    two.reset_statistics(None).blocking().unwrap();
+    assert!(two.statistics_all().blocking().unwrap().is_empty());
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn deadlocks_are_found_within_the_process() {
         drop(b);
         waiter.join().unwrap().unwrap().release().unwrap();
     });
-    assert_eq!(one.statistics("a").unwrap()[&Mode::Write].total_deadlocks, 1);
+    assert_eq!(one.statistics("a").blocking().unwrap()[&Mode::Write].total_deadlocks, 1);
     drop(a);
 }
 
@@ -101,7 +101,7 @@ fn a_long_wait_for_the_other_process_is_a_suspect() {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| take(&two, "a", Mode::Write));
         until("it waits", || waiters(&two, "a") == 1);
-        let suspects = two.deadlocks().unwrap().suspects;
+        let suspects = two.deadlocks().blocking().unwrap().suspects;
         assert_eq!((suspects.len(), suspects[0].resource.as_str(), suspects[0].lock_type), (1, "a", Mode::Write));
         held.release().unwrap();
         waiter.join().unwrap().release().unwrap();

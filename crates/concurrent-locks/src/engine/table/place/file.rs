@@ -96,7 +96,7 @@ fn make_directory(path: &Path) -> Result<(), Error> {
     if directory != default_path("x").parent().unwrap_or(directory) {
         return Ok(());
     }
-    let failed = |error: io::Error| Error::io(format_args!("cannot use {}", directory.display()), &error);
+    let failed = |error: io::Error| Error::io(format_args!("cannot use {}", directory.display()), error);
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
         _ => {}
@@ -143,7 +143,7 @@ fn map(file: &File, size: usize, path: &Path, purpose: Purpose) -> Result<Mappin
         let size = bytes(size as u64);
         Error::io(
             format_args!("cannot map the lock table {}: it needs {size} of addresses{limit}", path.display()),
-            &error,
+            error,
         )
     })
 }
@@ -158,7 +158,7 @@ fn bytes(count: u64) -> String {
 
 /// Opens the file, if it is there and may be a table of ours (F2).
 fn find(path: &Path, sharing: Sharing, purpose: Purpose) -> Result<Option<(File, Metadata)>, Error> {
-    let failed = |error: io::Error| Error::io(format_args!("cannot open the lock table {}", path.display()), &error);
+    let failed = |error: io::Error| Error::io(format_args!("cannot open the lock table {}", path.display()), error);
     let file = match open_file(path, purpose) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -233,7 +233,7 @@ pub(crate) fn observe(path: &Path, sharing: Sharing) -> Result<Option<(TableFile
     let Some(header) = mapping.at::<Header>(0) else { return Err(damaged(path, "it is too short")) };
     let is_current = is_current(header, path)?;
     if header.state.load(Acquire) == RETIRED || !is_current {
-        let failed = |error: io::Error| Error::io(format_args!("cannot examine {}", path.display()), &error);
+        let failed = |error: io::Error| Error::io(format_args!("cannot examine {}", path.display()), error);
         let slots = geometry_of(header).slots.clamp(1, 32_767);
         let in_use = life_bytes::is_anybody_alive(&file, slots).map_err(failed)?;
         return if in_use { Err(in_use_and_not_ours(path, header)) } else { Ok(None) };
@@ -305,7 +305,7 @@ fn this_boot(path: &Path) -> Result<[u64; 2], Error> {
                 "{} cannot be used without knowing this boot of the machine; mount /proc where this process runs",
                 path.display()
             ),
-            &error,
+            error,
         )
     })
 }
@@ -315,7 +315,7 @@ const RIVAL: Duration = Duration::from_secs(1);
 
 /// Puts a stale table out of use, if nobody is alive in it (F3).
 fn retire(path: &Path, file: &File, header: &Header, geometry: Geometry) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::io(format_args!("cannot replace the lock table {}", path.display()), &error);
+    let failed = |error: io::Error| Error::io(format_args!("cannot replace the lock table {}", path.display()), error);
     let started = Instant::now();
     // A rival that replaces it too holds the same bytes for a moment: only who stays is a user.
     while !life_bytes::try_lock_all(file, geometry.slots.clamp(1, 32_767)).map_err(failed)? {
@@ -380,7 +380,7 @@ fn folder_of(path: &Path) -> &Path {
 /// Makes a table and links it into place (F1). It is no error if somebody else was faster. The path
 /// was seen empty at `seen_empty`.
 fn create(path: &Path, geometry: Geometry, sharing: Sharing, seen_empty: Duration) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::io(format_args!("cannot create the lock table {}", path.display()), &error);
+    let failed = |error: io::Error| Error::io(format_args!("cannot create the lock table {}", path.display()), error);
     let boot = this_boot(path)?;
     let directory = folder_of(path);
     let flags = libc::O_TMPFILE | libc::O_CLOEXEC;
@@ -486,7 +486,7 @@ impl TableFile {
 
     /// Another open file description of the very same file.
     pub(crate) fn reopen(&self) -> Result<File, Error> {
-        let failed = |error: io::Error| Error::io(format_args!("cannot open {}", self.path.display()), &error);
+        let failed = |error: io::Error| Error::io(format_args!("cannot open {}", self.path.display()), error);
         let file = open_file(&self.path, Purpose::Use).map_err(failed)?;
         if self.is(&file) { Ok(file) } else { Err(self.gone()) }
     }

@@ -42,7 +42,7 @@ pub(crate) fn is_of_this_machine(file: &File) -> bool {
 
 /// Refuses a file, or the folder it is to be made in, that lies where a table would not work.
 pub(crate) fn check(file: &File, path: &Path) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::io(format_args!("cannot use {}", path.display()), &error);
+    let failed = |error: io::Error| Error::io(format_args!("cannot use {}", path.display()), error);
     let (kind, _) = kernel::file_system(file.as_fd()).map_err(failed)?;
     let refuse = |name: &str, why: &str| {
         Err(Error::new(

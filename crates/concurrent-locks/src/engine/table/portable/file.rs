@@ -97,8 +97,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("t.table");
         for refused in [
-            LockManager::connect(&format!("host:{}", path.display())),
-            LockManager::connect("host:blue"),
+            LockManager::connect(&format!("host:{}", path.display())).blocking(),
+            LockManager::connect("host:blue").blocking(),
             LockManager::host(),
         ] {
             let error = refused.unwrap_err();

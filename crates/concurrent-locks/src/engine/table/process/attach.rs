@@ -179,7 +179,7 @@ impl Table {
         entry.text_lens.store(program | host << 8, Relaxed);
         if me.liveness.is_some() {
             let offset = kernel::lock_death_word(&entry.death)
-                .map_err(|error| Error::io("cannot make the death word of the lock table", &error))?;
+                .map_err(|error| Error::io("cannot make the death word of the lock table", error))?;
             entry.death_offset.store(offset, Relaxed);
         }
         occupancy::enter(&entry.state, me.generation);
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_forked_child_finds_an_empty_private_table_and_gives_nothing_back() {
-        let locks = LockManager::connect("local:forked").unwrap();
+        let locks = LockManager::connect("local:forked").blocking().unwrap();
         let guard = locks.write("a").try_now().unwrap();
         // SAFETY: the child only uses the engine, whose locks are its own, and memory, which the C
         // library makes usable after a fork; it ends without running anything of the test harness.
@@ -202,13 +202,13 @@ mod tests {
         assert!(child >= 0);
         if child == 0 {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                assert!(locks.status_all().unwrap().is_empty());
+                assert!(locks.status_all().blocking().unwrap().is_empty());
                 let own = locks.write("a").try_now().unwrap();
                 assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Lost);
                 assert_eq!(locks.read("a").try_now().unwrap_err().kind(), ErrorKind::WouldBlock);
                 std::thread::scope(|scope| {
                     let waiter = scope.spawn(|| locks.write("a").blocking().unwrap().token());
-                    while locks.status("a").unwrap().is_none_or(|status| status.waiters.is_empty()) {
+                    while locks.status("a").blocking().unwrap().is_none_or(|status| status.waiters.is_empty()) {
                         std::thread::yield_now();
                     }
                     let token = own.token();
@@ -223,7 +223,7 @@ mod tests {
         // SAFETY: waits for the child made above.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         assert_eq!(status, 0, "the child says why, with --nocapture");
-        assert_eq!(locks.status("a").unwrap().unwrap().holders.len(), 1);
+        assert_eq!(locks.status("a").blocking().unwrap().unwrap().holders.len(), 1);
         guard.release().unwrap();
     }
 }

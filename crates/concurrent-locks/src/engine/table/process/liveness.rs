@@ -77,7 +77,7 @@ pub(crate) struct Liveness {
 impl Liveness {
     /// Claims a slot by taking its bytes, and keeps the life byte.
     pub(crate) fn claim(file: &TableFile, layout: &Layout) -> Result<Liveness, Error> {
-        let failed = |error: io::Error| Error::io(format_args!("cannot lock in {}", file.path().display()), &error);
+        let failed = |error: io::Error| Error::io(format_args!("cannot lock in {}", file.path().display()), error);
         let announced = file.announce()?;
         let holder = file.reopen()?;
         let probe = file.reopen()?;
@@ -123,7 +123,7 @@ impl Liveness {
 
     fn is_locked(&self, table: &Table, byte: i64) -> Result<bool, Error> {
         let probe = self.probe(table)?;
-        kernel::byte_is_locked(probe.as_fd(), byte).map_err(|error| table.broken(&error))
+        kernel::byte_is_locked(probe.as_fd(), byte).map_err(|error| table.broken(error))
     }
 
     /// The probe, opened again if the process has closed it (L6).
@@ -267,7 +267,7 @@ impl Table {
             .is_some_and(|word| word.load(Acquire) & OWNER_DIED != 0)
     }
 
-    pub(crate) fn broken(&self, error: &io::Error) -> Error {
+    pub(crate) fn broken(&self, error: io::Error) -> Error {
         Error::io(format_args!("the lock table {} is out of reach", self.url), error)
     }
 
@@ -276,7 +276,7 @@ impl Table {
         let is_locked = |byte| match (me, &self.observer) {
             (Some(me), _) if me.slot != index => me.liveness.as_ref().map_or(Ok(true), |it| it.is_locked(self, byte)),
             (None, Some(observer)) => {
-                kernel::byte_is_locked(observer.probe.as_fd(), byte).map_err(|error| self.broken(&error))
+                kernel::byte_is_locked(observer.probe.as_fd(), byte).map_err(|error| self.broken(error))
             }
             _ => Ok(true),
         };

@@ -39,7 +39,7 @@ impl Table {
         let Some(file) = &self.file else { return Ok(None) };
         let description = OwnedFd::from(file.reopen()?);
         let locked = kernel::try_lock_bytes(description.as_fd(), tree_byte(slot), 1);
-        if !locked.map_err(|error| self.broken(&error))? {
+        if !locked.map_err(|error| self.broken(error))? {
             let message = format!("the locks of this process in {} are already held for its children", self.url);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
@@ -54,7 +54,7 @@ impl Bequest for TreeByte {
 
     fn revoke(self: Box<Self>) -> Result<(), Error> {
         let byte = tree_byte(self.slot);
-        kernel::unlock_bytes(self.description.as_fd(), byte, 1).map_err(|error| self.table.broken(&error))
+        kernel::unlock_bytes(self.description.as_fd(), byte, 1).map_err(|error| self.table.broken(error))
     }
 
     fn leave(self: Box<Self>, patience: Duration) -> Result<bool, Error> {

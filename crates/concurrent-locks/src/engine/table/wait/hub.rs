@@ -121,7 +121,7 @@ impl Table {
             std::thread::Builder::new()
                 .name("locks-hub".to_owned())
                 .spawn(move || table.run_hub())
-                .map_err(|error| Error::io("cannot start the thread that wakes waiting futures", &error))?;
+                .map_err(|error| Error::io("cannot start the thread that wakes waiting futures", error))?;
             futures.running = true;
         } else if must_ring {
             // It will have looked at all that waits by now: the others need not ring too.
