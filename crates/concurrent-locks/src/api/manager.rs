@@ -144,7 +144,7 @@ impl LockManager {
     /// A request to hold `name` in `mode`.
     #[inline]
     pub fn request<'a>(&self, name: &'a str, mode: Mode) -> Request<'a> {
-        Request::new(self.engine, &self.settings, name, None, mode)
+        Request::new(self.engine, &self.settings, name, mode)
     }
 
     /// A request for several resources, all or nothing. See [`RequestAll`].

@@ -68,20 +68,20 @@ impl Owner {
     pub fn environment(&self) -> [(&'static str, String); 2] {
         let identity = self.identity();
         identity.hand_down();
-        let ids = identity.ancestors.iter().chain([&identity.id]).map(|id| format!("{id:016x}"));
+        let ids = identity.who.ancestors.iter().chain([&identity.who.id]).map(|id| format!("{id:016x}"));
         [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, ids.collect::<Vec<_>>().join("."))]
     }
 
     /// The id, 16 hexadecimal digits, as status, events and errors show it.
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{:016x}", self.identity().id)
+        format!("{:016x}", self.identity().who.id)
     }
 
     /// The label.
     #[must_use]
     pub fn label(&self) -> &str {
-        &self.identity.label
+        &self.identity.who.label
     }
 
     /// The same owner asking another manager, so that cycles through both are seen as one owner's.

@@ -16,16 +16,10 @@ pub struct Resource {
     engine: &'static dyn Engine,
     settings: Settings,
     name: String,
-    remembered: Remembered,
-}
-
-/// What a handle knows of its resource.
-#[derive(Debug)]
-pub(crate) struct Remembered {
     /// Of the name, which was checked.
-    pub(crate) hash: u64,
+    hash: u64,
     /// Where the engine last found it.
-    pub(crate) place: AtomicU64,
+    place: AtomicU64,
 }
 
 impl Resource {
@@ -35,7 +29,8 @@ impl Resource {
             engine,
             settings,
             name: checked.text().to_owned(),
-            remembered: Remembered { hash: checked.hash(), place: AtomicU64::new(0) },
+            hash: checked.hash(),
+            place: AtomicU64::new(0),
         })
     }
 
@@ -60,7 +55,7 @@ impl Resource {
     /// A request to hold it in `mode`.
     #[inline]
     pub fn request(&self, mode: Mode) -> Request<'_> {
-        Request::new(self.engine, &self.settings, &self.name, Some(&self.remembered), mode)
+        Request::known(self.engine, &self.settings, Name::known(&self.name, self.hash), &self.place, mode)
     }
 }
 
