@@ -122,7 +122,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         what: "an upgrade stands where it came",
         file: ACQUIRE,
         old: "Standing::Upgrades => Rank::upgrade(ticket),",
-        new: "Standing::Upgrades if !MUTANT => Rank::upgrade(ticket),\n            Standing::Upgrades => Rank::of(arrival, ask.priority, ticket),",
+        new: "Standing::Upgrades if !MUTANT => Rank::upgrade(ticket),\n            Standing::Upgrades => Rank::of(arrival, ask.terms.priority, ticket),",
     },
     Mutation {
         what: "a re-entry waits behind who waits",
@@ -133,14 +133,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "nothing is inherited",
         file: ACQUIRE,
-        old: "if !own.is_empty() {\n                record.owner",
-        new: "if !own.is_empty() && !MUTANT {\n                record.owner",
+        old: "if !own.is_empty() {\n            record.owner",
+        new: "if !own.is_empty() && !MUTANT {\n            record.owner",
     },
     Mutation {
         what: "what is inherited is held as one's own",
         file: ACQUIRE,
         old: "record.owner.store(*ancestor, Relaxed);",
-        new: "record.owner.store(if MUTANT { ask.owner } else { *ancestor }, Relaxed);",
+        new: "record.owner.store(if MUTANT { ask.who.map_or(0, |who| who.id) } else { *ancestor }, Relaxed);",
     },
     Mutation {
         what: "a waiter that leaves admits nobody",

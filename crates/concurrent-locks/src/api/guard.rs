@@ -15,28 +15,14 @@ use crate::{
         upgrade::Upgrade,
         verify::Verify,
     },
-    engine::{self, Ask, Begin, Ending, Engine, Grant, Progress, Wait},
+    engine::{Ask, Ending, Engine, Grant, Limit, Progress, Tenure, Terms, Wait, Who},
     words::{
-        deadlock::DeadlockPolicy,
         error::{Error, ErrorKind},
         lease::{Lease, Standing},
         mode::Mode,
         name::Name,
-        settings::Fairness,
     },
 };
-
-/// The parts of its request that a guard keeps: the owner, and the settings of an upgrade.
-#[derive(Clone, Copy)]
-pub(crate) struct Terms {
-    pub(crate) engine: &'static dyn Engine,
-    pub(crate) upgrade_timeout: Option<Duration>,
-    pub(crate) priority: i8,
-    pub(crate) policy: DeadlockPolicy,
-    pub(crate) fairness: Fairness,
-    pub(crate) pass_over_after: Duration,
-    pub(crate) max_hold: Option<Duration>,
-}
 
 /// A lock that is held. Dropping it releases the lock and hands it to the next waiters.
 ///
@@ -44,8 +30,13 @@ pub(crate) struct Terms {
 /// child's copy of a guard holds and releases nothing; the parent's is not affected.
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct Guard {
+    // What the engine has written down of the grant is asked of it: a guard is moved more often than that.
+    engine: &'static dyn Engine,
+    /// Of the request it comes from: an upgrade asks with them.
     terms: Terms,
-    grant: Grant,
+    handle: u64,
+    token: u64,
+    mode: Mode,
     state: State,
     /// `Some` for a labelled owner, whose count of requests includes this guard.
     identity: Option<Arc<Identity>>,
@@ -65,22 +56,43 @@ enum State {
 impl Guard {
     /// The guard of a grant; from here on it counts with its owner.
     #[inline]
-    pub(crate) fn new(terms: Terms, grant: Grant, identity: Option<&Arc<Identity>>) -> Result<Guard, Error> {
-        let mut guard = Guard { terms, grant, state: State::Held, identity: None, watch: OnceLock::new() };
+    pub(crate) fn new(
+        engine: &'static dyn Engine,
+        terms: Terms,
+        grant: Grant,
+        identity: Option<&Arc<Identity>>,
+    ) -> Result<Guard, Error> {
+        let mut guard = Guard::plain(engine, terms, grant);
         if let Some(identity) = identity {
             guard.belong_to(identity)?;
         }
         Ok(guard)
     }
 
+    /// The guard of a grant to an owner of its own.
+    #[inline]
+    pub(crate) fn plain(engine: &'static dyn Engine, terms: Terms, grant: Grant) -> Guard {
+        let Grant { handle, token, mode } = grant;
+        Guard { engine, terms, handle, token, mode, state: State::Held, identity: None, watch: OnceLock::new() }
+    }
+
     fn belong_to(&mut self, identity: &Arc<Identity>) -> Result<(), Error> {
         self.identity = Some(Arc::clone(identity));
         let earlier = identity.holdings.took(self.as_held());
-        if earlier.is_empty() { Ok(()) } else { self.record_order(&earlier, &identity.label) }
+        if earlier.is_empty() { Ok(()) } else { self.record_order(&earlier, &identity.who.label) }
     }
 
     fn as_held(&self) -> Held {
-        Held { engine: self.terms.engine, handle: self.grant.handle }
+        Held { engine: self.engine, handle: self.handle }
+    }
+
+    #[inline]
+    pub(crate) fn grant(&self) -> Grant {
+        Grant { handle: self.handle, token: self.token, mode: self.mode }
+    }
+
+    fn tenure(&self) -> Tenure {
+        self.engine.tenure(&self.grant())
     }
 
     /// Records that the owner acquired this resource while it held the earlier ones.
@@ -91,7 +103,7 @@ impl Guard {
             // What was broken by an operator meanwhile has no name and no order.
             let Some(other) = held.name() else { continue };
             if other != name {
-                self.terms.engine.record_order(Name::new(&other)?, Name::new(&name)?, label)?;
+                self.engine.record_order(Name::new(&other)?, Name::new(&name)?, label)?;
             }
         }
         Ok(())
@@ -102,25 +114,25 @@ impl Guard {
     /// with writes to storage that refuses older tokens.
     #[must_use]
     pub fn token(&self) -> u64 {
-        self.grant.token
+        self.token
     }
 
     /// How long the request waited; zero if the lock was free.
     #[must_use]
     pub fn waited(&self) -> Duration {
-        Duration::from_nanos(self.grant.waited)
+        self.tenure().waited
     }
 
     /// How long the lock has been held.
     #[must_use]
     pub fn held_for(&self) -> Duration {
-        self.terms.engine.held_for(&self.grant)
+        self.tenure().held_for
     }
 
     /// The mode in which the lock is held.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.grant.mode
+        self.mode
     }
 
     /// The resource's name.
@@ -128,7 +140,7 @@ impl Guard {
     /// # Errors
     /// `Lost` if the grant has ended (see [`Guard::release`]).
     pub fn name(&self) -> Result<String, Error> {
-        self.terms.engine.name_of(&self.grant)
+        self.engine.name_of(&self.grant())
     }
 
     /// Checks whether the lock is still held. Await it, or finish it with `.blocking()`. Use it where the
@@ -211,7 +223,7 @@ impl Guard {
     /// ```
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {
-        self.terms.engine.lease(&self.grant)
+        self.engine.lease(&self.grant())
     }
 
     /// Whether it is still held, as far as is known without a call to a server.
@@ -226,11 +238,11 @@ impl Guard {
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        self.terms.engine.verify(&self.grant)
+        self.engine.verify(&self.grant())
     }
 
     pub(crate) fn standing_later(&self, tell: Box<dyn FnOnce(Standing) + Send>) {
-        self.terms.engine.verify_later(&self.grant, tell);
+        self.engine.verify_later(&self.grant(), tell);
     }
 
     /// One for all callers, so that frequent calls leave nothing behind in the engine.
@@ -245,7 +257,7 @@ impl Guard {
 
     fn keep_watch(&self, watch: &Arc<Watch>) {
         let watch = Arc::clone(watch);
-        self.terms.engine.on_lost(&self.grant, Box::new(move |loss| watch.tell(&loss)));
+        self.engine.on_lost(&self.grant(), Box::new(move |loss| watch.tell(&loss)));
     }
 
     /// Releases the lock and reports whether it was still held. Dropping the guard does the same without
@@ -265,7 +277,8 @@ impl Guard {
     /// `Unsupported` if the engine does not support it, `Lost` as [`Guard::release`]; the guard is
     /// unchanged.
     pub fn downgrade(&mut self) -> Result<(), Error> {
-        self.grant = self.terms.engine.downgrade(&self.grant)?;
+        let grant = self.engine.downgrade(&self.grant())?;
+        self.become_grant(grant);
         Ok(())
     }
 
@@ -280,47 +293,40 @@ impl Guard {
         Upgrade::new(self)
     }
 
-    /// Begins the upgrade: a request of the same owner, which the grant rule puts first.
-    pub(crate) fn begin_upgrade(&self, wait: Wait, begin: Begin) -> Result<Progress, Error> {
+    /// Begins the upgrade: a request by the same owner, which the grant rule puts first.
+    pub(crate) fn begin_upgrade(&self, wait: Wait, parks: bool) -> Result<Progress, Error> {
         let name = self.name()?;
-        let label = self.identity.as_ref().map_or("", |identity| identity.label.as_str());
-        let ask = Ask {
-            name: Name::new(&name)?,
-            hint: None,
-            ancestors: self.identity.as_ref().map_or(&[], |identity| identity.ancestors.as_slice()),
-            mode: Mode::Write,
-            owner: self.grant.owner,
-            label,
-            may_hold: true,
-            priority: self.terms.priority,
-            note: "",
-            wait,
-            policy: self.terms.policy,
-            fairness: self.terms.fairness,
-            pass_over_after: self.terms.pass_over_after,
-            max_hold: self.terms.max_hold,
+        let Tenure { owner, max_hold, .. } = self.tenure();
+        let identity = self.identity.as_ref().map(|identity| &identity.who);
+        // It asks as the owner of the read grant, which may be one that its own inherits from.
+        let who = Who {
+            id: owner,
+            label: identity.map_or_else(String::new, |who| who.label.clone()),
+            ancestors: identity.map_or_else(Vec::new, |who| who.ancestors.clone()),
         };
-        engine::progress(self.terms.engine, begin, &ask)
+        let ask = Ask::new(Name::new(&name)?, Mode::Write, self.terms).waiting(wait);
+        let max_hold = Limit::of(max_hold);
+        self.engine.begin(&Ask { who: Some(&who), max_hold, may_hold: true, parks, ..ask })
     }
 
     /// Replaces the read grant, which is released, by the new write grant. If the read grant was lost
     /// meanwhile, others may have written since it was read: then the new grant is released, too.
     pub(crate) fn upgraded(&mut self, grant: Grant) -> Result<(), Error> {
-        let terms = &self.terms;
-        if let Err(error) = terms.engine.release(&self.grant, Ending::Normal, terms.fairness)
+        let (engine, fairness) = (self.engine, self.terms.fairness);
+        if let Err(error) = engine.release(&self.grant(), Ending::Normal, fairness)
             && error.kind() == ErrorKind::Lost
         {
             // If that was lost as well, there is no more to say.
-            let _ = terms.engine.release(&grant, Ending::Normal, terms.fairness);
+            let _ = engine.release(&grant, Ending::Normal, fairness);
             self.state = State::Lost;
             if let Some(watch) = self.watch.get() {
                 watch.tell(&error);
             }
             return Err(error);
         }
-        let read = std::mem::replace(&mut self.grant, grant);
+        let read = self.as_held();
+        self.become_grant(grant);
         if let Some(identity) = &self.identity {
-            let read = Held { engine: self.terms.engine, handle: read.handle };
             identity.holdings.replaced(&read, &self.as_held());
         }
         if let Some(watch) = self.watch.get() {
@@ -329,17 +335,16 @@ impl Guard {
         Ok(())
     }
 
-    pub(crate) fn engine(&self) -> &'static dyn Engine {
-        self.terms.engine
+    fn become_grant(&mut self, grant: Grant) {
+        Grant { handle: self.handle, token: self.token, mode: self.mode } = grant;
     }
 
-    #[cfg(unix)]
-    pub(crate) fn grant(&self) -> Grant {
-        self.grant
+    pub(crate) fn engine(&self) -> &'static dyn Engine {
+        self.engine
     }
 
     pub(crate) fn upgrade_timeout(&self) -> Option<Duration> {
-        self.terms.upgrade_timeout
+        self.terms.upgrade_timeout.time()
     }
 
     #[inline]
@@ -353,7 +358,7 @@ impl Guard {
         }
         match state {
             State::Lost => self.name().map(drop),
-            _ => self.terms.engine.release(&self.grant, ending, self.terms.fairness),
+            _ => self.engine.release(&self.grant(), ending, self.terms.fairness),
         }
     }
 }

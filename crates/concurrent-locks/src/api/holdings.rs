@@ -17,7 +17,10 @@ use std::{
     },
 };
 
-use crate::engine::{Engine, Grant};
+use crate::{
+    engine::{Engine, Grant},
+    words::mode::Mode,
+};
 
 /// A grant, by the engine that made it and its handle there.
 #[derive(Clone, Copy)]
@@ -29,7 +32,7 @@ pub(crate) struct Held {
 impl Held {
     /// The name of the held resource; `None` if it is lost (broken by an operator, or from before a fork).
     pub(crate) fn name(&self) -> Option<String> {
-        self.engine.name_of(&Grant { handle: self.handle, ..Grant::NONE }).ok()
+        self.engine.name_of(&Grant { handle: self.handle, token: 0, mode: Mode::Read }).ok()
     }
 
     fn key(&self) -> Key {

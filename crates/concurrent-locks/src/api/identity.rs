@@ -7,6 +7,7 @@ use std::sync::{
 
 use crate::{
     api::holdings::Holdings,
+    engine::Who,
     os::{fork_generation::ForkGeneration, owner_id::anonymous},
     words::{
         error::{Error, ErrorKind},
@@ -17,11 +18,7 @@ use crate::{
 /// A labelled owner, as shared by all of its handles and guards.
 #[derive(Debug)]
 pub(crate) struct Identity {
-    pub(crate) id: u64,
-    pub(crate) label: String,
-    /// The owners this one inherits from, the outermost first. They wait for this process to end, so their
-    /// grants are re-entered; those of their other children are not.
-    pub(crate) ancestors: Vec<u64>,
+    pub(crate) who: Who,
     pub(crate) holdings: Holdings,
     /// The process that owns it.
     process: ForkGeneration,
@@ -45,9 +42,7 @@ impl Identity {
 
     fn drawn(label: String, ancestors: Vec<u64>) -> Identity {
         Identity {
-            id: anonymous() & !(1 << 63),
-            label,
-            ancestors,
+            who: Who { id: anonymous() & !(1 << 63), label, ancestors },
             holdings: Holdings::default(),
             handed_down: AtomicBool::new(false),
             process: ForkGeneration::current(),
@@ -63,7 +58,7 @@ impl Identity {
             identity = match identity.in_child.get() {
                 Some(own) => own,
                 None => {
-                    let own = Arc::new(Identity::drawn(identity.label.clone(), identity.ancestors.clone()));
+                    let own = Arc::new(Identity::drawn(identity.who.label.clone(), identity.who.ancestors.clone()));
                     identity.in_child.get_or_init(|| own)
                 }
             };
@@ -78,6 +73,6 @@ impl Identity {
 
     /// Whether a wait of this owner could close a cycle, or a request of it re-enter.
     pub(crate) fn may_hold(&self) -> bool {
-        !self.ancestors.is_empty() || self.holdings.any() || self.handed_down.load(Relaxed)
+        !self.who.ancestors.is_empty() || self.holdings.any() || self.handed_down.load(Relaxed)
     }
 }

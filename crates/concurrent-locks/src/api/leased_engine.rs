@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    engine::{Ask, Capabilities, Ending, Engine, Grant, Ticket},
+    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Tenure, Ticket},
     words::{
         deadlock::DeadlockReport,
         error::{Error, ErrorKind},
@@ -29,9 +29,11 @@ pub(crate) struct LeasedEngine {
 
 #[derive(Default)]
 struct Server {
-    /// Which method began each request, and with which `max_hold`.
+    /// How each request was begun, and with which `max_hold`.
     asked: Vec<(&'static str, Option<Duration>)>,
-    /// The callbacks for the loss of each handle.
+    /// Of which handle.
+    max_holds: Vec<(u64, Option<Duration>)>,
+    /// Whom to tell of the loss of which handle.
     watches: Vec<(u64, Told<Error>)>,
     /// Waiters for an answer.
     questions: Vec<Told<Standing>>,
@@ -98,14 +100,14 @@ impl Engine for LeasedEngine {
         Capabilities { lease: true, ..self.table.capabilities() }
     }
 
-    fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
-        self.server().asked.push(("begin", ask.max_hold));
-        self.table.begin(ask, grant)
-    }
-
-    fn ask(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
-        self.server().asked.push(("ask", ask.max_hold));
-        self.table.begin(ask, grant)
+    fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+        let max_hold = ask.max_hold.time();
+        self.server().asked.push((if ask.parks { "begin" } else { "ask" }, max_hold));
+        let progress = self.table.begin(ask)?;
+        if let Progress::Granted(grant) = progress {
+            self.server().max_holds.push((grant.handle, max_hold));
+        }
+        Ok(progress)
     }
 
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
@@ -129,8 +131,10 @@ impl Engine for LeasedEngine {
         self.table.downgrade(grant)
     }
 
-    fn held_for(&self, grant: &Grant) -> Duration {
-        self.table.held_for(grant)
+    fn tenure(&self, grant: &Grant) -> Tenure {
+        let max_hold =
+            self.server().max_holds.iter().find_map(|(handle, time)| time.filter(|_| *handle == grant.handle));
+        Tenure { max_hold, ..self.table.tenure(grant) }
     }
 
     fn name_of(&self, grant: &Grant) -> Result<String, Error> {
@@ -149,7 +153,7 @@ impl Engine for LeasedEngine {
     }
 
     fn lease(&self, grant: &Grant) -> Option<Lease> {
-        let spent = if self.server().over { LeasedEngine::LEASE } else { self.held_for(grant) };
+        let spent = if self.server().over { LeasedEngine::LEASE } else { self.tenure(grant).held_for };
         Some(Lease::new(LeasedEngine::LEASE, LeasedEngine::LEASE.saturating_sub(spent)))
     }
 

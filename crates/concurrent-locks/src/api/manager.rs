@@ -232,7 +232,7 @@ impl LockManager {
     /// ```
     #[inline]
     pub fn request<'a>(&self, name: &'a str, mode: Mode) -> Request<'a> {
-        Request::new(self.engine, &self.settings, name, None, mode)
+        Request::new(self.engine, &self.settings, name, mode)
     }
 
     /// A request for several resources, all or nothing. See [`RequestAll`].

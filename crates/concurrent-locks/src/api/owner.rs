@@ -77,7 +77,7 @@ impl Owner {
     pub fn environment(&self) -> [(&'static str, String); 2] {
         let identity = self.identity();
         identity.hand_down();
-        let ids = identity.ancestors.iter().chain([&identity.id]).map(|id| format!("{id:016x}"));
+        let ids = identity.who.ancestors.iter().chain([&identity.who.id]).map(|id| format!("{id:016x}"));
         [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, ids.collect::<Vec<_>>().join("."))]
     }
 
@@ -93,7 +93,7 @@ impl Owner {
     /// ```
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{:016x}", self.identity().id)
+        format!("{:016x}", self.identity().who.id)
     }
 
     /// The label.
@@ -106,7 +106,7 @@ impl Owner {
     /// ```
     #[must_use]
     pub fn label(&self) -> &str {
-        &self.identity.label
+        &self.identity.who.label
     }
 
     /// The locks that it asks for, for what no owner is needed: status, statistics, events.

@@ -10,11 +10,11 @@ use std::{
 
 use crate::{
     api::{
-        guard::{Guard, Terms},
+        guard::Guard,
         identity::Identity,
-        waiting::Waiting,
+        waiting::{self, Waiting},
     },
-    engine::Ticket,
+    engine::{self, Engine, Grant, Terms, Ticket},
     words::error::Error,
 };
 
@@ -49,14 +49,19 @@ pub enum Begun {
 /// ```
 #[must_use = "dropping it leaves the queue"]
 pub struct Queued {
-    terms: Terms,
     waiting: Waiting,
-    identity: Option<Arc<Identity>>,
+    terms: Terms,
 }
 
 impl Queued {
-    pub(crate) fn new(terms: Terms, ticket: Ticket, identity: Option<&Arc<Identity>>) -> Queued {
-        Queued { terms, waiting: Waiting::queued(terms.engine, ticket, identity), identity: identity.map(Arc::clone) }
+    #[cold]
+    pub(crate) fn new(
+        engine: &'static dyn Engine,
+        terms: Terms,
+        ticket: Ticket,
+        identity: Option<Arc<Identity>>,
+    ) -> Queued {
+        Queued { waiting: Waiting::new(engine, ticket, identity), terms }
     }
 
     /// Waits by parking this thread while `go_on` returns `true`; `None` if it returned `false`: then the
@@ -65,10 +70,26 @@ impl Queued {
     ///
     /// # Errors
     /// See [`Request`](crate::Request).
-    pub fn blocking_while(self, mut go_on: impl FnMut() -> bool) -> Result<Option<Guard>, Error> {
-        let Queued { terms, waiting, identity } = self;
-        let grant = waiting.park_while(&mut go_on)?;
-        grant.map(|grant| Guard::new(terms, grant, identity.as_ref())).transpose()
+    pub fn blocking_while(mut self, mut go_on: impl FnMut() -> bool) -> Result<Option<Guard>, Error> {
+        let grant = self.waiting.park_while(&mut go_on)?;
+        grant.map(|grant| self.guard(grant)).transpose()
+    }
+
+    /// Waits by parking this thread until it ends in a grant or an error.
+    #[cold]
+    pub(crate) fn park(mut self) -> Result<Guard, Error> {
+        let grant = self.waiting.park_while(&mut || true)?.ok_or_else(waiting::spent)?;
+        self.guard(grant)
+    }
+
+    /// The error of a request that would not wait.
+    #[cold]
+    pub(crate) fn against_its_will(self) -> Error {
+        engine::queued_against_its_will(self.waiting.engine())
+    }
+
+    fn guard(&self, grant: Grant) -> Result<Guard, Error> {
+        Guard::new(self.waiting.engine(), self.terms, grant, self.waiting.identity())
     }
 }
 
@@ -77,7 +98,7 @@ impl Future for Queued {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let grant = ready!(self.waiting.poll(context))?;
-        Poll::Ready(Guard::new(self.terms, grant, self.identity.as_ref()))
+        Poll::Ready(self.guard(grant))
     }
 }
 

@@ -4,28 +4,21 @@ use std::{
     fmt,
     future::{Future, IntoFuture},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     task::{Context, Poll},
     time::Duration,
 };
 
 use crate::{
     api::{
-        guard::{Guard, Terms},
+        guard::Guard,
         identity::Identity,
         owner::Owner,
         queued::{Begun, Queued},
-        resource::Remembered,
-        waiting::{self, Waiting},
+        waiting,
     },
-    engine::{self, Ask, Begin, Engine, Grant, Ticket, Wait},
-    words::{
-        deadlock::DeadlockPolicy,
-        error::Error,
-        mode::Mode,
-        name::Name,
-        settings::{Fairness, Settings},
-    },
+    engine::{self, Ask, Engine, Grant, Limit, Progress, Terms},
+    words::{error::Error, mode::Mode, name::Name, settings::Settings},
 };
 
 /// A request for one resource. Nothing happens until it is awaited, `.blocking()` or `.try_now()`.
@@ -64,74 +57,59 @@ use crate::{
 pub struct Request<'a> {
     // Plain data without a destructor, so that it is built where it is needed and never moved through memory.
     engine: &'static dyn Engine,
-    /// Not checked yet, unless it comes from a handle.
-    name: &'a str,
-    remembered: Option<&'a Remembered>,
-    note: &'a str,
     identity: Option<&'a Arc<Identity>>,
-    timeout: Option<Duration>,
-    upgrade_timeout: Option<Duration>,
-    mode: Mode,
-    priority: i8,
-    deadlocks: DeadlockPolicy,
-    fairness: Fairness,
-    pass_over_after: Duration,
-    max_hold: Option<Duration>,
+    /// What the engine reads. The name is checked and hashed when it is asked for, unless a handle has done so.
+    ask: Ask<'a>,
 }
 
 impl<'a> Request<'a> {
     #[inline]
-    pub(crate) fn new(
-        engine: &'static dyn Engine,
-        settings: &Settings,
-        name: &'a str,
-        remembered: Option<&'a Remembered>,
-        mode: Mode,
-    ) -> Request<'a> {
+    pub(crate) fn new(engine: &'static dyn Engine, settings: &Settings, name: &'a str, mode: Mode) -> Request<'a> {
         let timeout = match mode {
             Mode::Read => settings.read_timeout,
             Mode::Write => settings.write_timeout,
         };
-        Request {
-            engine,
-            name,
-            remembered,
-            note: "",
-            identity: None,
-            timeout,
-            upgrade_timeout: settings.write_timeout,
-            mode,
-            priority: 0,
-            deadlocks: settings.deadlocks,
-            fairness: settings.fairness,
-            pass_over_after: settings.pass_over_after,
-            max_hold: None,
-        }
+        let ask = Ask::new(Name::known(name, 0), mode, Terms::of(settings));
+        Request { engine, identity: None, ask: Ask { timeout: Limit::of(timeout), ..ask } }
+    }
+
+    /// Of a handle, which has checked the name and remembers a place.
+    #[inline]
+    pub(crate) fn known(
+        engine: &'static dyn Engine,
+        settings: &Settings,
+        name: Name<'a>,
+        place: &'a AtomicU64,
+        mode: Mode,
+    ) -> Request<'a> {
+        let mut request = Request::new(engine, settings, name.text(), mode);
+        request.ask.name = name;
+        request.ask.hint = Some(place);
+        request
     }
 
     /// How long to wait; `None` for ever. Default: 10 s to read, 30 s to write.
     #[inline]
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Request<'a> {
-        self.timeout = timeout.into();
+        self.ask.timeout = Limit::of(timeout.into());
         self
     }
 
     /// The priority: `p` counts like having arrived `p` seconds earlier. Default 0.
     pub fn priority(mut self, priority: i8) -> Request<'a> {
-        self.priority = priority;
+        self.ask.terms.priority = priority;
         self
     }
 
     /// The purpose, shown in status and errors; at most 80 bytes are kept.
     pub fn note(mut self, note: &'a str) -> Request<'a> {
-        self.note = note;
+        self.ask.note = note;
         self
     }
 
     /// The requester. Default: an owner of its own.
-    pub fn owner(mut self, owner: &'a Owner) -> Request<'a> {
-        self.identity = Some(owner.identity());
-        self
+    pub fn owner(self, owner: &'a Owner) -> Request<'a> {
+        self.identity(Some(owner.identity()))
     }
 
     /// The longest time it may be held: then the lock goes to the next waiter and this one is
@@ -142,12 +120,13 @@ impl<'a> Request<'a> {
     /// Only for engines that grant on leases ([`Capabilities::lease`](crate::Capabilities)): others refuse
     /// the request with `Unsupported`. Zero is `InvalidInput`.
     pub fn max_hold(mut self, max_hold: impl Into<Option<Duration>>) -> Request<'a> {
-        self.max_hold = max_hold.into();
+        self.ask.max_hold = Limit::of(max_hold.into());
         self
     }
 
     pub(crate) fn identity(mut self, identity: Option<&'a Arc<Identity>>) -> Request<'a> {
         self.identity = identity;
+        self.ask.who = identity.map(|identity| &identity.who);
         self
     }
 
@@ -156,11 +135,10 @@ impl<'a> Request<'a> {
     /// # Errors
     /// See [`Request`].
     #[inline]
-    pub fn blocking(self) -> Result<Guard, Error> {
-        let mut grant = Grant::NONE;
-        match self.take(self.wait(), &mut grant, Engine::begin)? {
-            None => self.guard(grant),
-            Some(ticket) => self.guard(self.park(ticket)?),
+    pub fn blocking(mut self) -> Result<Guard, Error> {
+        match self.take_free() {
+            Some(guard) => Ok(guard),
+            None => self.block(),
         }
     }
 
@@ -170,11 +148,14 @@ impl<'a> Request<'a> {
     /// # Errors
     /// `WouldBlock` if it is busy; else see [`Request`].
     #[inline]
-    pub fn try_now(self) -> Result<Guard, Error> {
-        let mut grant = Grant::NONE;
-        match self.take(Wait::No, &mut grant, Engine::begin)? {
-            None => self.guard(grant),
-            Some(ticket) => Err(engine::queued_against_its_will(self.engine, &ticket)),
+    pub fn try_now(mut self) -> Result<Guard, Error> {
+        self.ask.waits = false;
+        if let Some(guard) = self.take_free() {
+            return Ok(guard);
+        }
+        match self.take()? {
+            Begun::Granted(guard) => Ok(guard),
+            Begun::Queued(queued) => Err(queued.against_its_will()),
         }
     }
 
@@ -185,8 +166,8 @@ impl<'a> Request<'a> {
     /// # Errors
     /// See [`Request`].
     #[inline]
-    pub fn begin(self) -> Result<Begun, Error> {
-        self.begun(Engine::begin)
+    pub fn begin(mut self) -> Result<Begun, Error> {
+        self.take_free().map_or_else(|| self.take(), |guard| Ok(Begun::Granted(guard)))
     }
 
     /// Like [`Request::begin`], but never waits, not even for the answer of a server: for event loops.
@@ -208,91 +189,54 @@ impl<'a> Request<'a> {
     /// # Errors
     /// See [`Request`].
     #[inline]
-    pub fn ask(self) -> Result<Begun, Error> {
-        self.begun(Engine::ask)
+    pub fn ask(mut self) -> Result<Begun, Error> {
+        self.ask.parks = false;
+        self.begin()
     }
 
-    #[inline]
-    fn begun(&self, begin: Begin) -> Result<Begun, Error> {
-        let mut grant = Grant::NONE;
-        match self.take(self.wait(), &mut grant, begin)? {
-            None => self.guard(grant).map(Begun::Granted),
-            Some(ticket) => Ok(Begun::Queued(self.queued(ticket))),
+    #[inline(never)]
+    fn block(&mut self) -> Result<Guard, Error> {
+        match self.take()? {
+            Begun::Granted(guard) => Ok(guard),
+            Begun::Queued(queued) => queued.park(),
         }
     }
 
-    #[cold]
-    fn queued(&self, ticket: Ticket) -> Queued {
-        Queued::new(self.terms(), ticket, self.identity)
-    }
-
+    /// A lock that is free, for an owner of its own: nothing is in between, and the guard is made where it stays.
+    /// `None`: nothing was done.
     #[inline]
-    fn wait(&self) -> Wait {
-        self.timeout.map_or(Wait::Forever, Wait::For)
+    fn take_free(&mut self) -> Option<Guard> {
+        let ask = &mut self.ask;
+        if self.identity.is_some() || ask.max_hold != Limit::NONE || !ask.name.hash_if(ask.hint.is_none()) {
+            return None;
+        }
+        let (handle, token) = self.engine.take_free(ask)?;
+        Some(Guard::plain(self.engine, ask.terms, Grant { handle: handle.get(), token, mode: ask.mode }))
     }
 
-    /// Submits the request: `None` if `grant` was made, else the ticket of the queued request.
-    fn take(
-        &self,
-        wait: Wait,
-        grant: &mut Grant,
-        begin: impl FnOnce(&(dyn Engine + 'static), &Ask<'_>, &mut Grant) -> Result<Option<Ticket>, Error>,
-    ) -> Result<Option<Ticket>, Error> {
-        if let Some(max_hold) = self.max_hold {
+    /// Asks for the lock.
+    #[inline(never)]
+    fn take(&mut self) -> Result<Begun, Error> {
+        let ask = &mut self.ask;
+        if let Some(max_hold) = ask.max_hold.time() {
             engine::check_max_hold(self.engine, max_hold)?;
         }
-        let (owner, ancestors, label, may_hold): (_, &[u64], _, _) = match self.identity {
-            Some(identity) => (identity.id, &identity.ancestors, identity.label.as_str(), identity.may_hold()),
-            None => (0, &[], "", false),
-        };
-        let ask = Ask {
-            name: self.checked_name()?,
-            hint: self.remembered.map(|remembered| &remembered.place),
-            mode: self.mode,
-            owner,
-            ancestors,
-            label,
-            may_hold,
-            priority: self.priority,
-            note: self.note,
-            wait,
-            policy: self.deadlocks,
-            fairness: self.fairness,
-            pass_over_after: self.pass_over_after,
-            max_hold: self.max_hold,
-        };
-        begin(self.engine, &ask, grant)
-    }
-
-    #[inline]
-    fn checked_name(&self) -> Result<Name<'a>, Error> {
-        match self.remembered {
-            Some(remembered) => Ok(Name::known(self.name, remembered.hash)),
-            None => Name::new(self.name),
+        if ask.hint.is_none() {
+            ask.name = Name::new(ask.name.text())?;
         }
-    }
-
-    #[cold]
-    fn park(&self, ticket: Ticket) -> Result<Grant, Error> {
-        Waiting::queued(self.engine, ticket, self.identity).park()
-    }
-
-    /// The guard of a grant; its owner is updated.
-    #[inline]
-    fn guard(&self, grant: Grant) -> Result<Guard, Error> {
-        Guard::new(self.terms(), grant, self.identity)
-    }
-
-    #[inline]
-    fn terms(&self) -> Terms {
-        Terms {
-            engine: self.engine,
-            upgrade_timeout: self.upgrade_timeout,
-            priority: self.priority,
-            policy: self.deadlocks,
-            fairness: self.fairness,
-            pass_over_after: self.pass_over_after,
-            max_hold: self.max_hold,
+        ask.may_hold = self.identity.is_some_and(|identity| identity.may_hold());
+        // Apart from `take_free`: recording the grant with its owner may fail, and that result would move every guard.
+        if self.identity.is_some()
+            && let Some((handle, token)) = self.engine.take_free(ask)
+        {
+            let grant = Grant { handle: handle.get(), token, mode: ask.mode };
+            return Guard::new(self.engine, ask.terms, grant, self.identity).map(Begun::Granted);
+        }
+        match self.engine.begin(ask)? {
+            Progress::Granted(grant) => Guard::new(self.engine, ask.terms, grant, self.identity).map(Begun::Granted),
+            Progress::Queued(ticket) => {
+                Ok(Begun::Queued(Queued::new(self.engine, ask.terms, ticket, self.identity.cloned())))
+            }
         }
     }
 }
@@ -300,11 +244,11 @@ impl<'a> Request<'a> {
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("name", &self.name)
-            .field("mode", &self.mode)
-            .field("timeout", &self.timeout)
-            .field("priority", &self.priority)
-            .field("note", &self.note)
+            .field("name", &self.ask.name.text())
+            .field("mode", &self.ask.mode)
+            .field("timeout", &self.ask.timeout.time())
+            .field("priority", &self.ask.terms.priority)
+            .field("note", &self.ask.note)
             .finish_non_exhaustive()
     }
 }
@@ -314,8 +258,9 @@ impl<'a> IntoFuture for Request<'a> {
     type IntoFuture = Acquire<'a>;
 
     #[inline]
-    fn into_future(self) -> Acquire<'a> {
-        Acquire { request: self, waiting: None, begun: false }
+    fn into_future(mut self) -> Acquire<'a> {
+        self.ask.parks = false;
+        Acquire { stage: Stage::New(self) }
     }
 }
 
@@ -323,10 +268,14 @@ impl<'a> IntoFuture for Request<'a> {
 #[must_use = "futures do nothing unless awaited"]
 #[derive(Debug)]
 pub struct Acquire<'a> {
-    request: Request<'a>,
-    /// While it is queued.
-    waiting: Option<Waiting>,
-    begun: bool,
+    stage: Stage<'a>,
+}
+
+#[derive(Debug)]
+enum Stage<'a> {
+    New(Request<'a>),
+    Queued(Queued),
+    Over,
 }
 
 impl Future for Acquire<'_> {
@@ -334,27 +283,38 @@ impl Future for Acquire<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if std::mem::replace(&mut self.begun, true) {
-            return self.poll_again(context);
-        }
-        let mut grant = Grant::NONE;
-        match self.request.take(self.request.wait(), &mut grant, Engine::ask)? {
-            None => Poll::Ready(self.request.guard(grant)),
-            Some(ticket) => {
-                self.waiting = Some(Waiting::queued(self.request.engine, ticket, self.request.identity));
-                self.poll_again(context)
+        let Stage::New(request) = &mut self.stage else { return self.poll_again(context) };
+        match request.take_free() {
+            Some(guard) => {
+                self.stage = Stage::Over;
+                Poll::Ready(Ok(guard))
             }
+            None => self.begin(context),
         }
     }
 }
 
 impl Acquire<'_> {
-    /// Polls a queued request.
+    #[inline(never)]
+    fn begin(&mut self, context: &mut Context<'_>) -> Poll<Result<Guard, Error>> {
+        let Stage::New(request) = &mut self.stage else { return self.poll_again(context) };
+        let begun = request.take();
+        self.stage = Stage::Over;
+        match begun? {
+            Begun::Granted(guard) => Poll::Ready(Ok(guard)),
+            Begun::Queued(queued) => {
+                self.stage = Stage::Queued(queued);
+                self.poll_again(context)
+            }
+        }
+    }
+
+    /// Polls a request that has queued.
     #[cold]
     fn poll_again(&mut self, context: &mut Context<'_>) -> Poll<Result<Guard, Error>> {
-        let Some(waiting) = &mut self.waiting else { return Poll::Ready(Err(waiting::spent())) };
-        let result = std::task::ready!(waiting.poll(context));
-        self.waiting = None;
-        Poll::Ready(result.and_then(|grant| self.request.guard(grant)))
+        let Stage::Queued(queued) = &mut self.stage else { return Poll::Ready(Err(waiting::spent())) };
+        let result = std::task::ready!(Pin::new(queued).poll(context));
+        self.stage = Stage::Over;
+        Poll::Ready(result)
     }
 }

@@ -244,7 +244,7 @@ impl RequestAll {
     }
 
     fn request<'a>(&'a self, name: &'a str, mode: Mode) -> Request<'a> {
-        Request::new(self.engine, &self.settings, name, None, mode)
+        Request::new(self.engine, &self.settings, name, mode)
             .priority(self.priority)
             .note(&self.note)
             .identity(self.identity.as_ref())

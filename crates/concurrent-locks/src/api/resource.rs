@@ -28,18 +28,12 @@ pub struct Resource {
     engine: &'static dyn Engine,
     settings: Settings,
     name: String,
-    remembered: Remembered,
+    /// Of the name, which was checked.
+    hash: u64,
+    /// Where the engine last found it.
+    place: AtomicU64,
     /// The requester; `None` for an owner of its own at each request.
     identity: Option<Arc<Identity>>,
-}
-
-/// The cached data of a handle.
-#[derive(Debug)]
-pub(crate) struct Remembered {
-    /// Of the name, which was checked.
-    pub(crate) hash: u64,
-    /// Where the engine last found it.
-    pub(crate) place: AtomicU64,
 }
 
 impl Resource {
@@ -49,7 +43,8 @@ impl Resource {
             engine,
             settings,
             name: checked.text().to_owned(),
-            remembered: Remembered { hash: checked.hash(), place: AtomicU64::new(0) },
+            hash: checked.hash(),
+            place: AtomicU64::new(0),
             identity: None,
         })
     }
@@ -127,7 +122,8 @@ impl Resource {
     #[inline]
     pub fn request(&self, mode: Mode) -> Request<'_> {
         let identity = self.identity.as_ref().map(|identity| identity.in_this_process());
-        Request::new(self.engine, &self.settings, &self.name, Some(&self.remembered), mode).identity(identity)
+        Request::known(self.engine, &self.settings, Name::known(&self.name, self.hash), &self.place, mode)
+            .identity(identity)
     }
 }
 

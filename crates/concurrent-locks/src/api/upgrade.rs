@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     api::{guard::Guard, waiting::Waiting},
-    engine::{self, Begin, Engine, Progress, Wait},
+    engine::{self, Progress, Wait},
     words::{error::Error, mode::Mode},
 };
 
@@ -68,7 +68,7 @@ impl<'g> Upgrade<'g> {
     /// # Errors
     /// See [`Request`](crate::Request); the guard is still a read guard.
     pub fn blocking(mut self) -> Result<(), Error> {
-        match self.step(Engine::begin)? {
+        match self.step(true)? {
             None => Ok(()),
             Some(queued) => queued.blocking_while(self.guard, || true).map(|_| ()),
         }
@@ -94,9 +94,12 @@ impl<'g> Upgrade<'g> {
         if self.guard.mode() == Mode::Write {
             return Ok(());
         }
-        match self.guard.begin_upgrade(Wait::No, Engine::begin)? {
+        match self.guard.begin_upgrade(Wait::No, true)? {
             Progress::Granted(grant) => self.guard.upgraded(grant),
-            Progress::Queued(ticket) => Err(engine::queued_against_its_will(self.guard.engine(), &ticket)),
+            Progress::Queued(ticket) => {
+                let waiting = Waiting::new(self.guard.engine(), ticket, None);
+                Err(engine::queued_against_its_will(waiting.engine()))
+            }
         }
     }
 
@@ -116,7 +119,7 @@ impl<'g> Upgrade<'g> {
     /// # Errors
     /// See [`Request`](crate::Request); the guard is still a read guard.
     pub fn begin(mut self) -> Result<Option<QueuedUpgrade>, Error> {
-        self.step(Engine::begin)
+        self.step(true)
     }
 
     /// Like [`Upgrade::begin`], but never waits, as [`Request::ask`](crate::Request::ask).
@@ -136,17 +139,18 @@ impl<'g> Upgrade<'g> {
     /// # Errors
     /// See [`Request`](crate::Request); the guard is still a read guard.
     pub fn ask(mut self) -> Result<Option<QueuedUpgrade>, Error> {
-        self.step(Engine::ask)
+        self.step(false)
     }
 
-    fn step(&mut self, begin: Begin) -> Result<Option<QueuedUpgrade>, Error> {
+    /// See [`Ask::parks`](engine::Ask::parks).
+    fn step(&mut self, parks: bool) -> Result<Option<QueuedUpgrade>, Error> {
         if self.guard.mode() == Mode::Write {
             return Ok(None);
         }
-        match self.guard.begin_upgrade(self.timeout.map_or(Wait::Forever, Wait::For), begin)? {
+        match self.guard.begin_upgrade(self.timeout.map_or(Wait::Forever, Wait::For), parks)? {
             Progress::Granted(grant) => self.guard.upgraded(grant).map(|()| None),
             Progress::Queued(ticket) => {
-                let waiting = Waiting::queued(self.guard.engine(), ticket, None);
+                let waiting = Waiting::new(self.guard.engine(), ticket, None);
                 Ok(Some(QueuedUpgrade { waiting }))
             }
         }
@@ -213,7 +217,7 @@ impl QueuedUpgrade {
     ///
     /// # Errors
     /// See [`Request`](crate::Request); the guard is still a read guard.
-    pub fn blocking_while(self, guard: &mut Guard, mut go_on: impl FnMut() -> bool) -> Result<bool, Error> {
+    pub fn blocking_while(mut self, guard: &mut Guard, mut go_on: impl FnMut() -> bool) -> Result<bool, Error> {
         match self.waiting.park_while(&mut go_on)? {
             None => Ok(false),
             Some(grant) => guard.upgraded(grant).map(|()| true),
@@ -255,7 +259,7 @@ impl Future for Upgrading<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.queued.is_none() {
-            this.queued = this.upgrade.step(Engine::ask)?;
+            this.queued = this.upgrade.step(false)?;
         }
         match &mut this.queued {
             None => Poll::Ready(Ok(())),

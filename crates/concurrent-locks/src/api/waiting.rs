@@ -15,55 +15,58 @@ use crate::{
 /// A request that had to queue. Dropping it leaves the queue; if it was granted at the same instant, the
 /// grant is handed on.
 pub(crate) struct Waiting {
-    /// `None` once it is granted or refused.
-    queued: Option<Queued>,
-}
-
-struct Queued {
     engine: &'static dyn Engine,
     ticket: Ticket,
     identity: Option<Arc<Identity>>,
+    /// Granted or refused: the engine has spent the ticket.
+    over: bool,
 }
 
 impl Waiting {
     /// Counts with its owner until it has ended, so that the owner's other requests know that they
     /// may close a cycle.
-    pub(crate) fn queued(engine: &'static dyn Engine, ticket: Ticket, identity: Option<&Arc<Identity>>) -> Waiting {
-        if let Some(identity) = identity {
+    pub(crate) fn new(engine: &'static dyn Engine, ticket: Ticket, identity: Option<Arc<Identity>>) -> Waiting {
+        if let Some(identity) = &identity {
             identity.holdings.begun();
         }
-        Waiting { queued: Some(Queued { engine, ticket, identity: identity.cloned() }) }
+        Waiting { engine, ticket, identity, over: false }
     }
 
-    pub(crate) fn park(self) -> Result<Grant, Error> {
-        // A wait that continues ends in a grant or an error.
-        self.park_while(&mut || true).and_then(|grant| grant.ok_or_else(spent))
+    pub(crate) fn engine(&self) -> &'static dyn Engine {
+        self.engine
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
     }
 
     /// `None`: `go_on` returned `false`, and the request left the queue.
-    pub(crate) fn park_while(mut self, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error> {
-        let Some(queued) = &self.queued else { return Err(spent()) };
-        let result = queued.engine.park(&queued.ticket, go_on);
+    pub(crate) fn park_while(&mut self, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Grant>, Error> {
+        if self.over {
+            return Err(spent());
+        }
+        let result = self.engine.park(&self.ticket, go_on);
         self.finish();
         result
     }
 
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
-        let Some(queued) = &self.queued else { return Poll::Ready(Err(spent())) };
-        let result = queued.engine.poll(&queued.ticket, context);
+        if self.over {
+            return Poll::Ready(Err(spent()));
+        }
+        let result = self.engine.poll(&self.ticket, context);
         if result.is_ready() {
             self.finish();
         }
         result
     }
 
-    /// Ends the wait without leaving the queue: the engine has already consumed the ticket.
-    fn finish(&mut self) -> Option<Queued> {
-        let queued = self.queued.take()?;
-        if let Some(identity) = &queued.identity {
+    /// Ends the wait without leaving the queue.
+    fn finish(&mut self) {
+        self.over = true;
+        if let Some(identity) = &self.identity {
             identity.holdings.ended();
         }
-        Some(queued)
     }
 }
 
@@ -73,14 +76,15 @@ pub(crate) fn spent() -> Error {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(queued) = self.finish() {
-            queued.engine.abandon(&queued.ticket);
+        if !self.over {
+            self.finish();
+            self.engine.abandon(&self.ticket);
         }
     }
 }
 
 impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").field("queued", &self.queued.is_some()).finish()
+        f.debug_struct("Waiting").field("queued", &!self.over).finish()
     }
 }

@@ -13,12 +13,12 @@ use super::{
     tokens::Tokens,
 };
 use crate::{
-    engine::{Ask, Ending, Engine, Grant, Progress, Ticket, Wait, begin, table::advance_clock},
+    engine::{Ask, Ending, Engine, Grant, Progress, Terms, Ticket, Wait, Who, table::advance_clock},
     words::{
         deadlock::DeadlockPolicy,
         error::{Error, ErrorKind},
         name::Name,
-        settings::Fairness,
+        settings::{Fairness, Settings},
     },
 };
 
@@ -166,24 +166,20 @@ impl Replay {
                 (i8::try_from(priority * STRETCH).map_err(|error| error.to_string())?, false)
             }
         };
-        let ask = Ask {
-            name: Name::new(&self.names[request.name]).map_err(failed("name"))?,
-            hint: None,
-            mode: request.mode,
-            owner: request.owner,
-            ancestors,
-            label: if labelled { "owner" } else { "" },
-            may_hold,
+        let label = if labelled { "owner" } else { "" };
+        let who = Who { id: request.owner, label: label.to_owned(), ancestors: ancestors.to_vec() };
+        let terms = Terms {
             priority,
-            note: &request.number.to_string(),
-            wait: if waits { Wait::For(PATIENCE) } else { Wait::No },
             policy: DeadlockPolicy::Report,
-            fairness: Fairness::Strict,
             // A history takes every grant up at once.
-            pass_over_after: Duration::from_secs(3600),
-            max_hold: None,
+            pass_over_after: u32::MAX,
+            ..Terms::of(&Settings::default())
         };
-        match (begin(self.engine, &ask), outcome) {
+        let name = Name::new(&self.names[request.name]).map_err(failed("name"))?;
+        let note = request.number.to_string();
+        let ask = Ask { who: Some(&who), note: &note, may_hold, ..Ask::new(name, request.mode, terms) };
+        let ask = ask.waiting(if waits { Wait::For(PATIENCE) } else { Wait::No });
+        match (self.engine.begin(&ask), outcome) {
             (Ok(Progress::Granted(grant)), Outcome::Granted) => drop(self.grants.insert(request.number, grant)),
             (Ok(Progress::Queued(ticket)), Outcome::Waits) => {
                 self.tickets.insert(request.number, Ticket { may_hold: false, ..ticket });
@@ -230,7 +226,8 @@ impl Replay {
                 self.grants.insert(held.number, grant.ok_or("a wait ended that nobody ended")?);
             }
             let grant = self.grant_of_held(held)?;
-            if (Some(grant.token), grant.mode, grant.owner) != (self.tokens[name].of(held.token), held.mode, held.owner)
+            if (Some(grant.token), grant.mode, self.engine.tenure(&grant).owner)
+                != (self.tokens[name].of(held.token), held.mode, held.owner)
             {
                 return Err(format!("the holder received {grant:?}, which is not what is shown"));
             }

@@ -1,12 +1,12 @@
 //! The seam between the API and the engines, which keep the lock state.
 //!
-//! A request begins with [`Engine::begin`] (a thread) or [`Engine::ask`] (a future), which do not
-//! wait for the lock: it is granted, refused or queued.
-//! A queued request is finished by [`Engine::poll`] (a future) or [`Engine::park`] (a thread), or ended by
-//! [`Engine::abandon`]. A grant ends with [`Engine::release`].
+//! A request begins with [`Engine::begin`], which does not wait for the lock: it is granted, refused or queued.
+//! A queued request is finished by [`Engine::poll`] (a future) or [`Engine::park`] (a thread), or
+//! ended by [`Engine::abandon`]. What is granted goes back with [`Engine::release`].
 //!
 //! Every promise of the API is made here and checked by the one conformance suite.
 
+mod ask;
 #[cfg(feature = "cluster")]
 pub(crate) mod cluster;
 pub(crate) mod file;
@@ -14,18 +14,18 @@ pub(crate) mod observing;
 pub(crate) mod table;
 
 use std::{
+    num::NonZeroU64,
     panic::{RefUnwindSafe, UnwindSafe},
-    sync::atomic::AtomicU64,
     task::{Context, Poll},
     time::Duration,
 };
 
+pub(crate) use self::ask::{Ask, Grant, Limit, Progress, Tenure, Terms, Ticket, Wait, Who, nanos};
 use crate::words::{
-    deadlock::{DeadlockPolicy, DeadlockReport},
+    deadlock::DeadlockReport,
     error::{Error, ErrorKind},
     event::Event,
     lease::{Lease, Standing},
-    mode::Mode,
     name::Name,
     settings::Fairness,
     stats::StatisticsMap,
@@ -57,101 +57,7 @@ pub struct Capabilities {
     pub lease: bool,
 }
 
-/// How long a request may queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// Not at all: busy is `WouldBlock`.
-    No,
-    /// At most this long: busy is `TimedOut`.
-    For(Duration),
-    Forever,
-}
-
-/// One request for one resource.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask<'a> {
-    pub(crate) name: Name<'a>,
-    /// Where the engine may cache how it found the resource (a handle's memory).
-    pub(crate) hint: Option<&'a AtomicU64>,
-    pub(crate) mode: Mode,
-    /// 0 for an owner of its own, whose id the engine draws.
-    pub(crate) owner: u64,
-    /// Owners of the processes that wait for this one to end, the outermost first: this owner re-enters
-    /// their grants.
-    pub(crate) ancestors: &'a [u64],
-    /// Empty for an owner without a label.
-    pub(crate) label: &'a str,
-    /// Whether the owner may hold something already. `false` skips the check for re-entry and cycles.
-    pub(crate) may_hold: bool,
-    pub(crate) priority: i8,
-    pub(crate) note: &'a str,
-    pub(crate) wait: Wait,
-    pub(crate) policy: DeadlockPolicy,
-    pub(crate) fairness: Fairness,
-    /// How long a hand-off to it may stay unacknowledged before the next waiter gets it. Where processes
-    /// cannot hand over to each other directly, the engine has a limit of its own.
-    pub(crate) pass_over_after: Duration,
-    /// The longest time it may be held; `Some` only if the engine grants on leases, and not zero.
-    #[cfg_attr(not(any(test, feature = "cluster")), expect(dead_code, reason = "only engines with leases look at it"))]
-    pub(crate) max_hold: Option<Duration>,
-}
-
-/// A grant as the engine knows it. Plain data: dropping it releases nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Grant {
-    /// The engine's key to its own record of the grant.
-    pub(crate) handle: u64,
-    pub(crate) token: u64,
-    pub(crate) mode: Mode,
-    /// Nanoseconds between request and grant.
-    pub(crate) waited: u64,
-    /// When it was granted, on the engine's clock.
-    pub(crate) since: u64,
-    pub(crate) owner: u64,
-}
-
-impl Grant {
-    /// A place for a grant that is not made yet.
-    pub(crate) const NONE: Grant = Grant { handle: 0, token: 0, mode: Mode::Read, waited: 0, since: 0, owner: 0 };
-}
-
-/// A queued request. Plain data: it must end in `poll`, `park` or `abandon`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket {
-    /// The engine's key to its own record of the request.
-    pub(crate) handle: u64,
-    /// The deadline of the request, on the engine's clock; `u64::MAX` is never.
-    pub(crate) deadline: u64,
-    pub(crate) policy: DeadlockPolicy,
-    pub(crate) fairness: Fairness,
-    /// Whether the owner holds something, so that this wait can close a cycle.
-    pub(crate) may_hold: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Progress {
-    Granted(Grant),
-    Queued(Ticket),
-}
-
-/// [`Engine::begin`] or [`Engine::ask`].
-pub(crate) type Begin = fn(&(dyn Engine + 'static), &Ask<'_>, &mut Grant) -> Result<Option<Ticket>, Error>;
-
-/// [`Engine::begin`], for callers that do not have a place for the grant yet.
-pub(crate) fn begin(engine: &(dyn Engine + 'static), ask: &Ask<'_>) -> Result<Progress, Error> {
-    progress(engine, Engine::begin, ask)
-}
-
-/// The same with either way to begin.
-pub(crate) fn progress(engine: &(dyn Engine + 'static), begin: Begin, ask: &Ask<'_>) -> Result<Progress, Error> {
-    let mut grant = Grant::NONE;
-    Ok(match begin(engine, ask, &mut grant)? {
-        None => Progress::Granted(grant),
-        Some(ticket) => Progress::Queued(ticket),
-    })
-}
-
-/// Refuses a hold of limited length where it is not supported.
+/// Refuses a hold of limited length where it cannot be had.
 #[cold]
 pub(crate) fn check_max_hold(engine: &dyn Engine, max_hold: Duration) -> Result<(), Error> {
     if !engine.capabilities().lease {
@@ -166,14 +72,8 @@ pub(crate) fn check_max_hold(engine: &dyn Engine, max_hold: Duration) -> Result<
 
 /// The error of a request that does not wait but was queued: only a damaged table does so.
 #[cold]
-pub(crate) fn queued_against_its_will(engine: &dyn Engine, ticket: &Ticket) -> Error {
-    engine.abandon(ticket);
+pub(crate) fn queued_against_its_will(engine: &dyn Engine) -> Error {
     Error::new(ErrorKind::Corrupt, format!("{} queued a request that would not wait: it is damaged", engine.url()))
-}
-
-/// Nanoseconds, up to 584 years.
-pub(crate) fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// How a section ended.
@@ -194,21 +94,22 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
 
     fn capabilities(&self) -> Capabilities;
 
-    /// Acquires the lock (`None`: `grant` is filled), or refuses, or queues the request. Does not wait for
-    /// the lock, but for the answer of a server if there is one.
+    /// Takes the lock, if that takes nothing but taking it: its handle and token. `None`: nothing was done, and
+    /// [`Engine::begin`] does or says what is to be done or said.
     ///
-    /// The grant is written where it stays: moving it through several results costs more than the
-    /// lock itself, because a processor cannot forward eight-byte stores to sixteen-byte loads.
-    fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error>;
-
-    /// Like `begin`, for futures: does not wait for a server's answer either. A request whose answer is
-    /// pending is queued, even if the lock is free.
-    fn ask(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
-        self.begin(ask, grant)
+    /// Two words, so that they come in registers: what is stored and loaded again in pieces of another size
+    /// costs more than the lock.
+    fn take_free(&self, _ask: &Ask<'_>) -> Option<(NonZeroU64, u64)> {
+        None
     }
 
-    /// Checks whether the queued request is granted; else the context's waker will be woken. After `Ready`
-    /// the ticket is consumed.
+    /// Takes the lock, or refuses, or queues the request. Does not wait for the lock, but for the answer of a
+    /// server if there is one and the request [`parks`](Ask::parks). Else a request whose answer is still to
+    /// come is queued, also if the lock is free.
+    fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error>;
+
+    /// Looks whether the queued request is granted; else the context's waker will be woken.
+    /// After `Ready` the ticket is spent.
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>>;
 
     /// Blocks the calling thread until the queued request is granted or refused, or `go_on` returns `false`
@@ -228,7 +129,7 @@ pub(crate) trait Engine: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// stays, and so do the callbacks for its loss.
     fn downgrade(&self, grant: &Grant) -> Result<Grant, Error>;
 
-    fn held_for(&self, grant: &Grant) -> Duration;
+    fn tenure(&self, grant: &Grant) -> Tenure;
 
     /// The name of the resource a grant is for.
     fn name_of(&self, grant: &Grant) -> Result<String, Error>;

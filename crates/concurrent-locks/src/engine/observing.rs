@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Ask, Capabilities, Ending, Engine, Grant, Ticket, unsupported};
+use super::{Ask, Capabilities, Ending, Engine, Grant, Progress, Tenure, Ticket, unsupported};
 use crate::words::{
     deadlock::DeadlockReport,
     error::Error,
@@ -95,7 +95,7 @@ impl Engine for Observing {
         self.0.capabilities()
     }
 
-    fn begin(&self, _ask: &Ask<'_>, _grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+    fn begin(&self, _ask: &Ask<'_>) -> Result<Progress, Error> {
         Err(self.refuse("grant locks"))
     }
 
@@ -117,8 +117,8 @@ impl Engine for Observing {
         Err(self.refuse("change grants"))
     }
 
-    fn held_for(&self, _grant: &Grant) -> Duration {
-        Duration::ZERO
+    fn tenure(&self, _grant: &Grant) -> Tenure {
+        Tenure::default()
     }
 
     fn name_of(&self, _grant: &Grant) -> Result<String, Error> {

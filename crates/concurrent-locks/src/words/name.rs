@@ -19,10 +19,21 @@ impl<'a> Name<'a> {
     /// layout: processes built at different times must agree on it (`golden` below).
     #[inline]
     pub(crate) fn new(text: &'a str) -> Result<Name<'a>, Error> {
-        if (1..=MAX_NAME_BYTES).contains(&text.len()) && !has_nul(text.as_bytes()) {
-            return Ok(Name { text, hash: xxhash_rust::xxh3::xxh3_64(text.as_bytes()) });
+        let mut name = Name { text, hash: 0 };
+        if name.hash_if(true) { Ok(name) } else { Err(invalid(text)) }
+    }
+
+    /// Checks and hashes the name, if it is new; `false` if it cannot be a name.
+    #[inline]
+    pub(crate) fn hash_if(&mut self, is_new: bool) -> bool {
+        let bytes = self.text.as_bytes();
+        if is_new {
+            if !(1..=MAX_NAME_BYTES).contains(&bytes.len()) || has_nul(bytes) {
+                return false;
+            }
+            self.hash = xxhash_rust::xxh3::xxh3_64(bytes);
         }
-        Err(invalid(text))
+        true
     }
 
     /// A name that was checked and hashed before.

@@ -53,7 +53,7 @@ fn readers_read_together_and_a_writer_alone() {
 }
 
 #[test]
-fn a_panic_gives_back_what_there_is() {
+fn a_panic_returns_the_data() {
     let list = Mutex::new("local-panic", vec![1]).unwrap();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         list.lock().blocking().unwrap().push(2);

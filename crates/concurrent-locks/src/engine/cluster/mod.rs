@@ -50,8 +50,8 @@ use std::{
 pub(crate) use self::address::Address;
 use self::{client::Client, observe::ClusterObserver};
 use crate::{
-    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket, check_max_hold, observing::Observer},
-    os::{fork_generation::ForkGeneration, owner_id, process_end},
+    engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Tenure, Ticket, check_max_hold, observing::Observer},
+    os::{fork_generation::ForkGeneration, process_end},
     words::{
         deadlock::DeadlockReport,
         error::Error,
@@ -148,16 +148,6 @@ impl Cluster {
         }
         generation.client
     }
-
-    /// The number of a new request, the process it belongs to, and what it asks for.
-    fn prepared<'a>(&self, ask: &Ask<'a>) -> Result<(&'static Client, u64, Ask<'a>), Error> {
-        if let Some(max_hold) = ask.max_hold {
-            check_max_hold(self, max_hold)?;
-        }
-        let client = self.client();
-        let owner = if ask.owner == 0 { owner_id::anonymous() } else { ask.owner };
-        Ok((client, self.handles.fetch_add(1, Ordering::Relaxed), Ask { owner, ..*ask }))
-    }
 }
 
 impl Engine for Cluster {
@@ -174,20 +164,12 @@ impl Engine for Cluster {
         CAPABILITIES
     }
 
-    fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
-        let (client, number, ask) = self.prepared(ask)?;
-        match client.begin(number, &ask)? {
-            Progress::Granted(granted) => {
-                *grant = granted;
-                Ok(None)
-            }
-            Progress::Queued(ticket) => Ok(Some(ticket)),
+    fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+        if let Some(max_hold) = ask.max_hold.time() {
+            check_max_hold(self, max_hold)?;
         }
-    }
-
-    fn ask(&self, ask: &Ask<'_>, _grant: &mut Grant) -> Result<Option<Ticket>, Error> {
-        let (client, number, ask) = self.prepared(ask)?;
-        Ok(Some(client.ask_for(number, &ask, false)))
+        let (client, number) = (self.client(), self.handles.fetch_add(1, Ordering::Relaxed));
+        if ask.parks { client.begin(number, ask) } else { Ok(Progress::Queued(client.ask_for(number, ask))) }
     }
 
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
@@ -210,8 +192,8 @@ impl Engine for Cluster {
         self.client().downgrade(grant)
     }
 
-    fn held_for(&self, grant: &Grant) -> Duration {
-        self.client().held_for(grant)
+    fn tenure(&self, grant: &Grant) -> Tenure {
+        self.client().tenure(grant)
     }
 
     fn name_of(&self, grant: &Grant) -> Result<String, Error> {

@@ -63,7 +63,7 @@ pub(super) struct Hold {
 
 impl Hold {
     pub(super) fn grant(&self, handle: u64) -> Grant {
-        Grant { handle, token: self.token, mode: self.mode, waited: self.waited, since: self.since, owner: self.owner }
+        Grant { handle, token: self.token, mode: self.mode }
     }
 }
 
@@ -141,6 +141,8 @@ pub(super) struct Record {
     pub(super) uncertain: bool,
     /// By a number of each, so that one can be taken back.
     pub(super) tell: BTreeMap<u64, Tell>,
+    /// The grant as its caller took it, also after it is lost.
+    pub(super) taken: Option<Hold>,
 }
 
 impl Record {

@@ -21,7 +21,8 @@ use super::{
     wire::{Failure, Pace},
 };
 use crate::{
-    engine::{Ask, Ending, Grant, Progress, Ticket, Wait, nanos},
+    engine::{Ask, Ending, Grant, Progress, Tenure, Ticket, Wait, nanos},
+    os::owner_id,
     words::{
         error::{Error, ErrorKind},
         lease::{Lease, Standing},
@@ -41,9 +42,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Sends the request; never waits.
-    pub(super) fn ask_for(&'static self, number: u64, ask: &Ask<'_>, blocking: bool) -> Ticket {
+    pub(super) fn ask_for(&'static self, number: u64, ask: &Ask<'_>) -> Ticket {
+        let blocking = ask.parks;
         let begun = clock::now();
-        let deadline = match ask.wait {
+        let deadline = match ask.wait() {
             Wait::No => begun,
             Wait::For(time) => begun.saturating_add(nanos(time)),
             Wait::Forever => u64::MAX,
@@ -51,14 +53,14 @@ impl Client {
         let asked = Asked {
             name: ask.name.text().to_owned(),
             mode: ask.mode,
-            owner: ask.owner,
-            ancestors: ask.ancestors.to_vec(),
-            label: ask.label.to_owned(),
+            owner: ask.who.map_or_else(owner_id::anonymous, |who| who.id),
+            ancestors: ask.ancestors().to_vec(),
+            label: ask.who.map_or_else(String::new, |who| who.label.clone()),
             note: shortened(ask.note).to_owned(),
-            priority: ask.priority,
-            waits: ask.wait != Wait::No,
-            at_once: matches!(ask.wait, Wait::No | Wait::For(Duration::ZERO)),
-            max_hold: ask.max_hold.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1)),
+            priority: ask.terms.priority,
+            waits: ask.waits,
+            at_once: !ask.waits || ask.timeout.time() == Some(Duration::ZERO),
+            max_hold: ask.max_hold.time().map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1)),
         };
         let record = Record {
             asked,
@@ -67,7 +69,7 @@ impl Client {
             begun,
             deadline,
             timer: None,
-            policy: ask.policy,
+            policy: ask.terms.policy,
             may_hold: ask.may_hold,
             look_at: u64::MAX,
             blocking,
@@ -78,6 +80,7 @@ impl Client {
             releases: 0,
             uncertain: false,
             tell: BTreeMap::new(),
+            taken: None,
         };
         self.with(|state, _| {
             // What is granted here must not depend on a look of long ago (L5).
@@ -92,7 +95,7 @@ impl Client {
             self.say(state, number, if blocking { Pace::Now } else { Pace::Gathered });
             self.keep(state, at);
         });
-        Ticket { handle: number, deadline, policy: ask.policy, fairness: ask.fairness, may_hold: ask.may_hold }
+        ask.ticket(number, deadline)
     }
 
     /// When a request has waited long enough for its first answer.
@@ -102,7 +105,7 @@ impl Client {
 
     /// Sends the request and waits for the answer.
     pub(super) fn begin(&'static self, number: u64, ask: &Ask<'_>) -> Result<Progress, Error> {
-        let ticket = self.ask_for(number, ask, true);
+        let ticket = self.ask_for(number, ask);
         let mut until = Self::unanswered_at(clock::now(), ticket.deadline);
         loop {
             while !self.wait(until, &mut || !matches!(self.stage_is_asking(number), Some(true))) {
@@ -112,7 +115,7 @@ impl Client {
             match self.take(number) {
                 Some(result) => return result.map(Progress::Granted),
                 // Its grant came too late to be believed in (R4).
-                None if ask.wait == Wait::No => {}
+                None if !ask.waits => {}
                 None => return Ok(Progress::Queued(ticket)),
             }
         }
@@ -158,6 +161,7 @@ impl Client {
             match &result {
                 Ok(hold) => {
                     record.stage = Stage::Held(*hold);
+                    record.taken = Some(*hold);
                     if !record.blocking {
                         record.attention = None;
                     }
@@ -384,8 +388,17 @@ impl Client {
         })
     }
 
-    pub(super) fn held_for(&self, grant: &Grant) -> Duration {
-        Duration::from_nanos(clock::now().saturating_sub(grant.since))
+    pub(super) fn tenure(&self, grant: &Grant) -> Tenure {
+        let state = self.state();
+        let Some(record) = state.records.get(&grant.handle) else { return Tenure::default() };
+        let Some(taken) = record.taken else { return Tenure::default() };
+        let max_hold = record.asked.max_hold;
+        Tenure {
+            owner: taken.owner,
+            waited: Duration::from_nanos(taken.waited),
+            held_for: Duration::from_nanos(clock::now().saturating_sub(taken.since)),
+            max_hold: (max_hold != 0).then(|| Duration::from_micros(max_hold)),
+        }
     }
 
     pub(super) fn name_of(&self, grant: &Grant) -> Result<String, Error> {

@@ -76,12 +76,12 @@ use self::{observe::of_directory, process::Process};
 use crate::engine::Bequest;
 use crate::{
     engine::{
-        Ask, Capabilities, Ending, Engine, Grant, Progress, Ticket,
+        Ask, Capabilities, Ending, Engine, Grant, Progress, Tenure, Ticket,
         observing::Observer,
         table::{Geometry, Table},
         unsupported,
     },
-    os::{fork_generation::ForkGeneration, owner_id},
+    os::fork_generation::ForkGeneration,
     words::{
         deadlock::DeadlockReport,
         error::Error,
@@ -186,20 +186,11 @@ impl Engine for FileEngine {
         CAPABILITIES
     }
 
-    fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
-        if ask.priority != 0 {
+    fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+        if ask.terms.priority != 0 {
             return self.unsupported("honour priorities", "request without one, or use host:");
         }
-        let process = self.process()?;
-        let owner = if ask.owner == 0 { owner_id::anonymous() } else { ask.owner };
-        let ask = Ask { owner, ..*ask };
-        match process.begin(self.handles.fetch_add(1, Ordering::Relaxed), &ask)? {
-            Progress::Granted(granted) => {
-                *grant = granted;
-                Ok(None)
-            }
-            Progress::Queued(ticket) => Ok(Some(ticket)),
-        }
+        self.process()?.begin(self.handles.fetch_add(1, Ordering::Relaxed), ask)
     }
 
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
@@ -228,8 +219,8 @@ impl Engine for FileEngine {
         }
     }
 
-    fn held_for(&self, grant: &Grant) -> Duration {
-        self.process().map(|process| process.held_for(grant)).unwrap_or_default()
+    fn tenure(&self, grant: &Grant) -> Tenure {
+        self.process().map(|process| process.tenure(grant)).unwrap_or_default()
     }
 
     fn name_of(&self, grant: &Grant) -> Result<String, Error> {

@@ -17,8 +17,8 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    engine::{self, Ask, Ending, Engine, Grant, Progress, Ticket, Wait, nanos, unsupported},
-    os::fork_generation::ForkGeneration,
+    engine::{self, Ask, Ending, Engine, Grant, Progress, Tenure, Ticket, Wait, unsupported},
+    os::{fork_generation::ForkGeneration, owner_id},
     words::{
         error::{Error, ErrorKind},
         lease::Standing,
@@ -57,6 +57,15 @@ struct Request {
     deadline: Option<Instant>,
     fairness: Fairness,
     place: Place,
+    /// When it was granted, and how long it had waited.
+    granted: Option<(Instant, Duration)>,
+}
+
+impl Request {
+    fn tenure(&self) -> Tenure {
+        let (held_for, waited) = self.granted.map(|(at, waited)| (at.elapsed(), waited)).unwrap_or_default();
+        Tenure { owner: self.who.owner, waited, held_for, max_hold: None }
+    }
 }
 
 impl Request {
@@ -92,19 +101,21 @@ impl Process {
 
     pub(super) fn begin(&'static self, handle: u64, ask: &Ask<'_>) -> Result<Progress, Error> {
         let begun = Instant::now();
-        let who =
-            Who { resource: ask.name.text().to_owned(), mode: ask.mode, owner: ask.owner, label: ask.label.to_owned() };
+        let drawn = engine::Who { id: owner_id::anonymous(), ..Default::default() };
+        let asker = ask.who.unwrap_or(&drawn);
+        let (resource, label) = (ask.name.text().to_owned(), asker.label.clone());
+        let who = Who { resource, mode: ask.mode, owner: asker.id, label };
         let resource = self.resource(ask.name);
-        if ask.mode == Mode::Write && resource.would_upgrade(ask.owner) {
+        if ask.mode == Mode::Write && resource.would_upgrade(asker.id) {
             self.forget(resource);
             return Err(self.no_upgrade());
         }
-        let deadline = match ask.wait {
+        let deadline = match ask.wait() {
             Wait::No => Some(begun),
             Wait::For(time) => begun.checked_add(time),
             Wait::Forever => None,
         };
-        let place = match engine::begin(self.table, &Ask { hint: None, ..*ask }) {
+        let place = match self.table.begin(&Ask { hint: None, who: Some(asker), ..*ask }) {
             Ok(Progress::Granted(grant)) => Place::Entered(grant),
             Ok(Progress::Queued(ticket)) => Place::Queued(ticket),
             Err(error) => {
@@ -114,16 +125,10 @@ impl Process {
                 return Err(error);
             }
         };
-        let request = Request { who, resource, begun, deadline, fairness: ask.fairness, place };
-        let ticket = Ticket {
-            handle,
-            deadline: deadline.map_or(u64::MAX, |deadline| self.reading(deadline)),
-            policy: ask.policy,
-            fairness: ask.fairness,
-            may_hold: ask.may_hold,
-        };
+        let request = Request { who, resource, begun, deadline, fairness: ask.terms.fairness, place, granted: None };
+        let ticket = ask.ticket(handle, deadline.map_or(u64::MAX, |deadline| self.reading(deadline)));
         let granted = match place {
-            Place::Entered(grant) => self.enter(handle, request, grant, ask.wait == Wait::No)?,
+            Place::Entered(grant) => self.enter(handle, request, grant, !ask.waits)?,
             Place::Queued(_) => {
                 self.journal.queued(&request.who);
                 self.requests().insert(handle, request);
@@ -149,7 +154,7 @@ impl Process {
         match request.resource.enter(self.table, entrant, left(request.deadline).is_some()) {
             Ok(Entered::Granted(granted)) => {
                 let waited = if was_queued { granted.at.saturating_duration_since(begun) } else { Duration::ZERO };
-                let grant = self.granted(handle, &request, granted, waited);
+                let grant = self.granted(handle, &mut request, granted, waited);
                 self.requests().insert(handle, request);
                 Ok(Some(grant))
             }
@@ -231,7 +236,13 @@ impl Process {
     }
 
     /// Looks at a request that waits for the kernel.
-    fn look(&'static self, handle: u64, request: Request, grant: Grant, waker: &Waker) -> Poll<Result<Grant, Error>> {
+    fn look(
+        &'static self,
+        handle: u64,
+        mut request: Request,
+        grant: Grant,
+        waker: &Waker,
+    ) -> Poll<Result<Grant, Error>> {
         let ended = match request.resource.look(handle, waker) {
             Some(Ok(granted)) => Ok(granted),
             Some(Err(error)) => Err(error),
@@ -254,7 +265,7 @@ impl Process {
         Poll::Ready(match ended {
             Ok(granted) => {
                 let waited = granted.at.saturating_duration_since(request.begun);
-                let grant = self.granted(handle, &request, granted, waited);
+                let grant = self.granted(handle, &mut request, granted, waited);
                 self.requests().insert(handle, request);
                 Ok(grant)
             }
@@ -288,13 +299,13 @@ impl Process {
         self.keeper.forget(grant.handle);
         let Place::Entered(inner) = request.place else { return Err(self.lost("grant")) };
         let result = self.leave(grant.handle, &request, &inner, ending);
-        self.journal.released(&request.who, grant.token, self.held_for(grant), ending);
+        self.journal.released(&request.who, grant.token, request.tenure().held_for, ending);
         self.forget(request.resource);
         result
     }
 
-    pub(super) fn held_for(&self, grant: &Grant) -> Duration {
-        self.epoch.elapsed().saturating_sub(Duration::from_nanos(grant.since))
+    pub(super) fn tenure(&self, grant: &Grant) -> Tenure {
+        self.requests().get(&grant.handle).map(Request::tenure).unwrap_or_default()
     }
 
     pub(super) fn name_of(&self, grant: &Grant) -> Result<String, Error> {
@@ -341,16 +352,10 @@ impl Process {
         error
     }
 
-    fn granted(&self, handle: u64, request: &Request, granted: Granted, waited: Duration) -> Grant {
+    fn granted(&self, handle: u64, request: &mut Request, granted: Granted, waited: Duration) -> Grant {
+        request.granted = Some((granted.at, waited));
         self.journal.granted(&request.who, granted.token, waited);
-        Grant {
-            handle,
-            token: granted.token,
-            mode: request.who.mode,
-            waited: nanos(waited),
-            since: self.reading(granted.at),
-            owner: request.who.owner,
-        }
+        Grant { handle, token: granted.token, mode: request.who.mode }
     }
 
     /// Has a thread wait for the lock file, if somebody needs it and no thread does. The thread

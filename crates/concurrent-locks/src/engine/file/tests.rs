@@ -19,8 +19,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     api::{guard::Guard, manager::LockManager},
-    engine::{DeadlockPolicy, Wait},
-    words::{error::ErrorKind, event::EventKind},
+    engine::{Terms, Wait},
+    words::{error::ErrorKind, event::EventKind, settings::Settings},
 };
 
 const DIRECTORY_VARIABLE: &str = "FILE_ENGINE_TEST_DIRECTORY";
@@ -194,22 +194,7 @@ fn no_update_is_lost() {
 }
 
 fn ask(name: &str) -> Ask<'_> {
-    Ask {
-        name: Name::new(name).unwrap(),
-        hint: None,
-        ancestors: &[],
-        mode: Mode::Write,
-        owner: 1,
-        label: "",
-        may_hold: false,
-        priority: 0,
-        note: "",
-        wait: Wait::No,
-        policy: DeadlockPolicy::Abort,
-        fairness: Fairness::Strict,
-        pass_over_after: Duration::from_secs(1),
-        max_hold: None,
-    }
+    Ask::new(Name::new(name).unwrap(), Mode::Write, Terms::of(&Settings::default())).waiting(Wait::No)
 }
 
 #[test]
@@ -218,9 +203,7 @@ fn nothing_is_kept_of_idle_resources() {
     let engine: &'static FileEngine = Box::leak(Box::new(FileEngine::new(&fixture.directory()).unwrap()));
     for number in 0..50 {
         let name = format!("name {number}");
-        let Progress::Granted(grant) = crate::engine::begin(engine, &ask(&name)).unwrap() else {
-            panic!("the lock is free")
-        };
+        let Progress::Granted(grant) = engine.begin(&ask(&name)).unwrap() else { panic!("the lock is free") };
         assert_eq!(engine.process().unwrap().in_use(), (1, 1));
         engine.release(&grant, Ending::Normal, Fairness::Strict).unwrap();
         assert_eq!(engine.release(&grant, Ending::Normal, Fairness::Strict).unwrap_err().kind(), ErrorKind::Lost);
@@ -232,7 +215,7 @@ fn nothing_is_kept_of_idle_resources() {
     let [one, _] = fixture.processes();
     let held = take(&one, "a", Mode::Write);
     for wait in [Wait::No, Wait::For(Duration::ZERO), Wait::For(Duration::from_millis(10))] {
-        let result = crate::engine::begin(engine, &Ask { wait, ..ask("a") }).and_then(|progress| match progress {
+        let result = engine.begin(&ask("a").waiting(wait)).and_then(|progress| match progress {
             Progress::Granted(grant) => Ok(grant),
             Progress::Queued(ticket) => engine.park(&ticket, &mut || true).map(|grant| grant.expect("it goes on")),
         });

@@ -16,8 +16,8 @@
 //! | `in_place` | the file is deleted, replaced, or no longer visible (I) |
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
-//! | `verbs`, `handoff` | acquire, release, give up, downgrade, break; the successors |
-//! | `debts` | releases deferred because of a stopped process |
+//! | `verbs`, `straight`, `handoff` | acquire, release, give up, downgrade, break; the same without detours (SL); hand-off |
+//! | `debts` | what a stopped process stood in the way of |
 //! | `wait_word`, `ahead`, `park`, `hub` | waiting: the word (W), whom to watch (B), by thread (P), by future (H) |
 //! | `pass_over` | hand-offs that are not acknowledged (K) |
 //! | `recover` | rebuilding, and cleaning up after dead processes (R) |
@@ -48,8 +48,12 @@ mod verbs;
 mod wait;
 
 use std::{
+    num::NonZeroU64,
     path::Path,
-    sync::{Mutex, OnceLock, PoisonError, atomic::Ordering::Acquire},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::Ordering::{Acquire, Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -78,7 +82,7 @@ pub(crate) use self::{
     place::{file::default_path, sharing::Sharing},
 };
 use crate::{
-    engine::{self, Ask, Capabilities, Ending, Engine, Grant, Ticket},
+    engine::{self, Ask, Capabilities, Ending, Engine, Grant, Progress, Tenure, Ticket},
     words::{
         deadlock::DeadlockReport,
         error::{Error, ErrorKind},
@@ -164,12 +168,16 @@ impl Table {
 
     /// A table that was deleted or replaced is closed for good, so that its users learn that
     /// new processes use another one.
-    #[inline]
     fn check_open(&self) -> Result<(), Error> {
         match &self.file {
-            Some(file) if self.layout.header().state.load(Acquire) == layout::RETIRED => Err(file.gone()),
+            Some(file) if !self.is_open() => Err(file.gone()),
             _ => Ok(()),
         }
+    }
+
+    #[inline]
+    fn is_open(&self) -> bool {
+        self.layout.header().state.load(Acquire) != layout::RETIRED
     }
 
     /// In a forked child the private memory is blank again.
@@ -222,9 +230,13 @@ impl Engine for Table {
         Table::abilities(self.file.is_some())
     }
 
-    fn begin(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+    fn take_free(&self, ask: &Ask<'_>) -> Option<(NonZeroU64, u64)> {
+        self.take_straight(ask)
+    }
+
+    fn begin(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
         self.check_open()?;
-        self.acquire(ask, grant)
+        self.acquire(ask)
     }
 
     fn poll(&self, ticket: &Ticket, context: &mut Context<'_>) -> Poll<Result<Grant, Error>> {
@@ -247,6 +259,9 @@ impl Engine for Table {
     }
 
     fn release(&self, grant: &Grant, ending: Ending, fairness: Fairness) -> Result<(), Error> {
+        if self.give_back_straight(grant, ending)? {
+            return Ok(());
+        }
         self.give_back(grant, ending, fairness).inspect_err(|error| {
             if error.kind() == ErrorKind::Unreachable {
                 self.owe(Debt::Release(*grant, ending, fairness));
@@ -258,8 +273,20 @@ impl Engine for Table {
         self.weaken(grant)
     }
 
-    fn held_for(&self, grant: &Grant) -> Duration {
-        Duration::from_nanos(self.clock.now().saturating_sub(grant.since))
+    fn tenure(&self, grant: &Grant) -> Tenure {
+        let index = record_of(grant.handle);
+        // Also of what an operator took away: the record is ours until it is released.
+        let Ok(record) = self.layout.record(index) else { return Tenure::default() };
+        if word::handle(index, record.word()) != grant.handle {
+            return Tenure::default();
+        }
+        let (requested, granted) = (record.requested.load(Relaxed), record.granted.load(Relaxed));
+        Tenure {
+            owner: record.owner.load(Relaxed),
+            waited: Duration::from_nanos(granted.saturating_sub(requested)),
+            held_for: Duration::from_nanos(self.clock.now().saturating_sub(granted)),
+            max_hold: None,
+        }
     }
 
     fn name_of(&self, grant: &Grant) -> Result<String, Error> {

@@ -10,36 +10,20 @@ use std::{
 
 use super::*;
 use crate::{
-    engine::{Progress, Wait, begin},
-    os::owner_id,
-    words::{deadlock::DeadlockPolicy, mode::Mode},
+    engine::{Progress, Terms, Wait},
+    words::{mode::Mode, settings::Settings},
 };
 
 /// For what must happen.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn ask(name: &str, wait: Wait) -> Ask<'_> {
-    Ask {
-        name: Name::new(name).unwrap(),
-        hint: None,
-        ancestors: &[],
-        mode: Mode::Write,
-        owner: owner_id::anonymous(),
-        label: "",
-        may_hold: false,
-        priority: 0,
-        note: "",
-        wait,
-        policy: DeadlockPolicy::Abort,
-        fairness: Fairness::Strict,
-        pass_over_after: Duration::from_secs(1),
-        max_hold: None,
-    }
+    Ask::new(Name::new(name).unwrap(), Mode::Write, Terms::of(&Settings::default())).waiting(wait)
 }
 
 #[track_caller]
 fn granted(table: &Table) -> Grant {
-    match begin(table, &ask("a", Wait::No)) {
+    match table.begin(&ask("a", Wait::No)) {
         Ok(Progress::Granted(grant)) => grant,
         other => panic!("not granted: {other:?}"),
     }
@@ -47,7 +31,7 @@ fn granted(table: &Table) -> Grant {
 
 #[track_caller]
 fn queued(table: &Table, wait: Wait) -> Ticket {
-    match begin(table, &ask("a", wait)) {
+    match table.begin(&ask("a", wait)) {
         Ok(Progress::Queued(ticket)) => ticket,
         other => panic!("not queued: {other:?}"),
     }
@@ -110,7 +94,7 @@ fn a_request_that_finds_the_table_gone_keeps_no_record() {
     std::fs::remove_file(&path).unwrap();
     // As if it had last looked long ago.
     me.checked.store(0, std::sync::atomic::Ordering::Relaxed);
-    let error = begin(table, &ask("a", Wait::No)).unwrap_err();
+    let error = table.begin(&ask("a", Wait::No)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
     assert_eq!(table.take_record(me).unwrap(), next, "a record is missing");
 }

@@ -108,7 +108,7 @@ fn use_keeps_the_files_from_cleaners() {
     // As a process does that begins.
     let again = FileEngine::new(&fixture.directory()).unwrap();
     let engine: &'static FileEngine = Box::leak(Box::new(again));
-    let Progress::Granted(grant) = crate::engine::begin(engine, &ask("a")).unwrap() else { panic!("it is free") };
+    let Progress::Granted(grant) = engine.begin(&ask("a")).unwrap() else { panic!("it is free") };
     for path in &paths {
         let modified = path.metadata().unwrap().modified().unwrap();
         assert!(modified > long_ago + Duration::from_secs(24 * 60 * 60), "{path:?} is old");

@@ -190,7 +190,7 @@ impl Table {
     }
 
     #[cold]
-    fn repair(&self, locked: &Locked<'_>) -> Checked<()> {
+    pub(crate) fn repair(&self, locked: &Locked<'_>) -> Checked<()> {
         self.count_damage();
         self.rebuild(locked.index)
     }

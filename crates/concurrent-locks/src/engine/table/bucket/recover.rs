@@ -355,7 +355,8 @@ impl Table {
             if word.state() != State::Free && still && here {
                 let waited = now.saturating_sub(record.requested.load(Relaxed));
                 if word.state() == State::Held {
-                    self.tally_release(queue.resource, record, word.mode(), now, crate::engine::Ending::Panicked);
+                    let (ending, pid) = (crate::engine::Ending::Panicked, self.pid_of(word.slot()));
+                    self.tally_release(queue.resource, record, word.mode(), now, ending, pid);
                 } else {
                     self.tally_refusal(queue.resource, record, word.mode(), now, waited, Outcome::Cancelled);
                 }
@@ -452,8 +453,8 @@ mod tests {
 
     use crate::engine::table::{Geometry, Table, map::layout::linked};
     use crate::{
-        engine::{Ask, Engine, Grant, Wait},
-        words::{mode::Mode, name::Name, settings::Fairness},
+        engine::{Ask, Engine, Progress, Terms, Who},
+        words::{mode::Mode, name::Name, settings::Settings},
     };
 
     #[test]
@@ -461,24 +462,9 @@ mod tests {
         let table = Table::local("local:loop".to_owned(), Geometry::DEFAULT).unwrap();
         let name = Name::new("a").unwrap();
         for owner in 1..=3 {
-            let ask = Ask {
-                name,
-                hint: None,
-                ancestors: &[],
-                mode: Mode::Read,
-                owner,
-                label: "",
-                may_hold: false,
-                priority: 0,
-                note: "",
-                wait: Wait::No,
-                policy: crate::DeadlockPolicy::Abort,
-                fairness: Fairness::Strict,
-                pass_over_after: std::time::Duration::from_secs(1),
-                max_hold: None,
-            };
-            let mut grant = Grant::NONE;
-            assert!(table.begin(&ask, &mut grant).unwrap().is_none());
+            let who = Who { id: owner, ..Who::default() };
+            let ask = Ask { who: Some(&who), ..Ask::new(name, Mode::Read, Terms::of(&Settings::default())) };
+            assert!(matches!(table.begin(&ask), Ok(Progress::Granted(_))));
         }
         let place = table.index_of(table.me().unwrap(), name).unwrap().unwrap();
         let head = table.layout.resource(place).unwrap().head.load(Relaxed);

@@ -42,6 +42,19 @@ impl Table {
     /// The resource of a name in a locked bucket.
     #[inline]
     pub(crate) fn find(&self, locked: &Locked<'_>, name: Name<'_>) -> Checked<Option<u32>> {
+        if let Some(index) = self.remembered(locked, name) {
+            return Ok(Some(index));
+        }
+        let found = self.search(locked, name)?;
+        if let Some(index) = found {
+            remember(locked, index, name);
+        }
+        Ok(found)
+    }
+
+    /// The resource of a name, if the bucket remembers its place.
+    #[inline]
+    fn remembered(&self, locked: &Locked<'_>, name: Name<'_>) -> Option<u32> {
         for known in &locked.bucket.known {
             let known = known.load(Relaxed);
             if known >> 32 == name.hash() >> 32
@@ -49,15 +62,11 @@ impl Table {
             {
                 self.layout.prefetch_resource(index);
                 if self.is_at(locked, index, name) {
-                    return Ok(Some(index));
+                    return Some(index);
                 }
             }
         }
-        let found = self.search(locked, name)?;
-        if let Some(index) = found {
-            remember(locked, index, name);
-        }
-        Ok(found)
+        None
     }
 
     /// Whether a remembered place still is this name's. A hint is never trusted: it may be of long ago.
@@ -93,9 +102,7 @@ impl Table {
         name: Name<'_>,
         hint: Option<&AtomicU64>,
     ) -> Checked<Place> {
-        if let Some(index) = hint.and_then(|hint| linked(hint.load(Relaxed) as u32))
-            && self.is_at(locked, index, name)
-        {
+        if let Some(index) = self.hinted(locked, name, hint) {
             return Ok(Place::At(index));
         }
         let place = match self.find(locked, name)? {
@@ -106,6 +113,25 @@ impl Table {
             hint.store(u64::from(index + 1), Relaxed);
         }
         Ok(place)
+    }
+
+    /// The resource of a name in a locked bucket, where it was found before.
+    #[inline]
+    pub(crate) fn find_known(&self, locked: &Locked<'_>, name: Name<'_>, hint: Option<&AtomicU64>) -> Option<u32> {
+        if let Some(index) = self.hinted(locked, name, hint) {
+            return Some(index);
+        }
+        let index = self.remembered(locked, name)?;
+        if let Some(hint) = hint {
+            hint.store(u64::from(index + 1), Relaxed);
+        }
+        Some(index)
+    }
+
+    #[inline]
+    fn hinted(&self, locked: &Locked<'_>, name: Name<'_>, hint: Option<&AtomicU64>) -> Option<u32> {
+        let index = linked(hint?.load(Relaxed) as u32)?;
+        self.is_at(locked, index, name).then_some(index)
     }
 
     #[cold]

@@ -69,11 +69,14 @@ impl Table {
 
     /// Percentiles and the last operations: the kept ones, and the grants that are held now.
     fn add_detail(&self, statistics: &mut Statistics, detail: &Detail, mode: Mode, requests: &[&Seen], times: &Times) {
-        let histogram = |counts: &[std::sync::atomic::AtomicU32]| {
-            Histogram::from_counts(counts.iter().map(|count| u64::from(count.load(Relaxed))))
+        let counts = |counts: &[std::sync::atomic::AtomicU32]| -> Vec<u64> {
+            counts.iter().map(|count| u64::from(count.load(Relaxed))).collect()
         };
-        let waits = histogram(&detail.waits[mode as usize]);
-        let holds = histogram(&detail.holds[mode as usize]);
+        let mut waits = counts(&detail.waits[mode as usize]);
+        // Of waits, the first bucket is what the others leave (see `tally_grant_at_once`).
+        waits[0] = statistics.total_acquisitions.saturating_sub(waits[1..].iter().sum());
+        let (waits, holds) =
+            (Histogram::from_counts(waits), Histogram::from_counts(counts(&detail.holds[mode as usize])));
         // A bucket's middle may lie beyond the true extremes, which are known.
         let within = |nanos: u64, min: f64, max: f64| millis(nanos).clamp(min, max.max(min));
         statistics.p50_wait_time_ms =

@@ -1,10 +1,7 @@
 //! What a record packs into one word beside its texts: bits 0 to 7 the priority, 8 to 15 the bytes of its label, 16 to
 //! 23 those of its note, 24 whether its owner may hold the resource already, and from 32 on milliseconds.
 
-use std::{
-    sync::atomic::Ordering::{Acquire, Relaxed},
-    time::Duration,
-};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::{
     engine::table::map::layout::Record,
@@ -45,8 +42,7 @@ impl Record {
         (self.attributes.load(Acquire) >> 32) * 1_000_000
     }
 
-    pub(crate) fn set_pass_over_after(&self, time: Duration) {
-        let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    pub(crate) fn set_pass_over_after(&self, millis: u32) {
         let others = self.attributes.load(Relaxed) & u64::from(u32::MAX);
         self.attributes.store(others | u64::from(millis) << 32, Relaxed);
     }

@@ -219,7 +219,7 @@ pub(crate) struct Detail {
     pub(crate) kept: [Kept; OPERATIONS_KEPT as usize],
     /// The labels of the entries, apart: most requests have none, and this is written on every release.
     pub(crate) labels: [Text<LABEL_WORDS>; OPERATIONS_KEPT as usize],
-    /// Waits and holds, by mode.
+    /// Waits and holds, by mode. Waits of the first bucket are not counted: they are the rest of all grants.
     pub(crate) waits: [[AtomicU32; histogram::BUCKETS]; 2],
     pub(crate) holds: [[AtomicU32; histogram::BUCKETS]; 2],
 }

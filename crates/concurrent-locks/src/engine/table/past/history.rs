@@ -2,7 +2,7 @@
 //! for resources that have a detail block, histograms and the last operations.
 
 use std::sync::atomic::{
-    AtomicU64,
+    AtomicU32, AtomicU64,
     Ordering::{AcqRel, Relaxed},
 };
 
@@ -112,21 +112,36 @@ impl Table {
         linked(resource.detail.load(Relaxed)).and_then(|index| self.layout.detail(index).ok())
     }
 
+    /// A grant of a request that did not wait: one counter. Its wait is in the sum, and in the first bucket of the
+    /// histogram, which is what the others leave of all grants.
     #[inline]
+    pub(crate) fn tally_grant_at_once(&self, resource: &Resource, mode: Mode) {
+        let tally = &resource.tallies[mode as usize];
+        add(&tally.acquisitions, 1);
+        if tally.wait_min.load(Relaxed) != 0 {
+            tally.wait_min.store(0, Relaxed);
+        }
+    }
+
     pub(crate) fn tally_grant(&self, resource: &Resource, mode: Mode, wait: u64) {
         let tally = &resource.tallies[mode as usize];
         let earlier = tally.acquisitions.load(Relaxed);
         tally.acquisitions.store(earlier.wrapping_add(1), Relaxed);
         take_in(&tally.wait_sum, &tally.wait_min, &tally.wait_max, earlier, wait);
-        if let Some(detail) = self.detail_of(resource) {
-            let count = &detail.waits[mode as usize][histogram::bucket_of(wait)];
+        if let Some(count) = self.waits_like(resource, mode, wait) {
             count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
-            // The release will write here: a section of any length hides the load.
-            let kept = &detail.kept[(detail.written.load(Relaxed) % OPERATIONS_KEPT) as usize];
-            crate::engine::table::map::memory::prefetch(&kept.at);
-            crate::engine::table::map::memory::prefetch(&kept.tag);
-            crate::engine::table::map::memory::prefetch(&detail.holds[mode as usize]);
         }
+    }
+
+    /// Where waits as long as this one are counted; those of the first bucket are not.
+    fn waits_like(&self, resource: &Resource, mode: Mode, wait: u64) -> Option<&AtomicU32> {
+        let bucket = Some(histogram::bucket_of(wait)).filter(|bucket| *bucket != 0)?;
+        self.detail_of(resource).map(|detail| &detail.waits[mode as usize][bucket])
+    }
+
+    /// The process in a slot, for display.
+    pub(crate) fn pid_of(&self, slot: u32) -> u32 {
+        self.layout.slot(slot).map_or(0, |slot| slot.pid.load(Relaxed))
     }
 
     /// A grant that nobody took up was none. Minimum and maximum keep it.
@@ -135,14 +150,22 @@ impl Table {
         for (word, by) in [(&tally.acquisitions, 1), (&tally.wait_sum, wait)] {
             word.store(word.load(Relaxed).saturating_sub(by), Relaxed);
         }
-        if let Some(detail) = self.detail_of(resource) {
-            let count = &detail.waits[mode as usize][histogram::bucket_of(wait)];
+        if let Some(count) = self.waits_like(resource, mode, wait) {
             count.store(count.load(Relaxed).saturating_sub(1), Relaxed);
         }
     }
 
+    /// `pid` is the holder's.
     #[inline]
-    pub(crate) fn tally_release(&self, resource: &Resource, record: &Record, mode: Mode, now: u64, ending: Ending) {
+    pub(crate) fn tally_release(
+        &self,
+        resource: &Resource,
+        record: &Record,
+        mode: Mode,
+        now: u64,
+        ending: Ending,
+        pid: u32,
+    ) {
         let tally = &resource.tallies[mode as usize];
         let granted = record.granted.load(Relaxed);
         let hold = now.saturating_sub(granted);
@@ -158,7 +181,6 @@ impl Table {
         count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
         let outcome = if failed { Outcome::Failed } else { Outcome::Released };
         let wait = granted.saturating_sub(record.requested.load(Relaxed));
-        let pid = self.layout.slot(record.word().slot()).map_or(0, |slot| slot.pid.load(Relaxed));
         detail.keep(record, mode, outcome, granted, wait, Some(hold), pid);
     }
 
@@ -182,8 +204,7 @@ impl Table {
             add(&mishaps.deadlocks, 1);
         }
         if let Some(detail) = self.detail_of(resource) {
-            let pid = self.layout.slot(record.word().slot()).map_or(0, |slot| slot.pid.load(Relaxed));
-            detail.keep(record, mode, outcome, now, waited, None, pid);
+            detail.keep(record, mode, outcome, now, waited, None, self.pid_of(record.word().slot()));
         }
     }
 

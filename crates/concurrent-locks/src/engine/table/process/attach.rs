@@ -38,6 +38,7 @@ use crate::{
 pub(crate) struct Attachment {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+    pub(crate) pid: u32,
     /// This process as lock words name it.
     pub(crate) name: short_lock::Name,
     pub(crate) pool: Arc<Pool>,
@@ -143,6 +144,7 @@ impl Table {
             let me = Attachment {
                 slot,
                 generation,
+                pid: std::process::id(),
                 name: short_lock::Name::new(slot, generation),
                 pool: Arc::new(Pool::new(self.layout.geometry())),
                 hub: Hub::new(),

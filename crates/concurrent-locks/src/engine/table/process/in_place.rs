@@ -48,12 +48,18 @@ impl Table {
     /// [`Table::check_in_place`], unless that was done lately (I2).
     #[inline]
     pub(crate) fn check_in_place_sometimes(&self, me: &Attachment, now: u64) -> Result<(), Error> {
-        if now.saturating_sub(me.checked.load(Relaxed)) < IN_PLACE_EVERY.as_nanos() as u64 {
+        if Self::was_in_place(me, now) {
             return Ok(());
         }
         self.check_in_place(me)?;
         me.checked.store(now, Relaxed);
         Ok(())
+    }
+
+    /// Whether this process has looked lately (I2).
+    #[inline]
+    pub(crate) fn was_in_place(me: &Attachment, now: u64) -> bool {
+        now.saturating_sub(me.checked.load(Relaxed)) < IN_PLACE_EVERY.as_nanos() as u64
     }
 
     /// After a lock was released at `now`: whether its holder was alone in the section (I2).

@@ -137,11 +137,17 @@ impl Pool {
     }
 }
 
+/// Takes a free record of those that this thread keeps.
+#[inline]
+pub(crate) fn take_kept(me: &Attachment) -> Option<u32> {
+    CACHE.with(|cache| if cache.serves(&me.pool) { cache.pop() } else { None })
+}
+
 impl Table {
     /// Takes a free record.
     #[inline]
     pub(crate) fn take_record(&self, me: &Attachment) -> Result<u32, Error> {
-        match CACHE.with(|cache| if cache.serves(&me.pool) { cache.pop() } else { None }) {
+        match take_kept(me) {
             Some(record) => Ok(record),
             None => self.take_record_from_pool(me),
         }

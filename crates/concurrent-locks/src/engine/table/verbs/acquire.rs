@@ -1,10 +1,10 @@
-//! Acquire: takes the lock, refuses, or queues. The uncontended path is this file.
+//! Acquire: takes the lock, refuses, or queues. What is free and asks for nothing unusual goes by `straight.rs`.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use crate::{
     engine::{
-        Ask, Grant, Ticket, Wait, nanos,
+        Ask, Grant, Progress, Wait, nanos,
         table::{
             Table,
             bucket::{
@@ -30,7 +30,7 @@ const SEARCHES: u32 = 32;
 
 /// What became of an arrival.
 enum Arrival {
-    Granted,
+    Granted(Grant),
     Queued,
     Busy,
     Full,
@@ -43,11 +43,11 @@ impl Table {
 
     /// Takes the lock, refuses, or queues.
     #[inline]
-    pub(crate) fn acquire(&self, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
-        self.acquire_within(SEARCHES, ask, grant)
+    pub(crate) fn acquire(&self, ask: &Ask<'_>) -> Result<Progress, Error> {
+        self.acquire_within(SEARCHES, ask)
     }
 
-    fn acquire_within(&self, searches: u32, ask: &Ask<'_>, grant: &mut Grant) -> Result<Option<Ticket>, Error> {
+    fn acquire_within(&self, searches: u32, ask: &Ask<'_>) -> Result<Progress, Error> {
         let me = self.me()?;
         let bucket = self.layout.bucket_of(ask.name.hash());
         crate::engine::table::map::memory::prefetch(self.layout.bucket(bucket)?);
@@ -60,14 +60,14 @@ impl Table {
         let index = self.take_record(me)?;
         let record = self.layout.record(index)?;
         let word = self.fill(me, record, ask, now);
-        match self.with_bucket(me, bucket, |locked| self.arrive(me, locked, index, record, word, ask, now, grant)) {
-            Ok(Arrival::Granted) => {
+        match self.with_bucket(me, bucket, |locked| self.arrive(me, locked, index, record, word, ask, now)) {
+            Ok(Arrival::Granted(grant)) => {
                 if self.is_watched(now) {
                     self.emit_record(EventKind::Grant, record, ask.mode, now, 0)?;
                 }
-                Ok(None)
+                Ok(Progress::Granted(grant))
             }
-            Ok(Arrival::Queued) => self.queued(me, index, record, word, ask, now, grant),
+            Ok(Arrival::Queued) => self.queued(me, handle(index, word), record, ask, now),
             Ok(Arrival::Busy) => {
                 // The history takes the requester from the record.
                 let error = self.refuse(me, record, ask, now);
@@ -79,7 +79,7 @@ impl Table {
                 // What is found may be taken by others before we come back: not for ever. What the dead
                 // held makes room, too.
                 if searches > 0 && (self.find_room()? || self.reap_all(me)? > 0) {
-                    self.acquire_within(searches - 1, ask, grant)
+                    self.acquire_within(searches - 1, ask)
                 } else {
                     Err(self.full())
                 }
@@ -94,14 +94,16 @@ impl Table {
 
     /// Writes the request into its record, before anybody else can see it.
     #[inline]
-    fn fill(&self, me: &Attachment, record: &Record, ask: &Ask<'_>, now: u64) -> Word {
+    pub(crate) fn fill(&self, me: &Attachment, record: &Record, ask: &Ask<'_>, now: u64) -> Word {
         let sequence = record.word().sequence().wrapping_add(1);
-        let label = if ask.label.is_empty() { 0 } else { record.label.store(ask.label) };
         let note = if ask.note.is_empty() { 0 } else { record.note.store(ask.note) };
-        record.set_attributes(ask.priority, label, note, ask.may_hold || !ask.label.is_empty());
-        let owner = if ask.owner == 0 { owner_id::anonymous() } else { ask.owner };
+        let (owner, label, family) = match ask.who {
+            None => (owner_id::anonymous(), 0, 0),
+            Some(who) => (who.id, record.label.store(&who.label), who.ancestors.first().copied().unwrap_or(0)),
+        };
+        record.set_attributes(ask.terms.priority, label, note, ask.may_hold || label != 0);
         record.owner.store(owner, Relaxed);
-        record.family.store(ask.ancestors.first().copied().unwrap_or(0), Relaxed);
+        record.family.store(family, Relaxed);
         record.requested.store(now, Relaxed);
         Word::new(State::Free, ask.mode, me.slot, sequence)
     }
@@ -118,7 +120,6 @@ impl Table {
         word: Word,
         ask: &Ask<'_>,
         now: u64,
-        grant: &mut Grant,
     ) -> Checked<Arrival> {
         match record.word().state() {
             State::Free => {}
@@ -126,8 +127,7 @@ impl Table {
             State::Held => {
                 // Taken up here: nobody takes it back from now on (W4).
                 let _ = wait_word::look(&record.grant);
-                *grant = self.granted(handle(index, word), record);
-                return Ok(Arrival::Granted);
+                return Ok(Arrival::Granted(granted(handle(index, word), record)));
             }
             State::Waiting => return Ok(Arrival::Queued),
         }
@@ -136,14 +136,14 @@ impl Table {
             Place::Full => return Ok(Arrival::Full),
         };
         let queue = Queue::of(self, place)?;
-        let own = if ask.may_hold { self.own_of(&queue, record, ask)? } else { Own::default() };
+        let own = if ask.may_hold { own_of(&queue, record, ask)? } else { Own::default() };
         let standing = own.standing(ask.mode);
         let ticket = locked.count();
         let arrival = now.max(locked.bucket.last_arrival.load(Relaxed));
         locked.bucket.last_arrival.store(arrival, Relaxed);
         let rank = match standing {
             Standing::Upgrades => Rank::upgrade(ticket),
-            Standing::Stranger | Standing::ReEnters => Rank::of(arrival, ask.priority, ticket),
+            Standing::Stranger | Standing::ReEnters => Rank::of(arrival, ask.terms.priority, ticket),
         };
         record.resource.store(place + 1, Relaxed);
         record.set_rank(rank, ticket);
@@ -157,83 +157,60 @@ impl Table {
             record.grant.store(wait_word::ACKNOWLEDGED, Relaxed);
             record.commit(word.with(State::Held, ask.mode));
             queue.link_holder(index, record, ask.mode)?;
-            self.tally_grant(queue.resource, ask.mode, 0);
-            // Before the unlock, which drains the stores: whoever moves the grant then need not wait for them.
-            grant.handle = handle(index, word);
-            grant.token = token;
-            grant.mode = ask.mode;
-            grant.since = now;
-            grant.owner = record.owner.load(Relaxed);
-            return Ok(Arrival::Granted);
+            self.tally_grant_at_once(queue.resource, ask.mode);
+            return Ok(Arrival::Granted(Grant { handle: handle(index, word), token, mode: ask.mode }));
         }
-        if matches!(ask.wait, Wait::No | Wait::For(Duration::ZERO)) {
+        if matches!(ask.wait(), Wait::No | Wait::For(Duration::ZERO)) {
             return Ok(Arrival::Busy);
         }
         record.grant.store(wait_word::IDLE, Relaxed);
-        record.set_pass_over_after(ask.pass_over_after);
+        record.set_pass_over_after(ask.terms.pass_over_after);
         record.commit(word.with(State::Waiting, ask.mode));
         queue.link_waiter(index, record)?;
         Ok(Arrival::Queued)
     }
 
-    /// What the asking owner holds itself. If an owner that it inherits from holds the resource, it
-    /// asks as that one.
-    fn own_of(&self, queue: &Queue<'_>, record: &Record, ask: &Ask<'_>) -> Checked<Own> {
-        for ancestor in ask.ancestors {
-            let own = queue.own(*ancestor)?;
-            if !own.is_empty() {
-                record.owner.store(*ancestor, Relaxed);
-                return Ok(own);
-            }
-        }
-        record.owner.store(ask.owner, Relaxed);
-        queue.own(ask.owner)
-    }
-
     /// After queueing: does this wait close a cycle?
     #[cold]
-    #[expect(clippy::too_many_arguments, reason = "the rest of `acquire`")]
     fn queued(
         &self,
         me: &Attachment,
-        index: u32,
+        handle: u64,
         record: &Record,
-        word: Word,
         ask: &Ask<'_>,
         now: u64,
-        grant: &mut Grant,
-    ) -> Result<Option<Ticket>, Error> {
-        let deadline = match ask.wait {
+    ) -> Result<Progress, Error> {
+        let deadline = match ask.wait() {
             Wait::For(time) => now.saturating_add(nanos(time)),
             Wait::No | Wait::Forever => u64::MAX,
         };
-        let ticket = Ticket {
-            handle: handle(index, word),
-            deadline,
-            policy: ask.policy,
-            fairness: ask.fairness,
-            may_hold: ask.may_hold,
-        };
+        let ticket = ask.ticket(handle, deadline);
         self.emit_record(EventKind::Wait, record, ask.mode, now, 0)?;
         if ask.may_hold
             && let Some(granted) = self.break_deadlock(me, &ticket).inspect_err(|error| self.settle(&ticket, error))?
         {
-            *grant = granted;
-            return Ok(None);
+            return Ok(Progress::Granted(granted));
         }
-        Ok(Some(ticket))
+        Ok(Progress::Queued(ticket))
     }
+}
 
-    /// The grant that the caller acknowledges by taking it.
-    pub(crate) fn granted(&self, handle: u64, record: &Record) -> Grant {
-        let granted = record.granted.load(Relaxed);
-        Grant {
-            handle,
-            token: record.token.load(Relaxed),
-            mode: record.word().mode(),
-            waited: granted.saturating_sub(record.requested.load(Relaxed)),
-            since: granted,
-            owner: record.owner.load(Relaxed),
+/// What the asking owner holds itself. If an owner that it inherits from holds the resource, it
+/// asks as that one.
+fn own_of(queue: &Queue<'_>, record: &Record, ask: &Ask<'_>) -> Checked<Own> {
+    for ancestor in ask.ancestors() {
+        let own = queue.own(*ancestor)?;
+        if !own.is_empty() {
+            record.owner.store(*ancestor, Relaxed);
+            return Ok(own);
         }
     }
+    let owner = ask.who.map_or_else(|| record.owner.load(Relaxed), |who| who.id);
+    record.owner.store(owner, Relaxed);
+    queue.own(owner)
+}
+
+/// The grant that the caller acknowledges by taking it.
+pub(crate) fn granted(handle: u64, record: &Record) -> Grant {
+    Grant { handle, token: record.token.load(Relaxed), mode: record.word().mode() }
 }

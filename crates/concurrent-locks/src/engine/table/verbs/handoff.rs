@@ -85,7 +85,7 @@ impl Table {
     #[inline]
     pub(crate) fn may_enter_window(&self, queue: &Queue<'_>, ask: &Ask<'_>, now: u64) -> bool {
         let resource = queue.resource;
-        ask.fairness == Fairness::Window
+        ask.terms.fairness == Fairness::Window
             && resource.window.load(Relaxed) == WINDOW_OPEN
             && now.saturating_sub(resource.window_opened.load(Relaxed)) < WINDOW
             && queue.is_free()

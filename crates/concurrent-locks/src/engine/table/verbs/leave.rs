@@ -15,6 +15,7 @@ use crate::{
             past::history::Outcome,
             process::attach::Attachment,
             protocol::wait_word::{self, Found},
+            verbs::acquire::granted,
         },
     },
     words::{error::Error, event::EventKind},
@@ -42,15 +43,15 @@ impl Table {
         self.forget_future(me, index);
         let (place, bucket) = self.place_of(record)?;
         let mut wakes = Wakes::new();
-        let mut granted = false;
+        let mut is_granted = false;
         let waited = now.saturating_sub(record.requested.load(Relaxed));
         let mode = record.word().mode();
         self.with_bucket(me, bucket, |locked| {
             let word = record.word();
             if word.state() == State::Held {
                 // Under the lock, where nobody can take it back meanwhile (W4).
-                granted = wait_word::look(&record.grant) == Found::Granted;
-                return if granted { Ok(()) } else { Err(Violation("a holder that was not notified")) };
+                is_granted = wait_word::look(&record.grant) == Found::Granted;
+                return if is_granted { Ok(()) } else { Err(Violation("a holder that was not notified")) };
             }
             let queue = Queue::of(self, place)?;
             if word.state() == State::Waiting {
@@ -66,8 +67,8 @@ impl Table {
             // A leaving writer may admit the readers behind it.
             queue.grant_waiters(locked, now, &mut wakes)
         })?;
-        if granted {
-            return Ok(Some(self.granted(ticket.handle, record)));
+        if is_granted {
+            return Ok(Some(granted(ticket.handle, record)));
         }
         let kind = match why {
             Leaving::TimedOut => EventKind::Timeout,

@@ -20,3 +20,4 @@ pub(crate) mod pass_over;
 mod refusal;
 pub(crate) mod release;
 mod revoke;
+mod straight;

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use crate::{
     engine::{
-        Ask, Grant, Ticket, Wait,
+        Ask, Grant, Ticket,
         table::{
             Table,
             map::{layout::Record, word::record_of},
@@ -20,7 +20,7 @@ impl Table {
     /// The error of a busy lock that the request would not wait for.
     #[cold]
     pub(crate) fn refuse(&self, me: &Attachment, record: &Record, ask: &Ask<'_>, now: u64) -> Error {
-        let timed_out = ask.wait != Wait::No;
+        let timed_out = ask.waits;
         if timed_out {
             let bucket = self.layout.bucket_of(ask.name.hash());
             let tallied = self.with_bucket(me, bucket, |locked| {

@@ -37,14 +37,20 @@ impl Table {
             let word = record.word();
             if word.state() == State::Held {
                 was_held = true;
-                self.tally_release(queue.resource, record, word.mode(), now, ending);
+                self.tally_release(queue.resource, record, word.mode(), now, ending, me.pid);
                 record.commit(word.with(State::Free, word.mode()));
                 queue.unlink(index, record, State::Held, word.mode())?;
             }
             self.pass_on(locked, &queue, now, fairness, &mut wakes)
         })?;
         if was_held && self.is_watched(now) {
-            self.emit_record(EventKind::Release, record, grant.mode, now, now.saturating_sub(grant.since))?;
+            self.emit_record(
+                EventKind::Release,
+                record,
+                grant.mode,
+                now,
+                now.saturating_sub(record.granted.load(Relaxed)),
+            )?;
         }
         self.return_record(me, index);
         self.deliver(me, place, bucket, &wakes)?;
@@ -71,16 +77,19 @@ impl Table {
                 return Ok(());
             }
             if word.mode() == Mode::Write {
-                self.tally_release(queue.resource, record, Mode::Write, now, Ending::Normal);
-                self.tally_grant(queue.resource, Mode::Read, 0);
+                self.tally_release(queue.resource, record, Mode::Write, now, Ending::Normal, me.pid);
+                self.tally_grant_at_once(queue.resource, Mode::Read);
+                // The read grant begins now, and has waited as long as the write grant had.
+                let waited = record.granted.load(Relaxed).saturating_sub(record.requested.load(Relaxed));
                 record.granted.store(now, Relaxed);
+                record.requested.store(now.saturating_sub(waited), Relaxed);
                 record.commit(word.with(State::Held, Mode::Read));
                 queue.recount(Mode::Write, Mode::Read);
             }
             queue.grant_waiters(locked, now, &mut wakes)
         })?;
         self.deliver(me, place, bucket, &wakes)?;
-        if was_held { Ok(Grant { mode: Mode::Read, since: now, ..*grant }) } else { Err(self.lost(grant)) }
+        if was_held { Ok(Grant { mode: Mode::Read, ..*grant }) } else { Err(self.lost(grant)) }
     }
 
     /// The resource of a record that is waiting or held, and its bucket.

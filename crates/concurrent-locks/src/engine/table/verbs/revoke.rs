@@ -38,7 +38,8 @@ impl Table {
                 let Some(found) = found else { break };
                 let (index, record) = found?;
                 let word = record.word();
-                self.tally_release(queue.resource, record, word.mode(), now, Ending::Panicked);
+                let pid = self.pid_of(word.slot());
+                self.tally_release(queue.resource, record, word.mode(), now, Ending::Panicked, pid);
                 record.commit(word.with(State::Free, word.mode()));
                 queue.unlink(index, record, State::Held, word.mode())?;
                 taken = Some((place, index));

@@ -31,6 +31,7 @@ use crate::{
                 atomic_word::AtomicWord,
                 wait_word::{self, Found, Wake},
             },
+            verbs::acquire::granted,
             wait::{
                 ahead::SLICE,
                 park::{DETECT_AFTER, Suspicions},
@@ -79,7 +80,7 @@ impl Table {
             match wait_word::look(&record.grant) {
                 Found::Granted => {
                     self.forget_future(me, index);
-                    return Ok(Some(self.granted(ticket.handle, record)));
+                    return Ok(Some(granted(ticket.handle, record)));
                 }
                 Found::Nudged => {
                     match self.nudged(me, ticket) {

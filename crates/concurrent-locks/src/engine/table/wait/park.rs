@@ -19,6 +19,7 @@ use crate::{
             map::{layout::Record, word::record_of},
             process::attach::Attachment,
             protocol::wait_word::{self, Found, Wake},
+            verbs::acquire::granted,
             wait::ahead::{Ahead, WATCHED},
         },
     },
@@ -50,14 +51,14 @@ impl Table {
             match wait_word::look(&record.grant) {
                 Found::Granted => {
                     self.check_in_place_sometimes(me, self.clock.now())?;
-                    return Ok(Some(self.granted(ticket.handle, record)));
+                    return Ok(Some(granted(ticket.handle, record)));
                 }
                 Found::Nudged => {
                     if let Some(grant) = self.nudged(me, ticket)? {
                         return Ok(Some(grant));
                     }
                     if wait_word::look(&record.grant) == Found::Granted {
-                        return Ok(Some(self.granted(ticket.handle, record)));
+                        return Ok(Some(granted(ticket.handle, record)));
                     }
                 }
                 Found::Nothing => {}
