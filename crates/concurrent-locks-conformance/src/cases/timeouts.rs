@@ -136,12 +136,12 @@ fn the_advice_fits_what_was_asked(bench: &Bench) {
     ];
     for error in now {
         let text = error.to_string();
-        assert!(text.contains("cannot be acquired to write now") && text.contains("; wait for it, or look"), "{text}");
+        assert!(text.contains("cannot be acquired to write now") && text.contains("; wait for it, or see"), "{text}");
         assert!(!text.contains("longer") && !text.contains("timed out"), "{text}");
     }
     assert!(zero().blocking().unwrap_err().busy().unwrap().waited.is_zero());
     let text = bench.locks().write("a").timeout(SHORT).blocking().unwrap_err().to_string();
-    assert!(text.starts_with("timed out after ") && text.contains("; wait longer, or look"), "{text}");
+    assert!(text.starts_with("timed out after ") && text.contains("; wait longer, or see"), "{text}");
 }
 
 fn none_waits_past_the_default(bench: &Bench) {

@@ -1,6 +1,6 @@
 //! The environment variables that the library reads, and passes to child processes.
 
-/// The environment variable with the URL of [`LockManager::global`].
+/// The environment variable with the URL of [`LockManager::global`](crate::LockManager::global).
 pub const URL_VARIABLE: &str = "CONCURRENT_LOCKS_URL";
 
 /// The environment variable with the space of `host:` if the URL names none.

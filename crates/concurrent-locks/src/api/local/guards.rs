@@ -8,21 +8,21 @@ use std::{
 
 use crate::api::{guard::Guard, local::room::Taken};
 
-/// The data of a [`Mutex`], until it is dropped.
+/// The data of a [`Mutex`](crate::local::Mutex), until it is dropped.
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct MutexGuard<'a, T> {
     pub(super) data: Taken<'a, Box<T>>,
     pub(super) lock: Guard,
 }
 
-/// The data of a [`RwLock`] to read, until it is dropped.
+/// The data of a [`RwLock`](crate::local::RwLock) to read, until it is dropped.
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct ReadGuard<T> {
     pub(super) data: Arc<T>,
     pub(super) lock: Guard,
 }
 
-/// The data of a [`RwLock`] to write, until it is dropped.
+/// The data of a [`RwLock`](crate::local::RwLock) to write, until it is dropped.
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct WriteGuard<'a, T> {
     pub(super) data: Taken<'a, Arc<T>>,

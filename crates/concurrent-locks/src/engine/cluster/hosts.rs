@@ -132,7 +132,7 @@ fn channel(address: &Address, host: &Host, listens: bool, multiplexed: &Arc<Atom
 /// How the server of an address is spoken to. `multiplexed`: whether calls were found to be carried out elsewhere.
 fn dialect(
     address: &Address,
-    listens: bool,
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "of PostgreSQL's poolers"))] listens: bool,
     #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "of PostgreSQL's poolers"))]
     multiplexed: &Arc<AtomicBool>,
 ) -> Result<Box<dyn Dialect>, Error> {

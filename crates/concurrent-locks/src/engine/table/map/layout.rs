@@ -26,8 +26,8 @@ use crate::{
 
 /// First bytes of a table.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"locktabl");
-/// Raised whenever a struct below changes.
-pub(crate) const LAYOUT: u32 = 3;
+/// Raised whenever a struct below, or what a field of one means, changes.
+pub(crate) const LAYOUT: u32 = 4;
 
 pub(crate) const LABEL_WORDS: usize = 5;
 pub(crate) const NOTE_WORDS: usize = 10;
