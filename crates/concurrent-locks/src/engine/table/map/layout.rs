@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use crate::{
     engine::table::map::{
         geometry::Geometry,
-        memory::{Mapping, Shared},
+        memory::{Mapping, Shared, prefetch},
         text::Text,
     },
     words::histogram,
@@ -404,12 +404,12 @@ impl Layout {
     #[inline]
     pub(crate) fn prefetch_resource(&self, index: u32) {
         if let Ok(resource) = self.resource(index) {
-            crate::engine::table::map::memory::prefetch(resource);
-            crate::engine::table::map::memory::prefetch(&resource.tallies[0]);
-            crate::engine::table::map::memory::prefetch(&resource.tallies[1]);
-            crate::engine::table::map::memory::prefetch(&resource.name);
+            prefetch(resource);
+            prefetch(&resource.tallies[0]);
+            prefetch(&resource.tallies[1]);
+            prefetch(&resource.name);
             if let Ok(owner) = self.resource_owner(index) {
-                crate::engine::table::map::memory::prefetch(owner);
+                prefetch(owner);
             }
         }
     }

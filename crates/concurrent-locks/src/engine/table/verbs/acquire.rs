@@ -14,10 +14,11 @@ use crate::{
             },
             map::{
                 layout::{Checked, Record, linked},
+                memory::prefetch,
                 word::{State, Word, handle},
             },
             process::attach::Attachment,
-            protocol::wait_word::{self},
+            protocol::wait_word,
         },
     },
     os::owner_id,
@@ -50,7 +51,7 @@ impl Table {
     fn acquire_within(&self, searches: u32, ask: &Ask<'_>) -> Result<Progress, Error> {
         let me = self.me()?;
         let bucket = self.layout.bucket_of(ask.name.hash());
-        crate::engine::table::map::memory::prefetch(self.layout.bucket(bucket)?);
+        prefetch(self.layout.bucket(bucket)?);
         if let Some(place) = ask.hint.and_then(|hint| linked(hint.load(Relaxed) as u32)) {
             self.layout.prefetch_resource(place);
         }

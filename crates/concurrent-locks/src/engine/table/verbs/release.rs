@@ -9,7 +9,7 @@ use crate::{
             Table,
             bucket::queue::{Queue, Wakes},
             map::{
-                layout::{Checked, Record},
+                layout::{Checked, Record, Violation, linked},
                 word::{State, handle, record_of},
             },
         },
@@ -95,8 +95,7 @@ impl Table {
     /// The resource of a record that is waiting or held, and its bucket.
     #[inline]
     pub(crate) fn place_of(&self, record: &Record) -> Checked<(u32, u32)> {
-        let place = crate::engine::table::map::layout::linked(record.resource.load(Relaxed))
-            .ok_or(crate::engine::table::map::layout::Violation("a request without a resource"))?;
+        let place = linked(record.resource.load(Relaxed)).ok_or(Violation("a request without a resource"))?;
         let hash = self.layout.resource(place)?.hash.load(Relaxed);
         Ok((place, self.layout.bucket_of(hash)))
     }
