@@ -52,6 +52,15 @@ impl<'t> Locked<'t> {
         self.bucket.counter.store(next, Relaxed);
         next
     }
+
+    /// Numbers an arrival: its ticket, and its time, which never goes back in a bucket.
+    #[inline]
+    pub(crate) fn arrival(&self, now: u64) -> (u64, u64) {
+        let ticket = self.count();
+        let arrival = now.max(self.bucket.last_arrival.load(Relaxed));
+        self.bucket.last_arrival.store(arrival, Relaxed);
+        (ticket, arrival)
+    }
 }
 
 impl Drop for Locked<'_> {

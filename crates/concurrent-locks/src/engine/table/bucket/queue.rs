@@ -20,7 +20,7 @@ use crate::{
         bucket::locked::Locked,
         map::{
             layout::{Checked, Record, Resource, Violation, linked},
-            word::State,
+            word::{State, Word},
         },
         protocol::wait_word::{self, Wake},
     },
@@ -230,6 +230,17 @@ impl<'t> Queue<'t> {
             }
         }
         Ok(true)
+    }
+
+    /// Grants an arrival: first what the grant says, then the commit (T1), then what is derived. `free` is the word of
+    /// its free record.
+    #[inline]
+    pub(crate) fn admit(&self, index: u32, record: &Record, free: Word, token: u64, now: u64) -> Checked<()> {
+        record.token.store(token, Relaxed);
+        record.granted.store(now, Relaxed);
+        record.grant.store(wait_word::ACKNOWLEDGED, Relaxed);
+        record.commit(free.with(State::Held, free.mode()));
+        self.link_holder(index, record, free.mode())
     }
 
     /// Puts a record among the holders. Its word says held already (Q3).

@@ -13,7 +13,7 @@ use crate::{
                 resources::Place,
             },
             map::{
-                layout::{Checked, Record, linked},
+                layout::{Bucket, Checked, Record, linked},
                 memory::prefetch,
                 word::{State, Word, handle},
             },
@@ -50,11 +50,7 @@ impl Table {
 
     fn acquire_within(&self, searches: u32, ask: &Ask<'_>) -> Result<Progress, Error> {
         let me = self.me()?;
-        let bucket = self.layout.bucket_of(ask.name.hash());
-        prefetch(self.layout.bucket(bucket)?);
-        if let Some(place) = ask.hint.and_then(|hint| linked(hint.load(Relaxed) as u32)) {
-            self.layout.prefetch_resource(place);
-        }
+        let (bucket, _) = self.bucket_for(ask)?;
         let now = self.clock.now();
         // Before a record is taken: an error here must not keep one.
         self.check_in_place_sometimes(me, now)?;
@@ -91,6 +87,19 @@ impl Table {
                 Err(error)
             }
         }
+    }
+
+    /// The bucket of a request's name. It is fetched, as is the place that a handle remembers, while other things are
+    /// done.
+    #[inline]
+    pub(crate) fn bucket_for(&self, ask: &Ask<'_>) -> Checked<(u32, &Bucket)> {
+        let index = self.layout.bucket_of(ask.name.hash());
+        let bucket = self.layout.bucket(index)?;
+        prefetch(bucket);
+        if let Some(place) = ask.hint.and_then(|hint| linked(hint.load(Relaxed) as u32)) {
+            self.layout.prefetch_resource(place);
+        }
+        Ok((index, bucket))
     }
 
     /// Writes the request into its record, before anybody else can see it.
@@ -139,9 +148,7 @@ impl Table {
         let queue = Queue::of(self, place)?;
         let own = if ask.may_hold { own_of(&queue, record, ask)? } else { Own::default() };
         let standing = own.standing(ask.mode);
-        let ticket = locked.count();
-        let arrival = now.max(locked.bucket.last_arrival.load(Relaxed));
-        locked.bucket.last_arrival.store(arrival, Relaxed);
+        let (ticket, arrival) = locked.arrival(now);
         let rank = match standing {
             Standing::Upgrades => Rank::upgrade(ticket),
             Standing::Stranger | Standing::ReEnters => Rank::of(arrival, ask.terms.priority, ticket),
@@ -153,11 +160,7 @@ impl Table {
             || self.may_enter_window(&queue, ask, now);
         if admitted {
             let token = own.token(ask.mode, self.token(ticket));
-            record.token.store(token, Relaxed);
-            record.granted.store(now, Relaxed);
-            record.grant.store(wait_word::ACKNOWLEDGED, Relaxed);
-            record.commit(word.with(State::Held, ask.mode));
-            queue.link_holder(index, record, ask.mode)?;
+            queue.admit(index, record, word, token, now)?;
             self.tally_grant_at_once(queue.resource, ask.mode);
             return Ok(Arrival::Granted(Grant { handle: handle(index, word), token, mode: ask.mode }));
         }

@@ -17,12 +17,11 @@ use crate::{
             Table,
             bucket::{locked::Locked, queue::Queue},
             map::{
-                layout::{Bucket, Checked, linked},
-                memory::prefetch,
+                layout::{Bucket, Checked},
                 word::{State, handle, record_of},
             },
             process::{attach::Attachment, records},
-            protocol::{short_lock, wait_word},
+            protocol::short_lock,
         },
     },
     rule::grant::Rank,
@@ -34,12 +33,7 @@ impl Table {
     #[inline]
     pub(crate) fn take_straight(&self, ask: &Ask<'_>) -> Option<(NonZeroU64, u64)> {
         let me = self.fork_page.get()?;
-        let bucket_index = self.layout.bucket_of(ask.name.hash());
-        let bucket = self.layout.bucket(bucket_index).ok()?;
-        prefetch(bucket);
-        if let Some(place) = ask.hint.and_then(|hint| linked(hint.load(Relaxed) as u32)) {
-            self.layout.prefetch_resource(place);
-        }
+        let (bucket_index, bucket) = self.bucket_for(ask).ok()?;
         let now = self.clock.now();
         if ask.may_hold || !self.is_usual(me, now) {
             return None;
@@ -83,17 +77,11 @@ impl Table {
         if readers | others != 0 {
             return None;
         }
-        let ticket = locked.count();
-        let arrival = now.max(bucket.last_arrival.load(Relaxed));
-        bucket.last_arrival.store(arrival, Relaxed);
+        let (ticket, arrival) = locked.arrival(now);
         record.resource.store(place + 1, Relaxed);
         record.set_rank(Rank::of(arrival, ask.terms.priority, ticket), ticket);
         let token = self.token(ticket);
-        record.token.store(token, Relaxed);
-        record.granted.store(now, Relaxed);
-        record.grant.store(wait_word::ACKNOWLEDGED, Relaxed);
-        record.commit(word.with(State::Held, ask.mode));
-        if queue.link_holder(index, record, ask.mode).is_err() && self.repair(&locked).is_err() {
+        if queue.admit(index, record, word, token, now).is_err() && self.repair(&locked).is_err() {
             record.commit(word);
             return None;
         }
