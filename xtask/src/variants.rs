@@ -5,7 +5,10 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use crate::step::{self, Outcome, cargo};
+use crate::{
+    step::{self, Outcome, cargo},
+    tools,
+};
 
 /// The `cfg` with which this program, in the place of the compiler, compiles the workspace's crates.
 const CFG_VARIABLE: &str = "LOCKS_XTASK_CFG";
@@ -19,9 +22,9 @@ pub(crate) fn loom() -> Outcome {
 
 /// `cargo xtask portable`: what runs on systems other than Linux, run here.
 pub(crate) fn portable() -> Outcome {
-    let suites = ["--test", "local", "--test", "file"];
-    portably("portable engines", ["test", "--package", "concurrent-locks-conformance"], &suites)?;
-    portably("portable unit tests", ["test", "--package", "concurrent-locks"], &["--lib"])?;
+    tools::nextest()?;
+    portably("portable engines", "concurrent-locks-conformance", &["--test", "local", "--test", "file"])?;
+    portably("portable unit tests", "concurrent-locks", &["--lib"])?;
     // Clippy stands where our compiler would: here the flag reaches every dependency.
     let mut clippy = cargo(["clippy", "--package", "concurrent-locks", "--target-dir", "target/portable", "--lib"]);
     clippy.args(["--", "--deny", "warnings"]).env("RUSTFLAGS", "--cfg concurrent_locks_portable");
@@ -29,9 +32,9 @@ pub(crate) fn portable() -> Outcome {
 }
 
 /// The dependencies are those of ordinary tests: cargo keeps what a wrapper compiles apart by itself.
-fn portably(what: &str, task: [&str; 3], rest: &[&str]) -> Outcome {
+fn portably(what: &str, package: &str, rest: &[&str]) -> Outcome {
     let wrapper = env::current_exe().map_err(|error| format!("{what}: no path of this program: {error}"))?;
-    let mut command = cargo(task);
+    let mut command = cargo(["nextest", "run", "--no-fail-fast", "--package", package]);
     command.args(rest).env("RUSTC_WORKSPACE_WRAPPER", wrapper).env(CFG_VARIABLE, "concurrent_locks_portable");
     step::run(what, &mut command)
 }

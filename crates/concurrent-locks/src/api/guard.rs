@@ -354,7 +354,7 @@ impl Guard {
             return Ok(());
         }
         if let Some(identity) = &self.identity {
-            identity.holdings.gave(&self.as_held());
+            identity.gave(&self.as_held());
         }
         match state {
             State::Lost => self.name().map(drop),

@@ -1,12 +1,14 @@
 //! [`Identity`]: a labelled owner as its handles and guards share it.
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+use once_cell::race::OnceBox;
+
 use crate::{
-    api::holdings::Holdings,
+    api::holdings::{Held, Holdings},
     engine::Who,
     os::{fork_generation::ForkGeneration, owner_id::anonymous},
     words::{
@@ -23,7 +25,7 @@ pub(crate) struct Identity {
     /// The process that owns it.
     process: ForkGeneration,
     /// Its replacement in a forked child: two processes that share an owner would both enter.
-    in_child: OnceLock<Arc<Identity>>,
+    in_child: OnceBox<Arc<Identity>>,
     /// Other processes may have it from the environment: what they hold in its name is not among the
     /// holdings.
     handed_down: AtomicBool,
@@ -46,7 +48,7 @@ impl Identity {
             holdings: Holdings::default(),
             handed_down: AtomicBool::new(false),
             process: ForkGeneration::current(),
-            in_child: OnceLock::new(),
+            in_child: OnceBox::new(),
         }
     }
 
@@ -59,11 +61,20 @@ impl Identity {
                 Some(own) => own,
                 None => {
                     let own = Arc::new(Identity::drawn(identity.who.label.clone(), identity.who.ancestors.clone()));
-                    identity.in_child.get_or_init(|| own)
+                    identity.in_child.get_or_init(|| Box::new(own))
                 }
             };
         }
         identity
+    }
+
+    /// A grant of this owner was released, or its copy dropped in a forked child. There another thread of
+    /// the parent may have locked the holdings for ever, and nobody asks for them.
+    #[inline]
+    pub(crate) fn gave(&self, given: &Held) {
+        if self.process.is_current() {
+            self.holdings.gave(given);
+        }
     }
 
     /// Other processes may hold in its name from now on.

@@ -1,6 +1,8 @@
 //! [`LockManager`]: the entry point. Finds the engine that a URL names and makes requests for it.
 
-use std::{fmt, sync::OnceLock};
+use std::fmt;
+
+use once_cell::race::OnceBox;
 
 use crate::{
     api::{call::Call, owner::Owner, request::Request, request_all::RequestAll, resource::Resource},
@@ -116,15 +118,13 @@ impl LockManager {
     /// # Errors
     /// As [`LockManager::connect`], the same error on every call.
     pub fn global() -> Result<&'static LockManager, Error> {
-        static GLOBAL: OnceLock<Result<LockManager, Error>> = OnceLock::new();
-        GLOBAL
-            .get_or_init(|| match std::env::var(URL_VARIABLE) {
-                Ok(url) => Self::open(&url),
-                Err(std::env::VarError::NotPresent) => Self::open("local:"),
-                Err(error) => Err(Error::new(ErrorKind::InvalidInput, format!("{URL_VARIABLE}: {error}"))),
-            })
-            .as_ref()
-            .map_err(Clone::clone)
+        static GLOBAL: OnceBox<Result<LockManager, Error>> = OnceBox::new();
+        let open = || match std::env::var(URL_VARIABLE) {
+            Ok(url) => Self::open(&url),
+            Err(std::env::VarError::NotPresent) => Self::open("local:"),
+            Err(error) => Err(Error::new(ErrorKind::InvalidInput, format!("{URL_VARIABLE}: {error}"))),
+        };
+        GLOBAL.get_or_init(|| Box::new(open())).as_ref().map_err(Clone::clone)
     }
 
     #[cfg(test)]

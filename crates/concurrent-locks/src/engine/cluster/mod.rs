@@ -39,19 +39,18 @@ mod view;
 mod wire;
 
 use std::{
-    sync::{
-        OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
+
+use once_cell::race::OnceBox;
 
 pub(crate) use self::address::Address;
 use self::{client::Client, observe::ClusterObserver};
 use crate::{
     engine::{Ask, Capabilities, Ending, Engine, Grant, Progress, Tenure, Ticket, check_max_hold, observing::Observer},
-    os::{fork_generation::ForkGeneration, process_end},
+    os::{fork_generation::ForkGeneration, process_end, roll::Roll},
     words::{
         deadlock::DeadlockReport,
         error::Error,
@@ -86,27 +85,24 @@ pub(crate) struct Cluster {
 }
 
 /// All of this process, for its end.
-static OPENED: RwLock<Vec<&'static Cluster>> = RwLock::new(Vec::new());
+static OPENED: Roll<&'static Cluster> = Roll::new();
 
 extern "C" fn detach_all() {
-    // Not waited for: its holder may be the thread that ends the process, or have stayed behind at a fork.
-    if let Ok(opened) = OPENED.try_read() {
-        for cluster in opened.iter() {
-            // Nobody is left to be notified.
-            let _ = cluster.detach();
-        }
+    for cluster in OPENED.iter() {
+        // Nobody is left to be notified.
+        let _ = cluster.detach();
     }
 }
 
 /// What a process has of the engine, and what the child has that was forked while it was used.
 struct Generation {
     client: &'static Client,
-    next: OnceLock<&'static Generation>,
+    next: OnceBox<&'static Generation>,
 }
 
 impl Generation {
     fn new(address: &Address, url: &str) -> &'static Generation {
-        Box::leak(Box::new(Generation { client: Client::new(address, url), next: OnceLock::new() }))
+        Box::leak(Box::new(Generation { client: Client::new(address, url), next: OnceBox::new() }))
     }
 }
 
@@ -119,11 +115,10 @@ impl Cluster {
         first.client.connect()?;
         let cluster: &'static Cluster =
             Box::leak(Box::new(Cluster { address, url, handles: AtomicU64::new(1), first }));
-        let mut opened = OPENED.write().unwrap_or_else(PoisonError::into_inner);
-        if opened.is_empty() {
+        if OPENED.iter().next().is_none() {
             process_end::at_exit(detach_all);
         }
-        opened.push(cluster);
+        OPENED.push(cluster);
         Ok(cluster)
     }
 
@@ -139,10 +134,13 @@ impl Cluster {
         let process = ForkGeneration::current();
         let mut generation = self.first;
         while generation.client.process != process {
-            generation = generation.next.get_or_init(|| {
+            generation = generation.next.get().copied().unwrap_or_else(|| {
                 generation.client.leave_to_parent();
-                let next = Generation::new(&self.address, &self.url);
-                next.client.connect_soon(None);
+                let own = Generation::new(&self.address, &self.url);
+                let next = *generation.next.get_or_init(|| Box::new(own));
+                if std::ptr::eq(next, own) {
+                    own.client.connect_soon(None);
+                }
                 next
             });
         }

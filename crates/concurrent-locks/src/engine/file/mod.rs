@@ -62,13 +62,12 @@ use std::{
     collections::btree_map::Entry,
     fs::Metadata,
     path::{Path, PathBuf},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
+
+use once_cell::race::OnceBox;
 
 pub(crate) use self::observe::FileObserver;
 use self::{observe::of_directory, process::Process};
@@ -122,7 +121,7 @@ pub(crate) struct FileEngine {
 /// What a process has of the engine, and what the child has that was forked while it was used.
 struct Generation {
     process: Process,
-    next: OnceLock<&'static Generation>,
+    next: OnceBox<&'static Generation>,
 }
 
 impl Generation {
@@ -131,7 +130,7 @@ impl Generation {
         let number = TABLES.fetch_add(1, Ordering::Relaxed);
         let table = Table::local(format!("local:{url}#{number}"), Geometry::DEFAULT)?;
         let process = Process::new(directory.to_owned(), url.to_owned(), table);
-        Ok(Box::leak(Box::new(Generation { process, next: OnceLock::new() })))
+        Ok(Box::leak(Box::new(Generation { process, next: OnceBox::new() })))
     }
 }
 
@@ -161,7 +160,7 @@ impl FileEngine {
                 None => {
                     generation.process.close_inherited();
                     let next = Generation::new(&self.directory, &self.url)?;
-                    generation.next.get_or_init(|| next)
+                    generation.next.get_or_init(|| Box::new(next))
                 }
             };
         }

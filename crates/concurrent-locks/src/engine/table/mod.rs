@@ -152,13 +152,12 @@ impl Table {
         observer: Option<Sight>,
     ) -> &'static Table {
         let token_base = layout.header().token_base.load(Acquire);
-        let mut tables = opened::to_change();
-        let number = tables.len();
+        let number = opened::next_number();
         let (forever, unseen) = (OnceLock::new(), Mutex::default());
         let table = Table { url, layout, clock, token_base, file, fork_page, forever, number, observer, unseen };
         let table: &'static Table = Box::leak(Box::new(table));
         table.forever.get_or_init(|| table);
-        tables.push(table);
+        opened::add(table);
         table
     }
 

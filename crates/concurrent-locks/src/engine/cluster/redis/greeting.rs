@@ -2,7 +2,7 @@
 
 use super::{
     resp::{self, Value},
-    scripts::SCRIPTS,
+    scripts::scripts,
 };
 use crate::{
     engine::cluster::wire::{Greeting, Past},
@@ -145,14 +145,14 @@ impl Conversation<'_> {
 
     fn load_scripts(&mut self) -> Result<(), Error> {
         let mut words = vec!["SCRIPT", "EXISTS"];
-        words.extend(SCRIPTS.iter().map(|script| &*script.sha));
+        words.extend(scripts().iter().map(|script| &*script.sha));
         self.say(&words);
         self.flush()?;
         let known = self.answer(false, |answer| match answer {
             Value::List(list) => list.iter().map(|value| *value == Value::Scalar(b"1")).collect(),
             _ => Vec::new(),
         })?;
-        let missing = || SCRIPTS.iter().enumerate().filter(|(index, _)| known.get(*index) != Some(&true));
+        let missing = || scripts().iter().enumerate().filter(|(index, _)| known.get(*index) != Some(&true));
         for (_, script) in missing() {
             self.say(&["SCRIPT", "LOAD", &script.text]);
         }

@@ -6,7 +6,7 @@ mod scripts;
 #[cfg(test)]
 mod tests;
 
-use self::{resp::Value, scripts::SCRIPTS};
+use self::{resp::Value, scripts::scripts};
 use super::{
     protocol::{Call, Verb},
     wire::{Dialect, Failure, Frame, Greeting, Past},
@@ -69,7 +69,7 @@ fn head(verb: Verb, prefix: &str) -> Vec<u8> {
     let mut head = Vec::new();
     resp::begin(3 + KEYS.len() + verb.arity(), &mut head);
     resp::word(b"EVALSHA", &mut head);
-    resp::word(SCRIPTS[verb as usize].sha.as_bytes(), &mut head);
+    resp::word(scripts()[verb as usize].sha.as_bytes(), &mut head);
     resp::word(KEYS.len().to_string().as_bytes(), &mut head);
     for key in KEYS {
         resp::word(format!("{prefix}{key}").as_bytes(), &mut head);

@@ -1,6 +1,6 @@
 //! The verbs as scripts: their shared parts, and one file each.
 
-use std::sync::LazyLock;
+use once_cell::race::OnceBox;
 
 use crate::engine::cluster::protocol::Verb;
 
@@ -12,14 +12,16 @@ pub(super) struct Script {
 }
 
 /// The script of each verb, in the order of [`Verb::ALL`].
-pub(super) static SCRIPTS: LazyLock<Vec<Script>> = LazyLock::new(|| {
+pub(super) fn scripts() -> &'static [Script] {
+    // First come wins: a lock that is held at a fork is held in the child for ever.
+    static SCRIPTS: OnceBox<Vec<Script>> = OnceBox::new();
     let script = |verb: &Verb| {
         let text = parts(*verb).concat();
         let sha = sha1_smol::Sha1::from(&text).digest().to_string();
         Script { text, sha }
     };
-    Verb::ALL.iter().map(script).collect()
-});
+    SCRIPTS.get_or_init(|| Box::new(Verb::ALL.iter().map(script).collect()))
+}
 
 /// What a verb's script consists of. A part knows what stands before it.
 fn parts(verb: Verb) -> [&'static str; 9] {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{KEYS, RedisDialect, resp, scripts::SCRIPTS};
+use super::{KEYS, RedisDialect, resp, scripts::scripts};
 use crate::{
     engine::cluster::{
         protocol::{Call, Verb},
@@ -45,11 +45,11 @@ fn words(command: &[u8]) -> Vec<String> {
 fn every_verb_has_its_script_where_it_is_looked_for() {
     for (place, verb) in Verb::ALL.into_iter().enumerate() {
         assert_eq!(verb as usize, place);
-        let script = &SCRIPTS[place];
+        let script = &scripts()[place];
         assert!(script.text.starts_with("-- Part of every script: the keys"), "{}", verb.name());
         assert_eq!(script.sha.len(), 40);
     }
-    let mut shas: Vec<&str> = SCRIPTS.iter().map(|script| &*script.sha).collect();
+    let mut shas: Vec<&str> = scripts().iter().map(|script| &*script.sha).collect();
     shas.sort_unstable();
     shas.dedup();
     assert_eq!(shas.len(), Verb::ALL.len(), "two verbs have one script");
@@ -62,7 +62,7 @@ fn a_call_is_a_command_with_all_keys_of_the_space() {
     dialect().encode(&Call { verb: Verb::Verify, arguments: &arguments }, &mut output);
     let words = words(&output);
     assert_eq!(words[0], "EVALSHA");
-    assert_eq!(words[1], SCRIPTS[Verb::Verify as usize].sha);
+    assert_eq!(words[1], scripts()[Verb::Verify as usize].sha);
     assert_eq!(words[2], "8");
     assert_eq!(words[3], "locks:{blue}:requests");
     assert_eq!(words[3 + KEYS.len()..], arguments);
@@ -136,7 +136,7 @@ fn greeted(answers: &str) -> (Result<(), Error>, String) {
 #[test]
 fn a_greeting_loads_what_is_missing_and_subscribes_last() {
     let known: String = Verb::ALL.iter().map(|verb| if *verb == Verb::Renew { ":0\r\n" } else { ":1\r\n" }).collect();
-    let sha = &SCRIPTS[Verb::Renew as usize].sha;
+    let sha = &scripts()[Verb::Renew as usize].sha;
     let answers = format!(
         "{MASTER}+OK\r\n:0\r\n{COMMANDS}*{}\r\n{known}$40\r\n{sha}\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n",
         Verb::ALL.len()

@@ -127,12 +127,14 @@ mod ticks {
     // CPUID became a safe function after our minimum Rust version.
     #![allow(unused_unsafe)]
 
-    use std::{arch::x86_64, sync::OnceLock};
+    use std::arch::x86_64;
+
+    use once_cell::race::OnceBool;
 
     /// Whether the processor says that its TSC ticks evenly through all power states.
     pub(crate) fn invariant() -> bool {
-        static INVARIANT: OnceLock<bool> = OnceLock::new();
-        *INVARIANT.get_or_init(|| {
+        static INVARIANT: OnceBool = OnceBool::new();
+        INVARIANT.get_or_init(|| {
             // SAFETY: CPUID exists on every x86-64 processor.
             unsafe { x86_64::__cpuid(0x8000_0000) }.eax >= 0x8000_0007
                 // SAFETY: the leaf exists, as just asked.

@@ -7,12 +7,11 @@
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd},
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     time::Duration,
 };
+
+use once_cell::race::OnceBool;
 
 /// How many words one `futex_waitv` can watch (`FUTEX_WAITV_MAX`).
 pub(crate) const WATCH_MAX: usize = 128;
@@ -109,8 +108,8 @@ pub(crate) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) {
 /// CLOCK_MONOTONIC. Asks the kernel itself where a library (libfaketime) stands in for the C
 /// library's clock: the other processes of the table have the real one.
 pub(crate) fn monotonic() -> Duration {
-    static IS_FAKED: OnceLock<bool> = OnceLock::new();
-    let is_faked = *IS_FAKED.get_or_init(|| {
+    static IS_FAKED: OnceBool = OnceBool::new();
+    let is_faked = IS_FAKED.get_or_init(|| {
         let before = kernel_monotonic();
         let told = library_monotonic();
         !(before..=kernel_monotonic()).contains(&told)

@@ -7,13 +7,15 @@
 use std::{
     io,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering::Acquire},
     },
     time::{Duration, Instant},
 };
 
-use crate::engine::table::process::per_process::PerProcess;
+use once_cell::race::OnceBox;
+
+use crate::os::per_process::PerProcess;
 
 /// How many words a hub may ask for; [`futex_wait_any`] watches the first only.
 pub(crate) const WATCH_MAX: usize = 1;
@@ -106,8 +108,8 @@ pub(crate) fn futex_wait_any(watches: &[Watch<'_>], timeout: Duration) {
 
 /// Time since this process first asked, on a clock that is never set back.
 pub(crate) fn monotonic() -> Duration {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed()
+    static START: OnceBox<Instant> = OnceBox::new();
+    START.get_or_init(|| Box::new(Instant::now())).elapsed()
 }
 
 /// How many processors this process may run on.

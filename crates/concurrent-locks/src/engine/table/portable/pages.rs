@@ -7,7 +7,7 @@ use std::{
     ptr::NonNull,
 };
 
-use crate::engine::table::process::per_process::PerProcess;
+use crate::os::per_process::PerProcess;
 
 /// What `Layout` of the table asks for, and more than any type in it needs.
 const PAGE: usize = 4096;

@@ -36,10 +36,7 @@ pub(crate) fn at_exit() {
 }
 
 extern "C" fn detach_all() {
-    // Not waited for: its holder may be the thread that ends the process, or have stayed behind at a fork.
-    if let Some(tables) = opened::tables_now() {
-        tables.iter().for_each(|table| table.leave_slot());
-    }
+    opened::tables().for_each(Table::leave_slot);
 }
 
 impl Table {

@@ -7,9 +7,6 @@ pub(crate) mod in_place;
 pub(crate) mod liveness;
 pub(crate) mod occupancy;
 pub(crate) mod opened;
-#[cfg(any(not(target_os = "linux"), concurrent_locks_portable))]
-#[path = "../portable/per_process.rs"]
-pub(crate) mod per_process;
 pub(crate) mod records;
 pub(crate) mod sleepers;
 #[cfg(all(target_os = "linux", not(concurrent_locks_portable)))]

@@ -1,20 +1,21 @@
 //! The tables that this process has opened.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::engine::table::Table;
+use crate::{engine::table::Table, os::roll::Roll};
 
-static TABLES: RwLock<Vec<&'static Table>> = RwLock::new(Vec::new());
+static TABLES: Roll<&'static Table> = Roll::new();
 
-pub(crate) fn tables() -> RwLockReadGuard<'static, Vec<&'static Table>> {
-    TABLES.read().unwrap_or_else(PoisonError::into_inner)
+/// The number of a table that is about to be opened.
+pub(crate) fn next_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Relaxed)
 }
 
-/// The same without waiting for a thread that opens one.
-pub(crate) fn tables_now() -> Option<RwLockReadGuard<'static, Vec<&'static Table>>> {
-    TABLES.try_read().ok()
+pub(crate) fn add(table: &'static Table) {
+    TABLES.push(table);
 }
 
-pub(crate) fn to_change() -> RwLockWriteGuard<'static, Vec<&'static Table>> {
-    TABLES.write().unwrap_or_else(PoisonError::into_inner)
+pub(crate) fn tables() -> impl Iterator<Item = &'static Table> {
+    TABLES.iter().copied()
 }

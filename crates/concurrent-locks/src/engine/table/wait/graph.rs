@@ -73,9 +73,8 @@ impl Table {
         if self.observer.is_some() {
             return tables;
         }
-        let known = opened::tables();
-        let others = known.iter().take(JOINED).copied();
-        tables.extend(others.filter(|other| other.number != self.number && other.fork_page.get().is_some()));
+        let others = opened::tables().filter(|other| other.number < JOINED && other.number != self.number);
+        tables.extend(others.filter(|other| other.fork_page.get().is_some()));
         tables
     }
 

@@ -1,7 +1,6 @@
 //! Values that belong to one process: a forked child makes its own.
 //!
-//! Where the kernel does not wipe memory at a fork, [`ForkGeneration`] detects it (a system call per look on
-//! some systems).
+//! [`ForkGeneration`] detects the fork (by a system call per look, on some systems).
 #![expect(unsafe_code, reason = "a value that is replaced, not locked: a lock might be held at the fork")]
 
 use std::{
@@ -44,6 +43,7 @@ impl<T: Send + Sync + 'static> PerProcess<T> {
     }
 
     /// The value as it is: a forked child that has made none finds its parent's.
+    #[cfg(any(not(target_os = "linux"), concurrent_locks_portable))]
     #[inline]
     pub(crate) fn inherited(&self) -> Option<&T> {
         self.latest().map(|made| &made.value)
