@@ -129,6 +129,8 @@ impl Replay {
                 let token = self.tokens[request.name].of(request.token).ok_or("a holder without a token")?;
                 let name = Name::new(&self.names[request.name]).map_err(failed("name"))?;
                 self.engine.revoke(name, token).map_err(failed("revoke"))?;
+                // Whoever waits enters now, and not when those whom it was taken from release it.
+                self.compare(request.name)?;
                 for request in broken {
                     let grant = self.grant_of(request)?;
                     expect(
