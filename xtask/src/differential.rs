@@ -12,7 +12,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         Some((first, rest)) if first.parse::<u32>().is_ok() => (first.as_str(), rest),
         _ => ("1000000", arguments),
     };
-    let mut command = cargo(["test", "--package", "concurrent-locks", "--features", "full", "--lib", "--", "--nocapture"]);
+    let mut command =
+        cargo(["test", "--package", "concurrent-locks", "--features", "full", "--lib", "--", "--nocapture"]);
     match rest {
         [] => command.arg("differential::"),
         tests => command.args(tests.iter().map(|test| format!("differential::{test}"))),

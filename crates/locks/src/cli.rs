@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_run_by_itself_does_not_understand_is_told_by_the_whole() {
+    fn what_run_does_not_understand_is_explained_by_the_whole_command() {
         for line in
             ["locks run", "locks run --help", "locks run -h", "locks run --version", "locks run a", "locks run a b"]
         {

@@ -49,7 +49,7 @@ const GROUPS: &[Group] = &[
 /// Where the library takes in the texts of the servers' halves: the expression, and the file it is in.
 const TEXTS: &[(&str, &str, &str)] = &[
     ("engine/cluster/redis/scripts.rs", "parts(*verb).concat()", "crate::mutant::of(&parts(*verb).concat())"),
-    ("engine/cluster/postgres/greeting.rs", "self.ask(SCHEMA)", "self.ask(&crate::mutant::of(SCHEMA))"),
+    ("engine/cluster/postgres/handshake.rs", "self.ask(SCHEMA)", "self.ask(&crate::mutant::of(SCHEMA))"),
 ];
 
 const SURVIVES: &str = "SURVIVES";

@@ -166,7 +166,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         what: "a lock that is broken admits nobody",
-        file: "engine/cluster/postgres/schema/5_sight.sql",
+        file: "engine/cluster/postgres/schema/5_inspection.sql",
         old: "    PERFORM concurrent_locks.walk(_space, _name, _now);\n    RETURN '{\"revoked\"",
         new: "    RETURN '{\"revoked\"",
     },

@@ -267,7 +267,7 @@ impl Guard {
     /// `Lost` if the grant had already ended: its lease expired, an operator broke it, or this is a forked
     /// child's copy. Then the section was not exclusive.
     pub fn release(mut self) -> Result<(), Error> {
-        self.give_back(Ending::Normal)
+        self.end(Ending::Normal)
     }
 
     /// Downgrades a write guard to a read guard. Nobody can write in between; waiting readers at the head
@@ -348,7 +348,7 @@ impl Guard {
     }
 
     #[inline]
-    fn give_back(&mut self, ending: Ending) -> Result<(), Error> {
+    fn end(&mut self, ending: Ending) -> Result<(), Error> {
         let state = std::mem::replace(&mut self.state, State::Over);
         if state == State::Over {
             return Ok(());
@@ -368,7 +368,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let ending = if std::thread::panicking() { Ending::Panicked } else { Ending::Normal };
         // A drop cannot report that the grant was lost; `release` does.
-        let _ = self.give_back(ending);
+        let _ = self.end(ending);
     }
 }
 

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_held_before_is_told_in_any_order_of_giving_back() {
+    fn what_was_held_before_is_returned_in_any_order_of_release() {
         let [here, there] =
             ["local:holdings", "local:holdings-2"].map(|url| LockManager::connect(url).blocking().unwrap().engine());
         let holdings = Holdings::default();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_the_last_are_told() {
+    fn of_many_the_last_are_returned() {
         let engine = LockManager::connect("local:holdings-many").blocking().unwrap().engine();
         let holdings = Holdings::default();
         let many = 3 * REMEMBERED as u64;

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_told_to_futures_and_callbacks() {
+    fn a_loss_reaches_futures_and_callbacks() {
         let (locks, engine) = leased("loss");
         let guard = locks.write("a").blocking().unwrap();
         let mut lost = guard.lost();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_loss_of_several_is_told_once() {
+    fn the_first_loss_of_several_is_reported_once() {
         let (locks, engine) = leased("all");
         let guards = locks.lock_all([("a", Mode::Write), ("b", Mode::Write)]).blocking().unwrap();
         let (sender, told) = mpsc::channel();
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_answer_is_told_to_a_callback() {
+    fn the_last_answer_reaches_a_callback() {
         let (locks, engine) = leased("tell");
         let guards = locks.lock_all([("a", Mode::Write), ("b", Mode::Write)]).blocking().unwrap();
         let (sender, told) = mpsc::channel();

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_told_once_also_behind_one_that_panics() {
+    fn each_is_notified_once_also_behind_one_that_panics() {
         let watch = Watch::default();
         let (sender, told) = mpsc::channel();
         let tell = || -> Tell {

@@ -183,7 +183,7 @@ impl RequestAll {
     ///     asked < 3
     /// };
     /// assert!(locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).blocking_while(go_on)?.is_none());
-    /// assert!(locks.write("a").try_now().is_ok()); // given back
+    /// assert!(locks.write("a").try_now().is_ok()); // released
     /// # Ok::<(), concurrent_locks::Error>(())
     /// ```
     ///
@@ -212,7 +212,7 @@ impl RequestAll {
     /// # let locks = LockManager::connect("local:doc-all-try-now").blocking()?;
     /// let _busy = locks.write("b").blocking()?;
     /// assert!(locks.lock_all([("a", Mode::Write), ("b", Mode::Read)]).try_now().is_err());
-    /// assert!(locks.write("a").try_now().is_ok()); // given back
+    /// assert!(locks.write("a").try_now().is_ok()); // released
     /// # Ok::<(), concurrent_locks::Error>(())
     /// ```
     ///

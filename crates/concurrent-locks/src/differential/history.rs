@@ -137,17 +137,17 @@ impl Cast {
 
     fn ask(&mut self, resources: &mut [Specification; NAMES], asked: Request, waits: bool) -> Option<Deed> {
         let ancestors: Vec<u64> = ANCESTORS[asked.who].iter().map(|who| self.id(*who)).collect();
-        let party = ancestors.first().copied().unwrap_or(asked.owner);
+        let root_owner = ancestors.first().copied().unwrap_or(asked.owner);
         // As the API knows it: by requester, not by the owner whose holds are re-entered; and an owner with children
         // may hold what they acquired in its name. An upgrading owner has a number.
         let is_same = |other: &Request| other.who == asked.who && asked.who != 0;
         let has_another = resources.iter().flat_map(Specification::requests).any(is_same);
         let has_family = ANCESTORS.iter().flat_map(|of| *of).any(|who| *who == asked.who) || !ancestors.is_empty();
         let may_hold = has_another || has_family || asked.number != 0;
-        let request = Request { number: self.asked + 1, second: self.second, party, ..asked };
+        let request = Request { number: self.asked + 1, second: self.second, root_owner, ..asked };
         let mut after = resources.clone();
         let outcome = after[request.name].ask(request, &ancestors, waits);
-        if outcome == Outcome::Waits && may_hold && is_reordered(&after, party) {
+        if outcome == Outcome::Waits && may_hold && is_reordered(&after, root_owner) {
             return None;
         }
         self.asked += 1;
@@ -158,13 +158,17 @@ impl Cast {
 
 /// Whether the search for deadlocks would find a new order for the queue. It is a rule of its own, with models
 /// of its own (`wait_for`), so histories go round it.
-fn is_reordered(resources: &[Specification; NAMES], party: u64) -> bool {
+fn is_reordered(resources: &[Specification; NAMES], root_owner: u64) -> bool {
     let (mut holds, mut waits) = (Vec::new(), Vec::new());
     for (resource, specification) in (0..).zip(resources) {
-        holds.extend(specification.holders.iter().map(|held| Hold { owner: held.party, resource, mode: held.mode }));
+        holds.extend(specification.holders.iter().map(|held| Hold {
+            owner: held.root_owner,
+            resource,
+            mode: held.mode,
+        }));
         waits.extend(specification.waiters.iter().zip(0..).map(|(waiter, place)| Wait {
             id: waiter.number,
-            owner: waiter.party,
+            owner: waiter.root_owner,
             resource,
             mode: waiter.mode,
             rank: Rank::from_parts(place, waiter.number),
@@ -173,7 +177,7 @@ fn is_reordered(resources: &[Specification; NAMES], party: u64) -> bool {
         }));
     }
     let graph = Graph::new(holds, waits);
-    graph.cycle_through(party).is_some_and(|cycle| graph.dissolve(&cycle).is_some())
+    graph.cycle_through(root_owner).is_some_and(|cycle| graph.dissolve(&cycle).is_some())
 }
 
 fn nth<'a>(requests: impl Iterator<Item = &'a Request> + Clone, number: usize) -> Option<Request> {

@@ -17,7 +17,7 @@ pub(super) struct Request {
     pub(super) who: usize,
     pub(super) owner: u64,
     /// The outermost of those whose holds it shares, else its owner.
-    pub(super) party: u64,
+    pub(super) root_owner: u64,
     pub(super) mode: Mode,
     pub(super) priority: i8,
     /// When it came.
@@ -35,7 +35,7 @@ impl Default for Request {
             name: 0,
             who: 0,
             owner: 0,
-            party: 0,
+            root_owner: 0,
             mode: Mode::Read,
             priority: 0,
             second: 0,

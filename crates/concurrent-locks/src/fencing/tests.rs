@@ -114,7 +114,7 @@ fn what_a_dead_writer_left_is_overwritten() {
 }
 
 #[test]
-fn a_path_without_a_name_or_a_folder_is_told() {
+fn a_path_without_a_name_or_a_folder_is_refused() {
     let (folder, _) = file();
     assert_eq!(pass("/", 1).unwrap_err().kind(), ErrorKind::InvalidInput);
     let error = write_file(folder.path().join("none/a.json"), 1, "").unwrap_err();

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A lock file that the kernel has locked for this process. Dropping it closes the file, which releases
-/// the lock unless a forked child has inherited it; [`KernelLock::give_back`] does in any case.
+/// the lock unless a forked child has inherited it; [`KernelLock::release`] does in any case.
 #[derive(Debug)]
 pub(crate) struct KernelLock {
     file: OwnFile,
@@ -91,7 +91,7 @@ impl KernelLock {
         self.file.get().is_some() && is_at(self.file.identity(), path)
     }
 
-    pub(crate) fn give_back(self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn release(self, path: &Path) -> Result<(), Error> {
         self.file()?.unlock().map_err(|error| failed("unlock", path, error))
     }
 }

@@ -358,7 +358,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_error_of_the_system_is_the_source_and_its_text_is_told() {
+    fn the_error_of_the_system_is_the_source_and_its_text_is_shown() {
         let error = Error::io("cannot reach the server", io::ErrorKind::ConnectionRefused.into());
         assert!(error.is_retryable());
         let source = error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();

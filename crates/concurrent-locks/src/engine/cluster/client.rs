@@ -18,10 +18,10 @@ use std::{
 use super::{
     address::Address,
     clock,
-    dialogue::MOST_REFUSALS,
     lease::Lease,
     orders::Orders,
     protocol::{Call, Verb},
+    reconcile::MOST_REFUSALS,
     refusal,
     reply::Hello,
     request::{Stage, Wake},
@@ -51,7 +51,7 @@ pub(super) struct Client {
     /// Sixteen hexadecimal digits.
     pub(super) session: String,
     state: Mutex<State>,
-    /// For the keeper.
+    /// For the renewal.
     pub(super) changed: Condvar,
     /// Whether a call was found to be carried out on another connection than ours.
     pub(super) multiplexed: Arc<AtomicBool>,
@@ -79,7 +79,7 @@ impl Client {
                 answered: 0,
                 timers: BTreeSet::new(),
                 anchor: (0, 0),
-                keeper: super::keeper::Keeper::default(),
+                renewal: super::renewal::Renewal::default(),
                 orders: Orders::default(),
                 looks_elsewhere: false,
             }),
@@ -156,12 +156,12 @@ impl Client {
             state.link = Some(Arc::clone(link));
             state.connection = connection;
             // Leases that expired before stay lost (L4).
-            state.lose_what_is_over(after, clock::now());
+            state.expire_leases(after, clock::now());
             state.orders.forget();
             if link.proves_life() {
                 state.lease.guard(self.address.guarded);
             }
-            // Where it no longer proves our life, the server must learn that first (`greeted`).
+            // Where it no longer proves our life, the server must learn that first (`handshake_done`).
             if link.proves_life() || !state.lease.is_guarded() {
                 state.lease.connected();
             }
@@ -181,7 +181,7 @@ impl Client {
                 }
                 self.say(state, number, Pace::Gathered);
             }
-            state.keeper.connected();
+            state.renewal.connected();
             self.keep(state, 0);
         });
     }
@@ -196,12 +196,12 @@ impl Client {
         let attention = link.attend();
         let answer = Box::new(move |result: Result<String, Failure>| {
             drop(attention);
-            self.greeted(sent, guarded == "1", result);
+            self.handshake_done(sent, guarded == "1", result);
         });
         link.send(&Call { verb: Verb::Hello, arguments: &arguments }, Pace::Now, answer);
     }
 
-    fn greeted(&'static self, sent: u64, guarded: bool, result: Result<String, Failure>) {
+    fn handshake_done(&'static self, sent: u64, guarded: bool, result: Result<String, Failure>) {
         let hello = match result {
             Err(Failure::Broken(_)) => return,
             Err(Failure::Refused(why)) => Err(self.refused(&why)),
@@ -210,10 +210,10 @@ impl Client {
         self.with(|state, after| match hello {
             Ok(hello) if hello.layout == LAYOUT => {
                 state.trouble = None;
-                state.lose_what_is_over(after, clock::now());
+                state.expire_leases(after, clock::now());
                 state.lease.guard(guarded);
                 state.lease.connected();
-                state.heard(after, sent);
+                state.record_contact(after, sent);
                 state.anchor = (sent, hello.now);
             }
             Ok(hello) => {

@@ -46,11 +46,11 @@ impl Client {
             }
             state.link = None;
             state.lease.looked(clock::now(), false);
-            state.keeper.watch = None;
+            state.renewal.watch = None;
             // If we ended it, there is a better reason than that.
             state.trouble.get_or_insert(Error::new(ErrorKind::Unreachable, why));
             self.keep(state, 0);
-            Some(clock::now().saturating_sub(state.keeper.disconnected()))
+            Some(clock::now().saturating_sub(state.renewal.disconnected()))
         });
         // One that lived for a moment only will hardly do better at once.
         if lived.is_some_and(|lived| lived < LAST_PAUSE.as_nanos() as u64) {

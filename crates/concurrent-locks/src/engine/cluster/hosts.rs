@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_latest_past_comes_first_and_the_first_host_of_equals() {
-        let past = |epoch, heard| Past { epoch, heard };
+        let past = |epoch, last_contact| Past { epoch, last_contact };
         let found = vec![(past(1, 900), 2), (past(2, 5), 1), (past(0, 0), 0), (past(2, 5), 3)];
         assert_eq!(best_first(found), [1, 3, 2, 0]);
         assert_eq!(best_first(vec![(past(0, 0), 1), (past(0, 0), 0)]), [0, 1]);

@@ -4,11 +4,11 @@
 //! after its last contact; any answered call is such a contact. The process has to know, without a call,
 //! until when it can be sure:
 //!
-//! - L1. `heard` is when the newest answered call was *sent*. The server received it then or later, so
-//!   it keeps our grants at least until `heard + length`.
+//! - L1. `last_contact` is when the newest answered call was *sent*. The server received it then or later, so
+//!   it keeps our grants at least until `last_contact + length`.
 //! - L2. A grant by hand-off is made while its owner may be dead, so until the session's next contact with
 //!   the server it counts for [`UNCONFIRMED`] only. It is confirmed when a call is answered that was sent
-//!   after we had learned of the grant; until then we trust it until `heard + UNCONFIRMED`.
+//!   after we had learned of the grant; until then we trust it until `last_contact + UNCONFIRMED`.
 //! - L3. We stop trusting a grant a [`margin`](Lease::margin) before the server ends it, to allow for
 //!   clocks of different rates and for notifying those who have to stop.
 //! - L4. A loss is final: once reported it stays, even if the server answers after all.
@@ -48,12 +48,12 @@ pub(super) struct Lease {
     /// Nanoseconds.
     length: u64,
     /// When the newest answered call was sent (L1); 0 before the first.
-    heard: u64,
+    last_contact: u64,
 }
 
 impl Lease {
     pub(super) fn new(length: Duration, guarded: bool) -> Lease {
-        Lease { guarded, open: 0, connected: true, length: length.as_nanos() as u64, heard: 0 }
+        Lease { guarded, open: 0, connected: true, length: length.as_nanos() as u64, last_contact: 0 }
     }
 
     pub(super) fn is_guarded(&self) -> bool {
@@ -84,19 +84,19 @@ impl Lease {
     }
 
     /// When the newest answered call was sent (L1).
-    pub(super) fn heard(&self) -> u64 {
-        self.heard
+    pub(super) fn last_contact(&self) -> u64 {
+        self.last_contact
     }
 
     /// A call that was sent at `sent` is answered.
     pub(super) fn answered(&mut self, sent: u64) {
-        self.heard = self.heard.max(sent);
+        self.last_contact = self.last_contact.max(sent);
     }
 
     /// Until when a grant is ours that we learned of at `learned` (0: by the answer to our own call).
     pub(super) fn deadline(&self, learned: u64) -> u64 {
         let granted = self.granted(learned);
-        let deadline = self.heard.saturating_add(granted - self.margin(granted));
+        let deadline = self.last_contact.saturating_add(granted - self.margin(granted));
         if self.guarded && !self.connected { deadline.min(self.open.saturating_add(BELIEF)) } else { deadline }
     }
 
@@ -118,7 +118,7 @@ impl Lease {
     }
 
     fn granted(&self, learned: u64) -> u64 {
-        if self.heard >= learned { self.length } else { self.length.min(UNCONFIRMED) }
+        if self.last_contact >= learned { self.length } else { self.length.min(UNCONFIRMED) }
     }
 
     /// One part in fifty, and never less than a scheduler's slice (L3).
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hand_off_counts_for_three_seconds_until_the_server_has_heard_of_us() {
+    fn a_hand_off_counts_for_three_seconds_until_the_next_contact() {
         let mut lease = Lease::new(Duration::from_secs(10), false);
         lease.answered(100 * SECOND);
         let learned = 101 * SECOND;

@@ -5,9 +5,9 @@
 //!
 //! - [`client`]: a session and a connection, shared by all threads and futures, and their state
 //!   ([`state`]); requests as state machines ([`request`]) whose stage determines the next call
-//!   ([`dialogue`]), so that a lost connection costs nothing but time;
+//!   ([`reconcile`]), so that a lost connection costs nothing but time;
 //! - [`connecting`]: reconnecting, and unsolicited messages; [`hosts`]: the choice of the server;
-//! - [`keeper`]: the thread that renews the [`lease`] and knows when it expires;
+//! - [`renewal`]: the thread that renews the [`lease`] and knows when it expires;
 //! - [`deadlocks`]: cycles through all processes of the space;
 //! - [`wire`]: the connection itself, and for each kind of server a dialect ([`redis`], [`postgres`]).
 //!
@@ -18,19 +18,19 @@ mod client;
 mod clock;
 mod connecting;
 mod deadlocks;
-mod dialogue;
 mod hosts;
 mod introduction;
-mod keeper;
 mod lease;
 mod observe;
 mod orders;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod protocol;
+mod reconcile;
 #[cfg(feature = "redis")]
 mod redis;
 mod refusal;
+mod renewal;
 mod reply;
 mod request;
 mod state;

@@ -35,7 +35,7 @@ impl Orders {
         self.known.clear();
     }
 
-    pub(super) fn are_told(&self) -> bool {
+    pub(super) fn were_sent(&self) -> bool {
         self.untold.is_empty()
     }
 }
@@ -47,7 +47,7 @@ impl Client {
 
     /// Sends what is pending. A loss on the way does not matter much.
     pub(super) fn tell_orders(&'static self, state: &mut State) {
-        let Some(link) = state.link.clone().filter(|_| !state.orders.are_told()) else { return };
+        let Some(link) = state.link.clone().filter(|_| !state.orders.were_sent()) else { return };
         let untold = std::mem::take(&mut state.orders.untold);
         for part in untold.chunks(AT_ONCE) {
             let Ok(text) = serde_json::to_string(part) else { continue };
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_pair_is_told_once_and_only_so_many() {
+    fn each_pair_is_sent_once_and_only_so_many() {
         let mut orders = Orders::default();
         for _ in 0..2 {
             orders.add("a", "b", "ann");

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damage_is_told_only_where_something_is_damaged() {
+    fn damage_is_reported_only_where_something_is_damaged() {
         for (why, expected) in [
             ("57014 canceling statement due to user request", ErrorKind::Unreachable),
             ("57014 canceling statement due to statement timeout", ErrorKind::Unreachable),

@@ -1,18 +1,18 @@
 //! A request as this process sees it: a state machine.
 //!
 //! ```text
-//!            answer: queued            grant              taken            given back
+//!            answer: queued            grant              taken            released  
 //!  Asking ─────────────────▶ Waiting ────────▶ Settled ─────────▶ Held ─────────────▶ Releasing ─▶ (forgotten)
 //!     │ answer: granted, busy   │  time over,     ▲                │ deadline passed, told so
 //!     └─────────────────────────┼──▶ Leaving ─────┘                ▼
-//!     dropped: Forsaken ◀───────┘   answer: left, granted         Lost
+//!     dropped: Abandoned ◀───────┘   answer: left, granted         Lost
 //! ```
 //!
 //! - R1. The stage of a request alone determines what is sent about it, and every verb is idempotent by the
 //!   request's id. So after a lost connection each request is simply resent.
 //! - R2. Answers and pushes may come in any order and twice; each is applied only where the stage
 //!   expects it, and ignored elsewhere.
-//! - R3. A request whose caller has gone (`Forsaken`, `Releasing`) is kept until the server has answered:
+//! - R3. A request whose caller has gone (`Abandoned`, `Releasing`) is kept until the server has answered:
 //!   nothing leaks there.
 //! - R4. A grant that is lost before its caller has taken it is not a loss: nobody entered. The request
 //!   queues again, or leaves the queue if it has timed out.
@@ -91,7 +91,7 @@ pub(super) enum Stage {
     /// It was held, and is held no more (L4).
     Lost(Error),
     /// Nobody waits for it any more; the server must still be notified.
-    Forsaken,
+    Abandoned,
     /// Released; the server must still be notified.
     Releasing(Ending),
     /// The server has been notified; the releasing thread takes the answer.
@@ -118,7 +118,7 @@ pub(super) struct Record {
     pub(super) begun: u64,
     /// When the caller gives up; `u64::MAX` is never.
     pub(super) deadline: u64,
-    /// When the keeper is to look at it ([`super::state::State::set_timer`]).
+    /// When the renewal is to look at it ([`super::state::State::set_timer`]).
     pub(super) timer: Option<u64>,
     pub(super) policy: DeadlockPolicy,
     /// Whether this wait can close a cycle.
@@ -153,7 +153,7 @@ impl Record {
 
     /// Whether the server has still to answer what its caller is done with.
     pub(super) fn ends(&self) -> bool {
-        matches!(self.stage, Stage::Leaving(_) | Stage::Forsaken | Stage::Releasing(_))
+        matches!(self.stage, Stage::Leaving(_) | Stage::Abandoned | Stage::Releasing(_))
     }
 
     /// What it holds, taken by its caller or not.

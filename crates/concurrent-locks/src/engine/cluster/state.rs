@@ -8,10 +8,10 @@ use std::{
 use super::{
     client::LEAST_PATIENCE,
     clock,
-    dialogue::MOST_REFUSALS,
-    keeper::Keeper,
     lease::Lease,
     orders::Orders,
+    reconcile::MOST_REFUSALS,
+    renewal::Renewal,
     reply::Granted,
     request::{Hold, Leaving, Record, Stage, Tell, Wake},
     wire::{Attention, Link},
@@ -37,7 +37,7 @@ pub(super) struct State {
     pub(super) timers: BTreeSet<(u64, u64)>,
     /// A moment on the clock of leases, and what the server's clock (microseconds) showed then or later.
     pub(super) anchor: (u64, u64),
-    pub(super) keeper: Keeper,
+    pub(super) renewal: Renewal,
     /// In which order owners took what they hold, as far as it must still be sent to the server.
     pub(super) orders: Orders,
     /// Whether somebody looks for another host that serves us, since this one is silent.
@@ -62,8 +62,8 @@ pub(super) struct After {
 impl State {
     /// A call that was sent at `sent` is answered. A lease that had expired stays lost: the server may have granted it
     /// to somebody else, although we are in contact again (L4).
-    pub(super) fn heard(&mut self, after: &mut After, sent: u64) {
-        self.lose_what_is_over(after, clock::now());
+    pub(super) fn record_contact(&mut self, after: &mut After, sent: u64) {
+        self.expire_leases(after, clock::now());
         self.lease.answered(sent);
     }
 
@@ -75,7 +75,7 @@ impl State {
         self.lease.looked(at, open);
         if !open {
             // Something may be lost earlier than it was.
-            self.keeper.due = 0;
+            self.renewal.due = 0;
         }
         open
     }
@@ -88,18 +88,18 @@ impl State {
     }
 
     /// Grants whose lease has ended.
-    pub(super) fn lose_what_is_over(&mut self, after: &mut After, now: u64) {
+    pub(super) fn expire_leases(&mut self, after: &mut After, now: u64) {
         // No grant ends earlier than one that is not confirmed.
         if now < self.lease.deadline(u64::MAX) {
             return;
         }
         let lease = self.lease;
         let over = |_: &Record, hold: &Hold| now >= lease.deadline(hold.learned);
-        self.lose_those(after, over, "the server did not answer for the length of the lease");
+        self.revoke_matching(after, over, "the server did not answer for the length of the lease");
     }
 
     /// Of what is held, that which `is_lost` says.
-    pub(super) fn lose_those(&mut self, after: &mut After, is_lost: impl Fn(&Record, &Hold) -> bool, why: &str) {
+    pub(super) fn revoke_matching(&mut self, after: &mut After, is_lost: impl Fn(&Record, &Hold) -> bool, why: &str) {
         let lost = |record: &Record| record.hold().is_some_and(|hold| is_lost(record, hold));
         let numbers: Vec<u64> =
             self.records.iter().filter(|(_, record)| lost(record)).map(|(number, _)| *number).collect();
@@ -164,8 +164,8 @@ impl State {
                 record.uncertain = true;
                 self.released(after, number, Err(error));
             }
-            Stage::Releasing(_) | Stage::Forsaken => {
-                record.stage = Stage::Forsaken;
+            Stage::Releasing(_) | Stage::Abandoned => {
+                record.stage = Stage::Abandoned;
                 self.set_timer(number, clock::now().saturating_add(LEAST_PATIENCE.as_nanos() as u64));
             }
             Stage::Leaving(_) => {
@@ -177,7 +177,7 @@ impl State {
     }
 
     /// Whether what was refused for a passing reason is sent again.
-    pub(super) fn may_say_again(&mut self, number: u64) -> bool {
+    pub(super) fn may_resend(&mut self, number: u64) -> bool {
         let Some(record) = self.records.get_mut(&number) else { return false };
         record.refusals += 1;
         record.refusals <= MOST_REFUSALS
@@ -219,7 +219,7 @@ impl State {
         self.set_timer(number, u64::MAX);
     }
 
-    /// A request that waits has lost its grant or its place; answers when the keeper has to look at it.
+    /// A request that waits has lost its grant or its place; answers when the renewal has to look at it.
     pub(super) fn ask_again(&mut self, number: u64) -> u64 {
         let Some(record) = self.records.get_mut(&number) else { return u64::MAX };
         let now = clock::now();
@@ -239,7 +239,7 @@ impl State {
         }
     }
 
-    /// Has the keeper look at a request at `at`, and at no other time; `u64::MAX` is never.
+    /// Has the renewal look at a request at `at`, and at no other time; `u64::MAX` is never.
     pub(super) fn set_timer(&mut self, number: u64, at: u64) {
         let Some(record) = self.records.get_mut(&number) else { return };
         if let Some(old) = record.timer.take() {

@@ -38,7 +38,7 @@ const SLICE: Duration = Duration::from_millis(50);
 const GLANCE: Duration = Duration::from_millis(5);
 
 /// How long a thread that gives a lock back waits for the answer while the server is out of reach.
-const FAREWELL: Duration = Duration::from_secs(1);
+const RELEASE_ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Sends the request; never waits.
@@ -129,15 +129,15 @@ impl Client {
     pub(super) fn give_up(&'static self, number: u64) -> Error {
         self.with(|state, _| {
             let error = self.unreachable(state, "and it is unknown whether the lock is free");
-            self.forsake(state, number);
+            self.abandon_request(state, number);
             error
         })
     }
 
     /// Nobody waits for this request any more.
-    fn forsake(&'static self, state: &mut State, number: u64) {
+    fn abandon_request(&'static self, state: &mut State, number: u64) {
         let Some(record) = state.records.get_mut(&number) else { return };
-        record.stage = Stage::Forsaken;
+        record.stage = Stage::Abandoned;
         record.wake = Wake::Nobody;
         // The answer has no thread that waits for it.
         record.blocking = false;
@@ -149,7 +149,7 @@ impl Client {
     fn take(&'static self, number: u64) -> Option<Result<Grant, Error>> {
         self.with(|state, after| {
             // It may have been stopped since the grant came.
-            state.lose_what_is_over(after, clock::now());
+            state.expire_leases(after, clock::now());
             let Some(record) = state.records.get_mut(&number) else {
                 return Some(Err(Error::new(
                     ErrorKind::Lost,
@@ -166,7 +166,7 @@ impl Client {
                         record.attention = None;
                     }
                 }
-                Err(_) if record.uncertain => self.forsake(state, number),
+                Err(_) if record.uncertain => self.abandon_request(state, number),
                 Err(_) => state.forget(after, number),
             }
             Some(result.map(|hold| hold.grant(number)))
@@ -271,7 +271,7 @@ impl Client {
             let Some(record) = state.records.get(&number) else { return };
             match record.stage {
                 Stage::Settled(Err(_)) if !record.uncertain => state.forget(after, number),
-                _ => self.forsake(state, number),
+                _ => self.abandon_request(state, number),
             }
         });
     }
@@ -279,14 +279,14 @@ impl Client {
     pub(super) fn release(&'static self, grant: &Grant, ending: Ending) -> Result<(), Error> {
         let number = grant.handle;
         let waits = self.with(|state, after| {
-            state.lose_what_is_over(after, clock::now());
+            state.expire_leases(after, clock::now());
             let Some(record) = state.records.get_mut(&number) else { return Err(not_ours()) };
             match &record.stage {
                 Stage::Held(_) => {}
                 Stage::Lost(error) => {
                     let error = error.clone();
                     // The server may have it still, if it was out of reach.
-                    self.forsake(state, number);
+                    self.abandon_request(state, number);
                     return Err(error);
                 }
                 _ => return Err(not_ours()),
@@ -305,7 +305,7 @@ impl Client {
         if !waits {
             return Ok(());
         }
-        let until = clock::now().saturating_add(nanos(FAREWELL));
+        let until = clock::now().saturating_add(nanos(RELEASE_ACK_TIMEOUT));
         let mut outcome = None;
         self.wait(until, &mut || {
             let mut state = self.state();
@@ -316,7 +316,7 @@ impl Client {
             let Stage::Released(result) = &record.stage else { return false };
             outcome = Some(result.clone());
             if record.uncertain {
-                self.forsake(&mut state, number);
+                self.abandon_request(&mut state, number);
             } else {
                 state.records.remove(&number);
             }
@@ -336,7 +336,7 @@ impl Client {
     /// The process is about to end: waits until the server has confirmed everything sent, and detaches. What is
     /// still held is released by that.
     pub(super) fn detach(&'static self) -> Result<(), Error> {
-        let until = clock::now().saturating_add(nanos(FAREWELL));
+        let until = clock::now().saturating_add(nanos(RELEASE_ACK_TIMEOUT));
         self.with(|state, _| self.tell_orders(state));
         let ends = || self.state().records.values().any(|record| record.ends());
         // By slices: another thread may read the answers, and wakes only those whose they are.
@@ -350,10 +350,10 @@ impl Client {
         if !is_connected && left == 0 {
             return Ok(());
         }
-        let farewell = self.call(Verb::Bye, &[&self.session], left_until(until).max(SLICE));
-        self.with(|state, after| match farewell {
+        let detached = self.call(Verb::Bye, &[&self.session], left_until(until).max(SLICE));
+        self.with(|state, after| match detached {
             Ok(_) => {
-                state.lose_those(after, |_, _| true, "its process has detached from the server");
+                state.revoke_matching(after, |_, _| true, "its process has detached from the server");
                 Ok(())
             }
             Err(_) if left == 0 => Ok(()),
@@ -466,7 +466,7 @@ impl Client {
         self.with(|state, after| {
             let renewed = match reply {
                 Ok(reply) if reply.held.is_some() => {
-                    state.heard(after, sent);
+                    state.record_contact(after, sent);
                     true
                 }
                 Ok(reply) => {

@@ -205,7 +205,7 @@ impl Client {
         let row = revoked.revoked.ok_or_else(|| Error::nobody_holds(name.text(), token))?;
         // Others are notified by a push; our own is lost when this call has ended.
         let broken = |record: &Record, hold: &Hold| record.asked.name == name.text() && hold.token == token;
-        self.with(|state, after| state.lose_those(after, broken, BROKEN));
+        self.with(|state, after| state.revoke_matching(after, broken, BROKEN));
         Ok(holder(&row, Moment { now: status.now }))
     }
 

@@ -1,10 +1,10 @@
 //! Lock files that outlive this process, for the processes that it starts.
 //!
 //! The kernel's lock belongs to the open file description, of which a child process inherits a descriptor: it
-//! ends with the last of them, or when it is released ([`KernelLock::give_back`] unlocks the description,
+//! ends with the last of them, or when it is released ([`KernelLock::release`] unlocks the description,
 //! so that a child which is left behind keeps nothing).
 //!
-//! [`KernelLock::give_back`]: crate::os::kernel_lock::KernelLock::give_back
+//! [`KernelLock::release`]: crate::os::kernel_lock::KernelLock::release
 
 use std::{
     fs::File,

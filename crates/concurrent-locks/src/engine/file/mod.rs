@@ -45,7 +45,7 @@ mod files;
 #[cfg(unix)]
 mod inheritable;
 mod journal;
-mod keeper;
+mod loss_watch;
 mod observe;
 mod process;
 mod record;

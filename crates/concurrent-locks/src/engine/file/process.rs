@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     journal::{Journal, Who},
-    keeper::Keeper,
+    loss_watch::LossWatch,
     resource::{Entered, Entrant, Granted, Resource, Stage, left},
     timer::Timer,
 };
@@ -38,7 +38,7 @@ pub(super) struct Process {
     /// Where this engine's clock begins.
     epoch: Instant,
     timer: Timer,
-    pub(super) keeper: Keeper,
+    pub(super) loss_watch: LossWatch,
     /// The resources that some request or thread uses.
     resources: Mutex<HashMap<String, Arc<Resource>>>,
     /// Requests that wait or are held, by handle.
@@ -93,7 +93,7 @@ impl Process {
             url,
             epoch: Instant::now(),
             timer: Timer::default(),
-            keeper: Keeper::default(),
+            loss_watch: LossWatch::default(),
             resources: Mutex::default(),
             requests: Mutex::default(),
         }
@@ -296,7 +296,7 @@ impl Process {
 
     pub(super) fn release(&'static self, grant: &Grant, ending: Ending) -> Result<(), Error> {
         let request = self.take(grant.handle).ok_or_else(|| self.lost("grant"))?;
-        self.keeper.forget(grant.handle);
+        self.loss_watch.forget(grant.handle);
         let Place::Entered(inner) = request.place else { return Err(self.lost("grant")) };
         let result = self.leave(grant.handle, &request, &inner, ending);
         self.journal.released(&request.who, grant.token, request.tenure().held_for, ending);

@@ -192,7 +192,7 @@ impl Resource {
         let mut state = self.state();
         let stood = state.stands(request, &self.files.lock);
         let granted = matches!(state.remove(request), Some(Entrant { stage: Stage::Granted(_), .. }));
-        let result = if state.is_needed() { Ok(()) } else { self.give_back(&mut state) };
+        let result = if state.is_needed() { Ok(()) } else { self.release_file(&mut state) };
         if granted && !stood { Err(self.lost()) } else { result }
     }
 
@@ -215,7 +215,7 @@ impl Resource {
             }
             // Closing the file releases the lock. A failure would concern nobody.
             Ok(kernel) => {
-                let _ = kernel.give_back(&self.files.lock);
+                let _ = kernel.release(&self.files.lock);
                 Vec::new()
             }
             Err(error) => state.settle(|_| Stage::Failed(error.clone())),
@@ -247,7 +247,7 @@ impl Resource {
             }
             (Some(_), _) => {}
             // Every token failed, which is reported; releasing the lock is only tidy.
-            (None, _) => drop(self.give_back(state)),
+            (None, _) => drop(self.release_file(state)),
         }
         wakers
     }
@@ -264,12 +264,12 @@ impl Resource {
         }
     }
 
-    fn give_back(&self, state: &mut State) -> Result<(), Error> {
+    fn release_file(&self, state: &mut State) -> Result<(), Error> {
         let Some(held) = state.held.take() else { return Ok(()) };
         if let Some(token) = held.recorded {
             let _ = record::clear(&self.files.holder, std::process::id(), token);
         }
-        held.kernel.give_back(&self.files.lock)
+        held.kernel.release(&self.files.lock)
     }
 
     /// Tells holders from those who wait for the kernel, among those whom the table takes for holders.

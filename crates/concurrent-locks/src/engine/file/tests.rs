@@ -3,7 +3,7 @@
 
 mod deleted;
 mod ends;
-mod sight;
+mod inspection;
 mod waiting;
 
 use std::{
@@ -228,7 +228,7 @@ fn nothing_is_kept_of_idle_resources() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_told_at_once() {
+fn a_directory_that_cannot_be_used_is_refused_at_once() {
     let fixture = Fixture::new();
     let file = fixture.root.path().join("a file");
     std::fs::write(&file, "").unwrap();

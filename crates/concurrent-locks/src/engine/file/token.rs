@@ -77,7 +77,7 @@ fn make(path: &Path) -> Result<(), Error> {
         };
         open(&unfinished).and_then(finish).map_err(|error| failed("make", path, error))?;
     }
-    making.give_back(&maker)
+    making.release(&maker)
 }
 
 fn read(file: &File, path: &Path) -> Result<u64, Error> {

@@ -17,7 +17,7 @@
 //! | `short_lock`, `locked` | the lock over a bucket that survives its owner (S) |
 //! | `records`, `resources`, `queue` | taking records, finding names, the queue (Q) |
 //! | `verbs`, `straight`, `handoff` | acquire, release, give up, downgrade, break; the same without detours (SL); hand-off |
-//! | `debts` | what a stopped process stood in the way of |
+//! | `deferred` | what a stopped process stood in the way of |
 //! | `wait_word`, `ahead`, `park`, `hub` | waiting: the word (W), whom to watch (B), by thread (P), by future (H) |
 //! | `pass_over` | hand-offs that are not acknowledged (K) |
 //! | `recover` | rebuilding, and cleaning up after dead processes (R) |
@@ -61,7 +61,7 @@ use std::{
 #[cfg(all(test, not(loom)))]
 pub(crate) use self::machine::clock::advance_clock;
 use self::{
-    inspect::observe::Sight,
+    inspect::observe::Inspection,
     machine::clock::Clock,
     map::{
         header,
@@ -74,7 +74,7 @@ use self::{
         whereabouts::Whereabouts,
     },
     process::{attach::ForkPage, opened},
-    verbs::debts::Debt,
+    verbs::deferred::DeferredRelease,
 };
 pub(crate) use self::{
     inspect::observe::TableObserver,
@@ -109,7 +109,7 @@ pub(crate) struct Table {
     /// Its place in the list of this process's tables.
     number: usize,
     /// What a process has that only looks: then it never attaches, and the memory cannot be written.
-    observer: Option<Sight>,
+    observer: Option<Inspection>,
     /// What the last look could not see.
     unseen: Mutex<Vec<String>>,
 }
@@ -140,7 +140,7 @@ impl Table {
         let Some((file, probe, layout, clock)) = file::observe(path, sharing)? else { return Ok(None) };
         let fork_page = ForkPage::new().map_err(|error| Error::io("no memory for the lock table", error))?;
         let url = format!("host:{}", path.display());
-        Ok(Some(Self::keep(url, layout, clock, Some(file), fork_page, Some(Sight::new(probe)))))
+        Ok(Some(Self::keep(url, layout, clock, Some(file), fork_page, Some(Inspection::new(probe)))))
     }
 
     fn keep(
@@ -149,7 +149,7 @@ impl Table {
         clock: Clock,
         file: Option<TableFile>,
         fork_page: ForkPage,
-        observer: Option<Sight>,
+        observer: Option<Inspection>,
     ) -> &'static Table {
         let token_base = layout.header().token_base.load(Acquire);
         let number = opened::next_number();
@@ -253,23 +253,23 @@ impl Engine for Table {
     fn abandon(&self, ticket: &Ticket) {
         // Errors have nobody to go to: the future is gone. What they mean is met by the next operation.
         if self.cancel(ticket).is_err_and(|error| error.kind() == ErrorKind::Unreachable) {
-            self.owe(Debt::Leave(*ticket));
+            self.defer(DeferredRelease::Leave(*ticket));
         }
     }
 
     fn release(&self, grant: &Grant, ending: Ending, fairness: Fairness) -> Result<(), Error> {
-        if self.give_back_straight(grant, ending)? {
+        if self.release_straight(grant, ending)? {
             return Ok(());
         }
-        self.give_back(grant, ending, fairness).inspect_err(|error| {
+        self.release_grant(grant, ending, fairness).inspect_err(|error| {
             if error.kind() == ErrorKind::Unreachable {
-                self.owe(Debt::Release(*grant, ending, fairness));
+                self.defer(DeferredRelease::Release(*grant, ending, fairness));
             }
         })
     }
 
     fn downgrade(&self, grant: &Grant) -> Result<Grant, Error> {
-        self.weaken(grant)
+        self.downgrade_grant(grant)
     }
 
     fn tenure(&self, grant: &Grant) -> Tenure {
@@ -309,7 +309,7 @@ impl Engine for Table {
             Whereabouts::InPlace => standing,
             // New processes use another table then: holders in this one are no longer exclusive.
             Whereabouts::Deleted | Whereabouts::Moved => Standing::Lost,
-            Whereabouts::OutOfSight(_) => standing.max(Standing::Unknown),
+            Whereabouts::NotVisible(_) => standing.max(Standing::Unknown),
         }
     }
 
@@ -338,7 +338,7 @@ impl Engine for Table {
     }
 
     fn revoke(&self, name: Name<'_>, token: u64) -> Result<Holder, Error> {
-        self.take_from(name, token)
+        self.break_lock(name, token)
     }
 
     fn health(&self) -> Result<Health, Error> {

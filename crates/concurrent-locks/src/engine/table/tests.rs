@@ -38,7 +38,7 @@ fn queued(table: &Table, wait: Wait) -> Ticket {
 }
 
 #[track_caller]
-fn give_back(table: &Table, grant: &Grant) {
+fn release(table: &Table, grant: &Grant) {
     table.release(grant, Ending::Normal, Fairness::Strict).unwrap();
 }
 
@@ -64,9 +64,9 @@ fn a_grant_found_on_the_way_out_leaves_no_waker_behind() {
     let first = queued(table, Wait::For(100 * DEADLINE));
     let other = queued(table, Wait::Forever);
     assert!(table.poll(&first, context).is_pending());
-    give_back(table, &held);
+    release(table, &held);
     let grant = table.time_out(table.me().unwrap(), &first).expect("it was granted before it left");
-    give_back(table, &grant);
+    release(table, &grant);
 
     let second = queued(table, Wait::For(Duration::from_millis(200)));
     assert_eq!(record_of(second.handle), record_of(first.handle), "the test needs the same record");
@@ -78,7 +78,7 @@ fn a_grant_found_on_the_way_out_leaves_no_waker_behind() {
         }
     };
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    give_back(table, &table.park(&other, &mut || true).unwrap().unwrap());
+    release(table, &table.park(&other, &mut || true).unwrap().unwrap());
 }
 
 /// The first who finds out that the table's file is gone has not asked for anything yet.

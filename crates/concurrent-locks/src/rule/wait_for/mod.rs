@@ -79,7 +79,7 @@ pub(crate) struct Graph {
     queues: Vec<Queue>,
     /// Index of a wait's queue.
     queue_of: Vec<usize>,
-    parties: BTreeMap<u64, Party>,
+    blocked_owners: BTreeMap<u64, BlockedOwner>,
     /// By wait: it can never be granted unless somebody gives up.
     stuck: Vec<bool>,
 }
@@ -93,7 +93,7 @@ struct Queue {
 
 /// An owner with at least one wait.
 #[derive(Clone, Debug, Default)]
-struct Party {
+struct BlockedOwner {
     waits: Vec<usize>,
     /// Queues of resources it holds.
     holds_in: Vec<usize>,
@@ -112,14 +112,14 @@ impl Graph {
     }
 
     fn build(holds: Vec<Hold>, waits: Vec<Wait>) -> Graph {
-        let mut parties = BTreeMap::<u64, Party>::new();
+        let mut blocked_owners = BTreeMap::<u64, BlockedOwner>::new();
         let mut queues = Vec::new();
         let mut queue_of = Vec::with_capacity(waits.len());
         for queue in waits.chunk_by(|a, b| a.resource == b.resource) {
             let resource = queue[0].resource;
             let first = queue_of.len();
             for (index, wait) in (first..).zip(queue) {
-                parties.entry(wait.owner).or_default().waits.push(index);
+                blocked_owners.entry(wait.owner).or_default().waits.push(index);
                 queue_of.push(queues.len());
             }
             let held_from = holds.partition_point(|hold| hold.resource < resource);
@@ -128,10 +128,10 @@ impl Graph {
         }
         for (index, queue) in queues.iter().enumerate() {
             for hold in &holds[queue.holds.clone()] {
-                parties.entry(hold.owner).or_default().holds_in.push(index);
+                blocked_owners.entry(hold.owner).or_default().holds_in.push(index);
             }
         }
-        let mut graph = Graph { waits, holds, queues, queue_of, parties, stuck: Vec::new() };
+        let mut graph = Graph { waits, holds, queues, queue_of, blocked_owners, stuck: Vec::new() };
         graph.stuck = stuck::stuck(&graph);
         graph
     }
@@ -139,7 +139,7 @@ impl Graph {
     /// The first cycle of stuck waits through `owner`, its wait first; one of hard edges alone if
     /// there is one, and among those a shortest.
     pub(crate) fn cycle_through(&self, owner: u64) -> Option<Vec<Link>> {
-        let waits = &self.parties.get(&owner)?.waits;
+        let waits = &self.blocked_owners.get(&owner)?.waits;
         let stuck = || waits.iter().copied().filter(|wait| self.stuck[*wait]);
         stuck()
             .find_map(|wait| self.round_trip(wait, false))

@@ -70,7 +70,7 @@ impl Graph {
                 if holder == own {
                     return Some(self.way(start, at, true, &came_from));
                 }
-                self.parties[&holder].waits.iter().for_each(|next| reach(*next, true));
+                self.blocked_owners[&holder].waits.iter().for_each(|next| reach(*next, true));
             }
             if !soft {
                 continue;
@@ -129,7 +129,7 @@ impl Graph {
             hold.owner != waits[wait].owner && hold.mode.conflicts_with(waits[wait].mode) && self.is_stuck(hold.owner)
         };
         match held.find(blocking) {
-            Some(hold) => self.parties[&holds[hold].owner].waits.first().copied(),
+            Some(hold) => self.blocked_owners[&holds[hold].owner].waits.first().copied(),
             None => self.blocking_waits(wait).next_back(),
         }
     }
@@ -143,6 +143,6 @@ impl Graph {
 
     /// Whether none of the owner's tasks can run, as far as the graph shows.
     fn is_stuck(&self, owner: u64) -> bool {
-        self.parties[&owner].waits.iter().all(|wait| self.stuck[*wait])
+        self.blocked_owners[&owner].waits.iter().all(|wait| self.stuck[*wait])
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn stuck(graph: &Graph) -> Vec<bool> {
             }
             stuck[index] = false;
             if alive.insert(wait.owner) {
-                for held in &graph.parties[&wait.owner].holds_in {
+                for held in &graph.blocked_owners[&wait.owner].holds_in {
                     if !std::mem::replace(&mut is_due[*held], true) {
                         due.push_back(*held);
                     }

@@ -14,7 +14,7 @@
 //! - S3. A pooler may report the number of the process it begins with. So each call is executed only in that process;
 //!   the first that arrives elsewhere ends the connection, and the next one is as in S2.
 
-mod greeting;
+mod handshake;
 mod refusal;
 mod schema;
 #[cfg(test)]
@@ -38,11 +38,11 @@ use postgres_protocol::{
 use self::refusal::Refusal;
 use super::{
     protocol::{Call, Verb},
-    wire::{Dialect, Failure, Frame, Greeting, Past},
+    wire::{Dialect, Failure, Frame, HandshakeStream, Past},
 };
 use crate::words::error::Error;
 
-/// What a call answers that was not carried out, because it came to another server process than the one we greeted.
+/// What a call answers that was not carried out, because it came to another server process than the one of the handshake.
 const ELSEWHERE: &str = r#"{"elsewhere":{}}"#;
 
 /// No message is longer: a status of a million requests is not.
@@ -161,13 +161,13 @@ impl PostgresDialect {
 }
 
 impl Dialect for PostgresDialect {
-    fn greet(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>, session: &str) -> Result<(), Error> {
+    fn handshake(&self, stream: &mut dyn HandshakeStream, input: &mut Vec<u8>, session: &str) -> Result<(), Error> {
         *self.brought.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        greeting::greet(self, stream, input, session)
+        handshake::handshake(self, stream, input, session)
     }
 
-    fn look(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<Past, Error> {
-        greeting::look(self, stream, input)
+    fn look(&self, stream: &mut dyn HandshakeStream, input: &mut Vec<u8>) -> Result<Past, Error> {
+        handshake::look(self, stream, input)
     }
 
     fn proves_life(&self) -> bool {

@@ -37,7 +37,7 @@ impl Refusal {
 
     /// Whether it says that this connection is of no more use, not that a call was wrong: the server goes or has
     /// become a replica; or a pool, or somebody who reset the connection, took our statements or the schema away, and
-    /// the next greeting puts them there again.
+    /// the next handshake puts them there again.
     pub(super) fn ends_connection(&self) -> bool {
         self.is_fatal()
             || matches!(&*self.code, "25006" | "26000" | "3F000" | "42883" | "42P01" | "57P01" | "57P02" | "57P03")
@@ -48,7 +48,7 @@ impl Refusal {
         matches!(&*self.severity, "FATAL" | "PANIC")
     }
 
-    /// What it means in a greeting.
+    /// What it means in a handshake.
     pub(super) fn into_error(self) -> Error {
         let class = self.code.get(..2).unwrap_or_default();
         let kind = match &*self.code {

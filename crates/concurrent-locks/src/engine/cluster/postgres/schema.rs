@@ -6,7 +6,7 @@ pub(super) const SCHEMA: &str = concat!(
     include_str!("schema/2_rule.sql"),
     include_str!("schema/3_requests.sql"),
     include_str!("schema/4_sessions.sql"),
-    include_str!("schema/5_sight.sql"),
+    include_str!("schema/5_inspection.sql"),
 );
 
 /// What a database administrator does where our role may not.

@@ -8,7 +8,7 @@ use super::{PostgresDialect, Role, schema::SCHEMA, statement, whole};
 use crate::{
     engine::cluster::{
         protocol::{Call, Verb},
-        wire::{Dialect, Failure, Frame, Greeting},
+        wire::{Dialect, Failure, Frame, HandshakeStream},
     },
     words::error::{Error, ErrorKind},
 };
@@ -127,7 +127,7 @@ fn by_a_pool_a_call_brings_its_statement_along() {
 }
 
 #[test]
-fn an_answer_is_told_when_the_server_is_ready_for_the_next() {
+fn an_answer_counts_when_the_server_is_ready_for_the_next() {
     let dialect = dialect(Role::Both);
     let mut input = [answered("{\"a\":1}"), pushed("{}"), message(b'N', b"\0"), answered("{}")].concat();
     let told = frames(&dialect, &mut input);
@@ -171,7 +171,7 @@ struct Canned {
     heard: Vec<u8>,
 }
 
-impl Greeting for Canned {
+impl HandshakeStream for Canned {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.heard.extend_from_slice(bytes);
         Ok(())
@@ -186,9 +186,9 @@ impl Greeting for Canned {
     }
 }
 
-fn greeted(role: Role, answers: &[Vec<u8>]) -> (Result<(), Error>, String) {
+fn after_handshake(role: Role, answers: &[Vec<u8>]) -> (Result<(), Error>, String) {
     let mut server = Canned { answers: answers.concat().into(), heard: Vec::new() };
-    let result = dialect(role).greet(&mut server, &mut Vec::new(), "0123456789abcdef");
+    let result = dialect(role).handshake(&mut server, &mut Vec::new(), "0123456789abcdef");
     (result, String::from_utf8_lossy(&server.heard).into_owned())
 }
 
@@ -211,7 +211,7 @@ fn good() -> Vec<u8> {
 }
 
 #[test]
-fn a_greeting_finds_the_schema_proves_its_life_and_listens_last() {
+fn a_handshake_finds_the_schema_proves_its_life_and_listens_last() {
     let answers = [
         let_in(),
         good(),
@@ -223,7 +223,7 @@ fn a_greeting_finds_the_schema_proves_its_life_and_listens_last() {
         ready(),
         ready(),
     ];
-    let (result, heard) = greeted(Role::Both, &answers);
+    let (result, heard) = after_handshake(Role::Both, &answers);
     result.unwrap();
     let at = |word: &str| heard.find(word).unwrap_or_else(|| panic!("{word} was not said"));
     assert!(at("pg_is_in_recovery") < at("concurrent_locks.layout"));
@@ -236,12 +236,12 @@ fn a_greeting_finds_the_schema_proves_its_life_and_listens_last() {
 #[test]
 fn by_a_pool_nothing_is_left_in_the_connection() {
     let answers = [let_in(), good(), [row("t"), ready()].concat(), [row("2"), ready()].concat()];
-    let (result, heard) = greeted(Role::Calls, &answers);
+    let (result, heard) = after_handshake(Role::Calls, &answers);
     result.unwrap();
     for word in ["LISTEN", "pg_advisory_lock", "set_config", "SET "] {
         assert!(!heard.contains(word), "{word}");
     }
-    let (result, heard) = greeted(Role::Listen, &[let_in(), good(), ready(), ready(), ready(), ready()]);
+    let (result, heard) = after_handshake(Role::Listen, &[let_in(), good(), ready(), ready(), ready(), ready()]);
     result.unwrap();
     assert!(heard.contains("LISTEN") && !heard.contains("concurrent_locks.layout"));
 }
@@ -253,7 +253,7 @@ fn a_pooler_that_was_not_named_is_seen_and_nothing_is_left_in_its_connection() {
     let schema = || [[row("t"), ready()].concat(), [row("2"), ready()].concat()].concat();
     let dialect = dialect(Role::Both);
     let mut server = Canned { answers: [let_in(), other("8"), schema()].concat().into(), heard: Vec::new() };
-    dialect.greet(&mut server, &mut Vec::new(), "0123456789abcdef").unwrap();
+    dialect.handshake(&mut server, &mut Vec::new(), "0123456789abcdef").unwrap();
     let heard = String::from_utf8_lossy(&server.heard).into_owned();
     for word in ["LISTEN", "pg_advisory_lock", "set_config", "SET ", "CASE"] {
         assert!(!heard.contains(word), "{word}");
@@ -263,7 +263,7 @@ fn a_pooler_that_was_not_named_is_seen_and_nothing_is_left_in_its_connection() {
     dialect.encode(&Call { verb: Verb::Verify, arguments: &["s", "r"] }, &mut output);
     assert_eq!(kinds(&said(&output)), "PBES", "no statement is left there");
     // The direct connection has to be one.
-    let (result, _) = greeted(Role::Listen, &[let_in(), other("8")]);
+    let (result, _) = after_handshake(Role::Listen, &[let_in(), other("8")]);
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("listen="), "{error}");
@@ -278,7 +278,7 @@ fn a_call_that_comes_to_another_process_ends_the_connection_and_is_remembered() 
     let next = dialect(Role::Both).knowing(std::sync::Arc::clone(&first.multiplexed));
     let answers = [let_in(), good(), [row("t"), ready()].concat(), [row("2"), ready()].concat()];
     let mut server = Canned { answers: answers.concat().into(), heard: Vec::new() };
-    next.greet(&mut server, &mut Vec::new(), "0123456789abcdef").unwrap();
+    next.handshake(&mut server, &mut Vec::new(), "0123456789abcdef").unwrap();
     assert!(!next.proves_life());
 }
 
@@ -287,15 +287,16 @@ fn a_missing_schema_is_made_by_one_of_many() {
     let missing = || [row("f"), ready()].concat();
     let there = || [row("t"), ready()].concat();
     let first = [let_in(), good(), missing(), ready(), missing(), ready(), ready()];
-    let (result, heard) = greeted(Role::Calls, &first);
+    let (result, heard) = after_handshake(Role::Calls, &first);
     result.unwrap();
     assert!(heard.contains("CREATE SCHEMA") && heard.contains("pg_advisory_xact_lock") && heard.contains("COMMIT"));
     let second = [let_in(), good(), missing(), ready(), there(), [row("2"), ready()].concat(), ready()];
-    let (result, heard) = greeted(Role::Calls, &second);
+    let (result, heard) = after_handshake(Role::Calls, &second);
     result.unwrap();
     assert!(!heard.contains("CREATE SCHEMA"), "somebody else made it");
     let forbidden = [refused("ERROR", "42501", "permission denied for database"), ready()].concat();
-    let (result, _) = greeted(Role::Calls, &[let_in(), good(), missing(), ready(), missing(), forbidden, ready()]);
+    let (result, _) =
+        after_handshake(Role::Calls, &[let_in(), good(), missing(), ready(), missing(), forbidden, ready()]);
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission);
     assert!(error.to_string().contains("schema/*.sql"), "{error}");
@@ -303,7 +304,7 @@ fn a_missing_schema_is_made_by_one_of_many() {
 
 #[test]
 fn a_server_that_will_not_do_is_refused_with_the_reason() {
-    let error = |answers: &[Vec<u8>]| greeted(Role::Calls, answers).0.unwrap_err();
+    let error = |answers: &[Vec<u8>]| after_handshake(Role::Calls, answers).0.unwrap_err();
     let replica = error(&[let_in(), seen("t", "on", "150018", "read committed")]);
     assert_eq!(replica.kind(), ErrorKind::Unreachable);
     assert!(replica.to_string().starts_with("this server is a replica"), "{replica}");
@@ -320,17 +321,17 @@ fn a_server_that_will_not_do_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_password_is_told_as_it_is_wanted_and_only_if_there_is_one() {
+fn a_password_is_sent_as_required_and_only_if_there_is_one() {
     let plain = message(b'R', &[0, 0, 0, 3]);
-    let (_, heard) = greeted(Role::Calls, &[plain.clone(), let_in()]);
+    let (_, heard) = after_handshake(Role::Calls, &[plain.clone(), let_in()]);
     assert!(heard.contains("secret"));
-    let (_, heard) = greeted(Role::Calls, &[message(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]), let_in()]);
+    let (_, heard) = after_handshake(Role::Calls, &[message(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]), let_in()]);
     assert!(heard.contains("md5") && !heard.contains("secret"));
-    let (_, heard) = greeted(Role::Calls, &[message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0")]);
+    let (_, heard) = after_handshake(Role::Calls, &[message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0")]);
     assert!(heard.contains("SCRAM-SHA-256") && !heard.contains("secret"));
     let mut server = Canned { answers: plain.into(), heard: Vec::new() };
     let nameless = PostgresDialect::new("blue", "ann", None, "", Role::Calls);
-    let error = nameless.greet(&mut server, &mut Vec::new(), "0123456789abcdef").unwrap_err();
+    let error = nameless.handshake(&mut server, &mut Vec::new(), "0123456789abcdef").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission);
 }
 
@@ -372,7 +373,7 @@ proptest! {
         for mut input in [bytes, whole_message] {
             frames(&dialect(Role::Both), &mut input);
             let mut server = Canned { answers: input.into(), heard: Vec::new() };
-            prop_assert!(dialect(Role::Both).greet(&mut server, &mut Vec::new(), "0123456789abcdef").is_err());
+            prop_assert!(dialect(Role::Both).handshake(&mut server, &mut Vec::new(), "0123456789abcdef").is_err());
         }
     }
 

@@ -1,6 +1,6 @@
 //! The dialect of Redis and Valkey: a script per verb, and pushes on the same connection (RESP3).
 
-mod greeting;
+mod handshake;
 mod resp;
 mod scripts;
 #[cfg(test)]
@@ -9,7 +9,7 @@ mod tests;
 use self::{resp::Value, scripts::scripts};
 use super::{
     protocol::{Call, Verb},
-    wire::{Dialect, Failure, Frame, Greeting, Past},
+    wire::{Dialect, Failure, Frame, HandshakeStream, Past},
 };
 use crate::words::error::Error;
 
@@ -53,8 +53,8 @@ impl RedisDialect {
 }
 
 impl RedisDialect {
-    fn hello<'a>(&'a self, session: &'a str) -> greeting::Hello<'a> {
-        greeting::Hello {
+    fn hello<'a>(&'a self, session: &'a str) -> handshake::Hello<'a> {
+        handshake::Hello {
             user: self.user.as_deref(),
             password: self.password.as_deref(),
             db: self.db,
@@ -78,12 +78,12 @@ fn head(verb: Verb, prefix: &str) -> Vec<u8> {
 }
 
 impl Dialect for RedisDialect {
-    fn greet(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>, session: &str) -> Result<(), Error> {
-        greeting::greet(&self.hello(session), stream, input)
+    fn handshake(&self, stream: &mut dyn HandshakeStream, input: &mut Vec<u8>, session: &str) -> Result<(), Error> {
+        handshake::handshake(&self.hello(session), stream, input)
     }
 
-    fn look(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<Past, Error> {
-        greeting::look(&self.hello("look"), stream, input)
+    fn look(&self, stream: &mut dyn HandshakeStream, input: &mut Vec<u8>) -> Result<Past, Error> {
+        handshake::look(&self.hello("look"), stream, input)
     }
 
     fn proves_life(&self) -> bool {

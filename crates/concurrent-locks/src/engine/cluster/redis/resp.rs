@@ -9,9 +9,9 @@
 const MOST_LINE: usize = 64 * 1024;
 /// The longest text; Redis itself has this limit.
 const MOST_TEXT: usize = 512 * 1024 * 1024;
-/// How deep lists may nest. The greeting's deepest answer has two levels.
+/// How deep lists may nest. The handshake's deepest answer has two levels.
 const MOST_DEPTH: usize = 8;
-/// The most elements of a list. The greeting's longest answer has some dozens.
+/// The most elements of a list. The handshake's longest answer has some dozens.
 const MOST_ELEMENTS: usize = 4096;
 
 /// One value, where it lies in the input.

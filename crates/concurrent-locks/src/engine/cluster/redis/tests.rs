@@ -8,7 +8,7 @@ use super::{KEYS, RedisDialect, resp, scripts::scripts};
 use crate::{
     engine::cluster::{
         protocol::{Call, Verb},
-        wire::{Dialect, Failure, Frame, Greeting},
+        wire::{Dialect, Failure, Frame, HandshakeStream},
     },
     words::error::{Error, ErrorKind},
 };
@@ -69,7 +69,7 @@ fn a_call_is_a_command_with_all_keys_of_the_space() {
 }
 
 #[test]
-fn answers_refusals_pushes_and_ends_are_told_apart() {
+fn answers_refusals_pushes_and_ends_are_distinguished() {
     let decoded = |bytes: &[u8]| dialect().decode(bytes).unwrap().unwrap().1;
     assert!(matches!(decoded(b"$2\r\n{}\r\n"), Frame::Answer(Ok(text)) if text == "{}"));
     assert!(matches!(decoded(b"-ERR user_script:1: damaged\r\n"), Frame::Answer(Err(Failure::Refused(_)))));
@@ -105,7 +105,7 @@ struct Canned {
     heard: Vec<u8>,
 }
 
-impl Greeting for Canned {
+impl HandshakeStream for Canned {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.heard.extend_from_slice(bytes);
         Ok(())
@@ -125,23 +125,23 @@ const MASTER: &str = "%3\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n$4\r\nrole\r\n$6\r\n
 /// The answers to TIME, and to EVALSHA of no script.
 const COMMANDS: &str = "*2\r\n$1\r\n1\r\n$1\r\n2\r\n-NOSCRIPT No matching script.\r\n";
 
-fn greeted(answers: &str) -> (Result<(), Error>, String) {
+fn after_handshake(answers: &str) -> (Result<(), Error>, String) {
     let mut server = Canned { answers: answers.bytes().collect(), heard: Vec::new() };
     let mut input = Vec::new();
     let dialect = RedisDialect::new("blue", Some("ann".to_owned()), Some("secret".to_owned()), 3);
-    let result = dialect.greet(&mut server, &mut input, "0123456789abcdef");
+    let result = dialect.handshake(&mut server, &mut input, "0123456789abcdef");
     (result, String::from_utf8(server.heard).unwrap())
 }
 
 #[test]
-fn a_greeting_loads_what_is_missing_and_subscribes_last() {
+fn a_handshake_loads_what_is_missing_and_subscribes_last() {
     let known: String = Verb::ALL.iter().map(|verb| if *verb == Verb::Renew { ":0\r\n" } else { ":1\r\n" }).collect();
     let sha = &scripts()[Verb::Renew as usize].sha;
     let answers = format!(
         "{MASTER}+OK\r\n:0\r\n{COMMANDS}*{}\r\n{known}$40\r\n{sha}\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n",
         Verb::ALL.len()
     );
-    let (result, heard) = greeted(&answers);
+    let (result, heard) = after_handshake(&answers);
     result.unwrap();
     let at = |word: &str| heard.find(word).unwrap_or_else(|| panic!("{word} was not said"));
     assert!(at("AUTH") < at("SELECT"));
@@ -152,7 +152,7 @@ fn a_greeting_loads_what_is_missing_and_subscribes_last() {
 
 #[test]
 fn a_server_that_will_not_do_is_refused_with_the_reason() {
-    let refused = |answers: &str| greeted(answers).0.unwrap_err();
+    let refused = |answers: &str| after_handshake(answers).0.unwrap_err();
     let replica = refused(&MASTER.replace("$6\r\nmaster", "$7\r\nreplica"));
     assert_eq!(replica.kind(), ErrorKind::Unreachable);
     assert!(replica.to_string().starts_with("this server is a replica"), "{replica}");

@@ -17,7 +17,7 @@ pub(crate) struct Past {
     /// How often the server that takes writes was another one before (Redis), its timeline (PostgreSQL).
     pub(crate) epoch: u64,
     /// The last contact of a session, in microseconds.
-    pub(crate) heard: u64,
+    pub(crate) last_contact: u64,
 }
 
 /// What came over a connection.
@@ -34,10 +34,10 @@ pub(crate) enum Frame {
     End(String),
 }
 
-/// A byte stream during the greeting, when nobody else uses it.
-pub(crate) trait Greeting {
+/// A byte stream during the handshake, when nobody else uses it.
+pub(crate) trait HandshakeStream {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error>;
-    /// Reads at least one more byte behind `input`, or fails at the deadline of the greeting.
+    /// Reads at least one more byte behind `input`, or fails at the deadline of the handshake.
     fn read(&mut self, input: &mut Vec<u8>) -> Result<(), Error>;
 }
 
@@ -45,13 +45,13 @@ pub(crate) trait Greeting {
 pub(crate) trait Dialect: Send + Sync + 'static {
     /// Begins the conversation: authenticates, subscribes to the pushes for `session`, makes sure
     /// that scripts or schema are there. What it read beyond its answers stays in `input`.
-    fn greet(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>, session: &str) -> Result<(), Error>;
+    fn handshake(&self, stream: &mut dyn HandshakeStream, input: &mut Vec<u8>, session: &str) -> Result<(), Error>;
 
     /// Looks at a server without leaving anything there: whether it would serve us, and how late its past of our
     /// space is.
-    fn look(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<Past, Error>;
+    fn look(&self, stream: &mut dyn HandshakeStream, input: &mut Vec<u8>) -> Result<Past, Error>;
 
-    /// Whether the server may take the end of the greeted connection for our death: it is a session of its own.
+    /// Whether the server may take the end of the connection for our death: it is a session of its own.
     fn proves_life(&self) -> bool;
 
     /// Appends a call to `output`.

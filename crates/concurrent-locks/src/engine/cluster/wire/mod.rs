@@ -6,30 +6,30 @@
 //! only while futures wait.
 //!
 //! Two locks. `output` is held while bytes are written, so calls and their answers have one order.
-//! `desk` is held for a few instructions, and may be taken inside `output`. Answers and pushes are
+//! `election` is held for a few instructions, and may be taken inside `output`. Answers and pushes are
 //! delivered under neither: they may call [`Link::send`]. They must not panic, nor [`Link::wait`].
 //!
 //! Why no follower sleeps while nobody reads:
 //!
-//! - **W1.** Under the lock of `desk`, a thread either takes the role or, only if it is taken or the link
+//! - **W1.** Under the lock of `election`, a thread either takes the role or, only if it is taken or the link
 //!   is ending, joins the followers. It stays among them as long as it sleeps.
-//! - **W2.** A thread that returns the role or leaves the followers calls `Desk::next` under the same lock,
+//! - **W2.** A thread that returns the role or leaves the followers calls `ReaderElection::next` under the same lock,
 //!   and wakes the thread that it names: if the role is free and there are followers, one of them. So there
 //!   is always a wake-up on its way to a follower when the role is free and there are followers, because
 //!   that follower can only take the role, or leave the list and wake another.
 //! - **W3.** `unpark` before `park` is not lost, and a follower checks whether it is done after every
 //!   wake-up and before every sleep. Between that check and the sleep it takes nothing but the lock of
-//!   `desk`, so the wake-up by the callback that completes it is not lost either.
-//! - **W4.** The same for futures: `attend` calls `Desk::next`, which names the reader thread (the `attendant`)
+//!   `election`, so the wake-up by the callback that completes it is not lost either.
+//! - **W4.** The same for futures: `attend` calls `ReaderElection::next`, which names the reader thread (the `reader_thread`)
 //!   or has it started, and that thread stands aside only while somebody else reads or follows.
 //! - **W5.** On a link that ends, followers sleep until all answers are delivered: by whoever ends it, and by a
 //!   reader that has taken one already. The last of the two, which returns the role or sets `Phase::Over`, wakes
-//!   them all (`Desk::next`). So `wait` never says "not done" of what is being delivered at that moment.
+//!   them all (`ReaderElection::next`). So `wait` never says "not done" of what is being delivered at that moment.
 //!
 //! Why no call is delayed for ever ([`Pace::Gathered`]):
 //!
 //! - **G1.** A call is delayed only while an older one is written and unanswered and somebody reads; both
-//!   are checked under the same lock of `desk` under which the call joins the outstanding answers.
+//!   are checked under the same lock of `election` under which the call joins the outstanding answers.
 //! - **G2.** A reader that has delivered an answer writes the delayed calls, and so does a thread that
 //!   returns the role.
 //!
@@ -37,8 +37,8 @@
 //! only as long as there are such bytes writes them (**B1**; `Output::writer` says that it lives).
 
 mod backlog;
-mod desk;
 mod dialect;
+mod election;
 mod inbox;
 mod reading;
 mod socket;
@@ -63,12 +63,12 @@ use std::{
 
 use self::{
     backlog::Output,
-    desk::{Desk, Next, Phase},
+    election::{Next, Phase, ReaderElection},
     inbox::Inbox,
     stream::{Conversation, Patience, Stream},
 };
 pub(crate) use self::{
-    dialect::{Dialect, Failure, Frame, Greeting, Past},
+    dialect::{Dialect, Failure, Frame, HandshakeStream, Past},
     reading::Attention,
 };
 use crate::{
@@ -102,7 +102,7 @@ pub(crate) struct Channel {
     pub(crate) dialect: Box<dyn Dialect>,
 }
 
-/// A greeted channel.
+/// A channel after its handshake.
 struct Line {
     stream: Stream,
     dialect: Box<dyn Dialect>,
@@ -116,7 +116,7 @@ pub(crate) struct Link {
     lines: Vec<Line>,
     listener: Arc<dyn Listener>,
     output: Mutex<Output>,
-    desk: Mutex<Desk>,
+    election: Mutex<ReaderElection>,
     open: AtomicBool,
     process: ForkGeneration,
 }
@@ -139,7 +139,7 @@ impl Link {
             let stream = Stream::connect(&endpoint, &patience)?;
             let mut input = Vec::new();
             let mut conversation = Conversation { stream: &stream, host: &endpoint.host, patience: &patience };
-            dialect.greet(&mut conversation, &mut input, session).map_err(|error| error.at(&endpoint.host))?;
+            dialect.handshake(&mut conversation, &mut input, session).map_err(|error| error.at(&endpoint.host))?;
             inboxes.push(Inbox::new(input));
             lines.push(Line { stream, dialect });
         }
@@ -148,7 +148,7 @@ impl Link {
             lines,
             listener,
             output: Mutex::default(),
-            desk: Mutex::new(Desk::new(inboxes)),
+            election: Mutex::new(ReaderElection::new(inboxes)),
             open: AtomicBool::new(true),
             process: ForkGeneration::current(),
         }))
@@ -170,7 +170,7 @@ impl Link {
 
     /// For how long the oldest call without an answer has been written, counted from the last answer.
     pub(crate) fn silent_for(&self) -> Duration {
-        self.desk().silent_since().map_or(Duration::ZERO, |since| since.elapsed())
+        self.election().silent_since().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Writes the call, or keeps it for a moment, and never waits. `answer` is called exactly once: by a
@@ -179,17 +179,17 @@ impl Link {
         let mut output = self.output();
         let length = output.bytes.len();
         self.lines[0].dialect.encode(call, &mut output.bytes);
-        let mut desk = self.desk();
-        if let Some(why) = desk.ended() {
+        let mut election = self.election();
+        if let Some(why) = election.ended() {
             let broken = Failure::Broken(why.to_owned());
             output.bytes.truncate(length);
-            drop((desk, output));
+            drop((election, output));
             return answer(Err(broken));
         }
-        let keep = pace == Pace::Gathered && !desk.answers.is_empty() && desk.role.is_none();
-        desk.expect(answer);
-        desk.kept = keep;
-        drop(desk);
+        let keep = pace == Pace::Gathered && !election.answers.is_empty() && election.role.is_none();
+        election.expect(answer);
+        election.kept = keep;
+        drop(election);
         if !keep {
             self.write(output);
         }
@@ -212,7 +212,7 @@ impl Link {
     /// G2.
     fn write_kept(&self) {
         let output = self.output();
-        if mem::take(&mut self.desk().kept) {
+        if mem::take(&mut self.election().kept) {
             self.write(output);
         }
     }
@@ -220,13 +220,13 @@ impl Link {
     /// Reported once; later calls do nothing.
     fn end(&self, why: &str) {
         let answers = {
-            let mut desk = self.desk();
-            if desk.ended().is_some() {
+            let mut election = self.election();
+            if election.ended().is_some() {
                 return;
             }
-            desk.phase = Phase::Ending(why.to_owned());
-            desk.kept = false;
-            mem::take(&mut desk.answers)
+            election.phase = Phase::Ending(why.to_owned());
+            election.kept = false;
+            mem::take(&mut election.answers)
         };
         self.open.store(false, Release);
         if self.process.is_current() {
@@ -238,9 +238,9 @@ impl Link {
         }
         self.listener.ended(why);
         let next = {
-            let mut desk = self.desk();
-            desk.phase = Phase::Over(why.to_owned());
-            desk.next()
+            let mut election = self.election();
+            election.phase = Phase::Over(why.to_owned());
+            election.next()
         };
         self.tell(next); // W5
     }
@@ -250,7 +250,7 @@ impl Link {
             Next::Nobody => {}
             Next::Wake(thread) => thread.unpark(),
             Next::WakeAll(threads) => threads.iter().for_each(Thread::unpark),
-            Next::StartAttendant => self.start_attendant(),
+            Next::StartReaderThread => self.start_reader_thread(),
         }
     }
 
@@ -258,8 +258,8 @@ impl Link {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn election(&self) -> MutexGuard<'_, ReaderElection> {
+        self.election.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Failure, Frame, Link,
-    desk::{Attendant, Phase},
+    election::{Phase, ReaderThread},
     inbox::Inbox,
     socket,
 };
@@ -22,7 +22,7 @@ pub(crate) struct Attention(Arc<Link>);
 
 impl Drop for Attention {
     fn drop(&mut self) {
-        self.0.desk().attending -= 1;
+        self.0.election().attending -= 1;
     }
 }
 
@@ -46,23 +46,23 @@ impl Link {
             if done() {
                 return true;
             }
-            let mut desk = self.desk();
-            match desk.phase {
+            let mut election = self.election();
+            match election.phase {
                 Phase::Open => {}
-                Phase::Over(_) if desk.all_told() => {
-                    drop(desk);
+                Phase::Over(_) if election.all_told() => {
+                    drop(election);
                     return done(); // W5: reported between the check above and this one
                 }
                 Phase::Ending(_) | Phase::Over(_) => {
-                    following.join(&mut desk.followers);
-                    drop(desk);
+                    following.join(&mut election.followers);
+                    drop(election);
                     following.sleep(None);
                     continue;
                 }
             }
-            if let Some(inboxes) = desk.role.take() {
-                following.leave(&mut desk.followers);
-                drop(desk);
+            if let Some(inboxes) = election.role.take() {
+                following.leave(&mut election.followers);
+                drop(election);
                 let until = Reading { link: self, inboxes }.until(deadline, done);
                 match until {
                     Until::Done => return true,
@@ -70,8 +70,8 @@ impl Link {
                     Until::Ended => continue,
                 }
             }
-            following.join(&mut desk.followers);
-            drop(desk);
+            following.join(&mut election.followers);
+            drop(election);
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return false;
             }
@@ -82,16 +82,16 @@ impl Link {
     /// Has a thread of the link read whatever comes, while at least one `Attention` lives.
     pub(crate) fn attend(self: &Arc<Self>) -> Attention {
         let next = {
-            let mut desk = self.desk();
-            desk.attending += 1;
-            desk.attended += 1;
-            desk.next() // W4
+            let mut election = self.election();
+            election.attending += 1;
+            election.attended += 1;
+            election.next() // W4
         };
         self.tell(next);
         Attention(self.clone())
     }
 
-    pub(super) fn start_attendant(&self) {
+    pub(super) fn start_reader_thread(&self) {
         let Some(link) = self.me.upgrade() else { return };
         let started = thread::Builder::new().name("locks-reader".into()).spawn(move || link.read_for_futures());
         if let Err(error) = started {
@@ -102,17 +102,17 @@ impl Link {
     fn read_for_futures(&self) {
         let mut seen = None;
         loop {
-            let mut desk = self.desk();
-            let quiet = desk.attending == 0 && seen == Some(desk.attended);
-            if quiet || desk.ended().is_some() {
-                desk.attendant = Attendant::None;
+            let mut election = self.election();
+            let quiet = election.attending == 0 && seen == Some(election.attended);
+            if quiet || election.ended().is_some() {
+                election.reader_thread = ReaderThread::None;
                 return;
             }
-            seen = Some(desk.attended);
-            desk.attendant = Attendant::Running(thread::current());
+            seen = Some(election.attended);
+            election.reader_thread = ReaderThread::Running(thread::current());
             // Followers come first, one of them is on its way (W2).
-            let role = if desk.followers.is_empty() { desk.role.take() } else { None };
-            drop(desk);
+            let role = if election.followers.is_empty() { election.role.take() } else { None };
+            drop(election);
             match role {
                 None => thread::park_timeout(LINGER),
                 Some(inboxes) => seen = self.read_on(inboxes),
@@ -125,11 +125,11 @@ impl Link {
         let mut reading = Reading { link: self, inboxes };
         let mut seen = None;
         while reading.until(Some(Instant::now() + LINGER), &mut || false) == Until::Late {
-            let desk = self.desk();
-            if desk.attending == 0 && seen == Some(desk.attended) {
+            let election = self.election();
+            if election.attending == 0 && seen == Some(election.attended) {
                 break;
             }
-            seen = Some(desk.attended);
+            seen = Some(election.attended);
         }
         seen
     }
@@ -192,7 +192,7 @@ impl Reading<'_> {
         let mut kept = false;
         for (index, (line, inbox)) in self.link.lines.iter().zip(&mut self.inboxes).enumerate() {
             while !inbox.waiting().is_empty() {
-                let Some((length, frame)) = line.dialect.decode(inbox.waiting()).map_err(in_words)? else { break };
+                let Some((length, frame)) = line.dialect.decode(inbox.waiting()).map_err(reason_of)? else { break };
                 debug_assert!(length > 0, "a frame has a length");
                 inbox.consume(length);
                 match frame {
@@ -202,9 +202,9 @@ impl Reading<'_> {
                     Frame::Answer(_) if index > 0 => return Err("an answer came where only pushes belong".into()),
                     Frame::Answer(result) => {
                         let answer = {
-                            let mut desk = self.link.desk();
-                            kept = desk.kept;
-                            desk.answered()
+                            let mut election = self.link.election();
+                            kept = election.kept;
+                            election.answered()
                         };
                         match answer {
                             Some(answer) => answer(result),
@@ -225,9 +225,9 @@ impl Reading<'_> {
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         let (kept, next) = {
-            let mut desk = self.link.desk();
-            desk.role = Some(std::mem::take(&mut self.inboxes));
-            (desk.kept, desk.next())
+            let mut election = self.link.election();
+            election.role = Some(std::mem::take(&mut self.inboxes));
+            (election.kept, election.next())
         };
         self.link.tell(next); // W2
         if kept {
@@ -271,15 +271,15 @@ impl Drop for Following<'_> {
             return;
         }
         let next = {
-            let mut desk = self.link.desk();
-            self.leave(&mut desk.followers);
-            desk.next()
+            let mut election = self.link.election();
+            self.leave(&mut election.followers);
+            election.next()
         };
         self.link.tell(next); // W2
     }
 }
 
-fn in_words(failure: Failure) -> String {
+fn reason_of(failure: Failure) -> String {
     match failure {
         Failure::Broken(why) | Failure::Refused(why) => why,
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    dialect::Greeting,
+    dialect::HandshakeStream,
     socket::{self, Socket},
     tls::{self, Session},
 };
@@ -153,7 +153,7 @@ impl Conversation<'_> {
     }
 }
 
-impl Greeting for Conversation<'_> {
+impl HandshakeStream for Conversation<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let mut bytes = bytes.to_vec();
         self.again(true, |stream| stream.write(&mut bytes))

@@ -5,7 +5,7 @@ use std::{fs::FileTimes, os::unix::fs::MetadataExt, sync::mpsc, time::SystemTime
 use super::*;
 
 #[test]
-fn who_holds_a_lock_whose_file_was_deleted_is_told() {
+fn the_holder_of_a_lock_whose_file_was_deleted_is_notified() {
     for mode in Mode::ALL {
         let fixture = Fixture::new();
         let [one, two] = fixture.processes();
@@ -67,7 +67,7 @@ fn an_owner_does_not_re_enter_what_is_lost() {
 }
 
 #[test]
-fn a_loss_is_told_to_who_asked_to_be_told() {
+fn a_loss_is_reported_to_each_callback() {
     let fixture = Fixture::new();
     let [one, _] = fixture.processes();
     let (sender, losses) = mpsc::channel();
@@ -75,9 +75,9 @@ fn a_loss_is_told_to_who_asked_to_be_told() {
         let sender = sender.clone();
         move |loss: Error| sender.send(loss).unwrap()
     };
-    let given_back = one.write("b").blocking().unwrap();
-    given_back.on_lost(tell());
-    given_back.release().unwrap();
+    let released = one.write("b").blocking().unwrap();
+    released.on_lost(tell());
+    released.release().unwrap();
     let guard = one.write("a").blocking().unwrap();
     guard.on_lost(tell());
     for path in std::fs::read_dir(fixture.directory()).unwrap() {

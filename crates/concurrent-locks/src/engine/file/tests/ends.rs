@@ -116,7 +116,7 @@ fn a_forked_child_that_closes_all_descriptors_keeps_its_own_files() {
 /// Of its own lock files, too: what was closed is lost, and not taken for held.
 #[test]
 #[expect(unsafe_code, reason = "closing what others own is what the test is about")]
-fn a_process_that_closes_its_lock_file_is_told() {
+fn a_process_that_closes_its_lock_file_is_notified() {
     use std::os::fd::AsRawFd;
     let fixture = Fixture::new();
     let [one, two] = fixture.processes();

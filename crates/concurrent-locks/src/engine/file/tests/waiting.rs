@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_parked_thread_is_woken_when_the_other_process_gives_the_lock_back() {
+fn a_parked_thread_is_woken_when_the_other_process_releases() {
     let fixture = Fixture::new();
     let [one, two] = fixture.processes();
     for mode in Mode::ALL {
@@ -21,7 +21,7 @@ fn a_parked_thread_is_woken_when_the_other_process_gives_the_lock_back() {
 }
 
 #[tokio::test]
-async fn a_future_is_woken_when_the_other_process_gives_the_lock_back() {
+async fn a_future_is_woken_when_the_other_process_releases() {
     let fixture = Fixture::new();
     let [one, two] = fixture.processes();
     let held = one.write("a").await.unwrap();

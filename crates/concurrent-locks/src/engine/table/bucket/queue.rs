@@ -424,7 +424,7 @@ impl Record {
 
     /// The owner as the wait-for graph knows it: an owner waits for those who inherit from it to end, so
     /// what they wait for, it waits for. (One of several that still runs keeps it alive.)
-    pub(crate) fn party(&self) -> u64 {
+    pub(crate) fn root_owner(&self) -> u64 {
         match self.family.load(Relaxed) {
             0 => self.owner.load(Relaxed),
             family => family,

@@ -30,7 +30,7 @@ use crate::{
         past::history::Outcome,
         process::{
             attach::Attachment,
-            liveness::Corpse,
+            liveness::DeadSlot,
             occupancy::{self, Occupancy},
         },
         protocol::{
@@ -278,22 +278,22 @@ impl Table {
 
     /// Cleans up after the occupant of a slot if it is provably dead; `true` if it was, and nothing is left.
     pub(crate) fn reap(&self, me: &Attachment, slot: u32) -> Result<bool, Error> {
-        match self.corpse(me, slot)? {
-            Some(corpse) => self.bury(me, &corpse),
+        match self.dead_slot(me, slot)? {
+            Some(dead_slot) => self.reap_slot(me, &dead_slot),
             None => Ok(false),
         }
     }
 
-    fn bury(&self, me: &Attachment, corpse: &Corpse) -> Result<bool, Error> {
-        let dead = owned_by(corpse.slot, corpse.generation);
+    fn reap_slot(&self, me: &Attachment, dead_slot: &DeadSlot) -> Result<bool, Error> {
+        let dead = owned_by(dead_slot.slot, dead_slot.generation);
         let in_the_way = self.remove_records(me, dead)?;
         self.repeat_wakes()?;
         if in_the_way.is_some() {
             return Ok(false);
         }
         self.free_chunks(dead)?;
-        if occupancy::vacate(&self.layout.slot(corpse.slot)?.state, corpse.state) {
-            self.count_death(corpse.state);
+        if occupancy::vacate(&self.layout.slot(dead_slot.slot)?.state, dead_slot.state) {
+            self.count_death(dead_slot.state);
         }
         Ok(true)
     }
@@ -419,7 +419,7 @@ impl Table {
         Ok(())
     }
 
-    /// Adds an entry to a process's mailbox and signals its `doorbell`.
+    /// Adds an entry to a process's mailbox and signals its `wake_count`.
     pub(crate) fn ring(&self, slot: u32, record: u32) -> Checked<()> {
         let slot = self.layout.slot(slot)?;
         let place = slot.letters.fetch_add(1, Relaxed) % crate::engine::table::map::layout::MAILBOX;
@@ -427,8 +427,8 @@ impl Table {
             // A letter was lost: the hub must look at all of its futures.
             slot.spare.store(1, Release);
         }
-        slot.doorbell.fetch_add(1, Release);
-        kernel::futex_wake(&slot.doorbell, 1);
+        slot.wake_count.fetch_add(1, Release);
+        kernel::futex_wake(&slot.wake_count, 1);
         Ok(())
     }
 }
@@ -458,7 +458,7 @@ mod tests {
     };
 
     #[test]
-    fn a_list_that_leads_round_in_a_circle_is_damage() {
+    fn a_list_with_a_cycle_is_damage() {
         let table = Table::local("local:loop".to_owned(), Geometry::DEFAULT).unwrap();
         let name = Name::new("a").unwrap();
         for owner in 1..=3 {

@@ -303,7 +303,7 @@ fn identity(seen: &Seen) -> (u32, u64, u64) {
 }
 
 fn exclude_each_other(a: &Seen, b: &Seen) -> bool {
-    a.word.mode().conflicts_with(b.word.mode()) && a.party != b.party && a.token != b.token
+    a.word.mode().conflicts_with(b.word.mode()) && a.root_owner != b.root_owner && a.token != b.token
 }
 
 /// Whether these requests can have coexisted: each waiter waits for somebody, and holders do not exclude each other.

@@ -40,16 +40,16 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What an observer of a table has.
-pub(crate) struct Sight {
+pub(crate) struct Inspection {
     /// To ask the kernel who lives.
     pub(crate) probe: File,
     /// The table's first page once more, to be written: a reader that wants to see every event announces it there.
     announced: OnceLock<Option<Mapping>>,
 }
 
-impl Sight {
-    pub(crate) fn new(probe: File) -> Sight {
-        Sight { probe, announced: OnceLock::new() }
+impl Inspection {
+    pub(crate) fn new(probe: File) -> Inspection {
+        Inspection { probe, announced: OnceLock::new() }
     }
 
     /// Whether the table is where others find it. Nobody is notified: participants do that.
@@ -57,7 +57,7 @@ impl Sight {
         match file.whereabouts(&self.probe) {
             Whereabouts::InPlace => Ok(()),
             Whereabouts::Deleted | Whereabouts::Moved => Err(file.gone()),
-            Whereabouts::OutOfSight(why) => Err(file.out_of_sight(&why)),
+            Whereabouts::NotVisible(why) => Err(file.not_visible(&why)),
         }
     }
 
@@ -93,8 +93,8 @@ impl TableObserver {
     fn table(&self) -> Result<Option<&'static Table>, Error> {
         let mut known = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let in_place = |table: &&Table| {
-            let (file, sight) = (table.file.as_ref(), table.observer.as_ref());
-            file.zip(sight).is_some_and(|(file, sight)| sight.check_in_place(file).is_ok())
+            let (file, inspection) = (table.file.as_ref(), table.observer.as_ref());
+            file.zip(inspection).is_some_and(|(file, inspection)| inspection.check_in_place(file).is_ok())
                 && table.layout.header().state.load(Acquire) == OPEN
         };
         if !known.as_ref().is_some_and(in_place) {

@@ -38,8 +38,8 @@ pub(crate) struct Seen {
     pub(crate) rank: Rank,
     pub(crate) ticket: u64,
     pub(crate) owner: u64,
-    /// See [`Record::party`].
-    pub(crate) party: u64,
+    /// See [`Record::root_owner`].
+    pub(crate) root_owner: u64,
     pub(crate) token: u64,
     pub(crate) requested: u64,
     pub(crate) granted: u64,
@@ -222,7 +222,7 @@ impl Seen {
             rank: record.rank(),
             ticket: record.ticket.load(Acquire),
             owner: record.owner.load(Relaxed),
-            party: record.party(),
+            root_owner: record.root_owner(),
             token: record.token.load(Relaxed),
             requested: record.requested.load(Relaxed),
             granted: record.granted.load(Relaxed),

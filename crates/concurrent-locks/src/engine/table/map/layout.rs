@@ -101,7 +101,7 @@ pub(crate) struct Slot {
     pub(crate) namespace: AtomicU64,
     pub(crate) attached: AtomicU64,
     /// Raised and woken when something is in the mailbox.
-    pub(crate) doorbell: AtomicU32,
+    pub(crate) wake_count: AtomicU32,
     /// Letters ever put into the mailbox.
     pub(crate) letters: AtomicU32,
     pub(crate) text_lens: AtomicU32,

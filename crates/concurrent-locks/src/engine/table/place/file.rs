@@ -514,7 +514,7 @@ impl TableFile {
             Err(error) => error.to_string(),
         };
         if !self.is(own) {
-            return Whereabouts::OutOfSight(format!("{by_path}, and its descriptor was closed"));
+            return Whereabouts::NotVisible(format!("{by_path}, and its descriptor was closed"));
         }
         // A mount over its folder, or rights that were given up, hide the path and not the file.
         match std::fs::read_link(format!("/proc/self/fd/{}", own.as_raw_fd())) {
@@ -523,11 +523,11 @@ impl TableFile {
             Ok(path) if std::fs::symlink_metadata(&path).is_ok_and(|found| self.is_described_by(&found)) => {
                 Whereabouts::Moved
             }
-            _ => Whereabouts::OutOfSight(by_path),
+            _ => Whereabouts::NotVisible(by_path),
         }
     }
 
-    pub(crate) fn out_of_sight(&self, why: &str) -> Error {
+    pub(crate) fn not_visible(&self, why: &str) -> Error {
         Error::new(
             ErrorKind::Closed,
             format!(

@@ -14,5 +14,5 @@ pub(crate) enum Whereabouts {
     /// It has another name.
     Moved,
     /// Unknown to this process, and why.
-    OutOfSight(String),
+    NotVisible(String),
 }

@@ -71,7 +71,7 @@ impl TableFile {
         match *self {}
     }
 
-    pub(crate) fn out_of_sight(&self, _why: &str) -> Error {
+    pub(crate) fn not_visible(&self, _why: &str) -> Error {
         match *self {}
     }
 

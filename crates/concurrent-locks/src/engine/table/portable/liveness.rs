@@ -39,7 +39,7 @@ pub(crate) fn pid_namespace() -> u64 {
 }
 
 /// A proven death, of which there is none.
-pub(crate) struct Corpse {
+pub(crate) struct DeadSlot {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
     pub(crate) state: u32,
@@ -50,7 +50,7 @@ impl Table {
         Ok(false)
     }
 
-    pub(crate) fn corpse(&self, _me: &Attachment, _index: u32) -> Result<Option<Corpse>, Error> {
+    pub(crate) fn dead_slot(&self, _me: &Attachment, _index: u32) -> Result<Option<DeadSlot>, Error> {
         Ok(None)
     }
 

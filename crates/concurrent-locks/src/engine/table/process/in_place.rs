@@ -30,7 +30,7 @@ impl Table {
             Whereabouts::InPlace => {}
             Whereabouts::Deleted => self.layout.header().state.store(layout::RETIRED, Release),
             // What one look has found, the next must not miss because it comes soon.
-            Whereabouts::Moved | Whereabouts::OutOfSight(_) => me.checked.store(0, Relaxed),
+            Whereabouts::Moved | Whereabouts::NotVisible(_) => me.checked.store(0, Relaxed),
         }
         found
     }
@@ -41,7 +41,7 @@ impl Table {
         match self.whereabouts(me) {
             Whereabouts::InPlace => Ok(()),
             Whereabouts::Deleted | Whereabouts::Moved => Err(file.gone()),
-            Whereabouts::OutOfSight(why) => Err(file.out_of_sight(&why)),
+            Whereabouts::NotVisible(why) => Err(file.not_visible(&why)),
         }
     }
 
@@ -76,7 +76,7 @@ impl Table {
     fn was_alone(&self, me: &Attachment, grant: &Grant, error: &Error) -> Result<(), Error> {
         match self.whereabouts(me) {
             // Nothing says that it was not; the next request reports it.
-            Whereabouts::OutOfSight(_) => Ok(()),
+            Whereabouts::NotVisible(_) => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Lost,
                 format!(

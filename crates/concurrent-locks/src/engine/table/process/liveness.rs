@@ -169,7 +169,7 @@ fn proc_is_ours() -> bool {
 }
 
 /// A proven death: of a slot's occupant of this generation, and so of all before it.
-pub(crate) struct Corpse {
+pub(crate) struct DeadSlot {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
     /// The slot's state word as it was judged (O1).
@@ -193,7 +193,7 @@ impl Table {
     }
 
     /// Proves the occupant of a slot dead, if it is.
-    pub(crate) fn corpse(&self, me: &Attachment, index: u32) -> Result<Option<Corpse>, Error> {
+    pub(crate) fn dead_slot(&self, me: &Attachment, index: u32) -> Result<Option<DeadSlot>, Error> {
         let Some(liveness) = &me.liveness else { return Ok(None) };
         let slot = self.layout.slot(index)?;
         let state = slot.state.load(Acquire);
@@ -206,7 +206,7 @@ impl Table {
         let dead = (!is_alive || self.exits(slot, generation & 0x7fff)) && !liveness.has_tree(self, index)?;
         // A new process takes the bytes first and then raises the generation (A2): under this one nobody is alive.
         let same = slot.generation.load(Acquire) == generation;
-        Ok((dead && same).then_some(Corpse { slot: index, generation, state }))
+        Ok((dead && same).then_some(DeadSlot { slot: index, generation, state }))
     }
 
     /// Proof L4: marked, and every task of the process is exiting, twice over.

@@ -66,7 +66,7 @@ impl Janitor {
     fn serve(&self, pool: &Arc<Pool>) {
         let mut mine = self.0.borrow_mut();
         if let Some(old) = mine.take() {
-            CACHE.with(|cache| cache.give_back(&old));
+            CACHE.with(|cache| cache.return_to(&old));
         }
         *mine = Some(Arc::clone(pool));
         CACHE.with(|cache| {
@@ -80,7 +80,7 @@ impl Drop for Janitor {
     fn drop(&mut self) {
         if let Some(pool) = self.0.borrow_mut().take() {
             CACHE.with(|cache| {
-                cache.give_back(&pool);
+                cache.return_to(&pool);
                 cache.pool.set(std::ptr::null());
             });
         }
@@ -110,7 +110,7 @@ impl Cache {
         true
     }
 
-    fn give_back(&self, pool: &Pool) {
+    fn return_to(&self, pool: &Pool) {
         // A forked child inherits this cache: its parent's records are none of its business, and
         // the parent's lock may be held by a thread that does not exist here.
         if pool.process.is_current() {
@@ -197,7 +197,7 @@ impl Table {
         CACHE.with(|cache| {
             if cache.serves(&me.pool) {
                 // All of them: one that a thread kept for ever would keep its whole chunk.
-                cache.give_back(&me.pool);
+                cache.return_to(&me.pool);
             }
         });
         me.pool.free().push(record);

@@ -31,7 +31,7 @@ pub(crate) const NUDGED: u32 = 3;
 pub(crate) const GRANTED: u32 = 4;
 /// Granted, and the waiter knows it.
 pub(crate) const ACKNOWLEDGED: u32 = 1;
-/// The waiter is a future: signal the `doorbell` of its process instead of waking this word.
+/// The waiter is a future: signal the `wake_count` of its process instead of waking this word.
 pub(crate) const ARMED: u32 = 5;
 
 /// The waiter slept through a grant, or its process did. It is granted nothing until it has looked.

@@ -13,7 +13,7 @@
 //! between the two leaves the bucket's lock behind, which is how the next one knows.
 
 pub(crate) mod acquire;
-pub(crate) mod debts;
+pub(crate) mod deferred;
 pub(crate) mod handoff;
 pub(crate) mod leave;
 pub(crate) mod pass_over;

@@ -20,7 +20,7 @@ use crate::{
 impl Table {
     /// Gives a held lock back.
     #[inline]
-    pub(crate) fn give_back(&self, grant: &Grant, ending: Ending, fairness: Fairness) -> Result<(), Error> {
+    pub(crate) fn release_grant(&self, grant: &Grant, ending: Ending, fairness: Fairness) -> Result<(), Error> {
         let me = self.me()?;
         let index = record_of(grant.handle);
         let now = self.clock.now();
@@ -58,7 +58,7 @@ impl Table {
     }
 
     /// Write to read in one store; readers at the head of the queue join.
-    pub(crate) fn weaken(&self, grant: &Grant) -> Result<Grant, Error> {
+    pub(crate) fn downgrade_grant(&self, grant: &Grant) -> Result<Grant, Error> {
         let me = self.me()?;
         let index = record_of(grant.handle);
         let record = self.layout.record(index)?;

@@ -16,7 +16,7 @@ use crate::{
 
 impl Table {
     /// Takes the lock from the holder with this token, for an operator.
-    pub(crate) fn take_from(&self, name: crate::words::name::Name<'_>, token: u64) -> Result<Holder, Error> {
+    pub(crate) fn break_lock(&self, name: crate::words::name::Name<'_>, token: u64) -> Result<Holder, Error> {
         let me = self.me()?;
         let nobody = || Error::nobody_holds(name.text(), token);
         let seen = self.status_of(Some(name))?.remove(name.text());

@@ -91,7 +91,7 @@ impl Table {
 
     /// Gives a lock back that nobody waits for. `false`: nothing was done.
     #[inline]
-    pub(crate) fn give_back_straight(&self, grant: &Grant, ending: Ending) -> Checked<bool> {
+    pub(crate) fn release_straight(&self, grant: &Grant, ending: Ending) -> Checked<bool> {
         let Some(me) = self.fork_page.get() else { return Ok(false) };
         let index = record_of(grant.handle);
         let record = self.layout.record(index)?;

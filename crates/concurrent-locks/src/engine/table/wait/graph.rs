@@ -97,7 +97,7 @@ impl Table {
                     continue;
                 }
                 let resource = (table.number as u64) << 32 | u64::from(seen.resource);
-                let (owner, mode) = (seen.party, seen.word.mode());
+                let (owner, mode) = (seen.root_owner, seen.word.mode());
                 if seen.word.state() == State::Held {
                     holds.push(Hold { owner, resource, mode });
                 } else {
@@ -115,7 +115,7 @@ impl Table {
     /// refusing this request, or by nudging the victim. `Some`: it was granted in the meantime.
     pub(crate) fn break_deadlock(&self, me: &Attachment, ticket: &Ticket) -> Result<Option<Grant>, Error> {
         let record = self.layout.record(record_of(ticket.handle))?;
-        let owner = record.party();
+        let owner = record.root_owner();
         // Each new order frees somebody, so this ends; the bound is against a table that lies.
         for _ in 0..64 {
             let snapshot = self.snapshot()?;

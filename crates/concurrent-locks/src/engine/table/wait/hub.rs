@@ -3,7 +3,7 @@
 //! behalf. A grant made in the same process wakes the future directly.
 //!
 //! - H1. While the hub sleeps, it checks again at `wakes_at` at the latest. Code that needs it earlier
-//!   signals its `doorbell`.
+//!   signals its `wake_count`.
 //! - H2. For a while after a wait has begun it wakes once a slice anyway, so that futures that wait
 //!   repeatedly for a short time need not signal: a signal costs more than their hand-off.
 //! - H3. Each future has checks of its own (P1), made by the hub. It watches the processes that its futures
@@ -41,14 +41,14 @@ use crate::{
     words::error::{Error, ErrorKind},
 };
 
-/// How long the hub sleeps when no future waits; the `doorbell` ends it.
+/// How long the hub sleeps when no future waits; the `wake_count` ends it.
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long after a wait began it keeps waking once a slice (H2), in nanoseconds.
 const LINGER: u64 = 1_000_000_000;
 /// A slice, in nanoseconds.
 const SLICE_NANOS: u64 = 50_000_000;
 const _: () = assert!(SLICE.as_nanos() == SLICE_NANOS as u128);
-/// It wakes only when the `doorbell` rings.
+/// It wakes only when the `wake_count` rings.
 const AT_THE_BELL: u64 = u64::MAX;
 
 /// When `pause` has passed, at the latest a quarter of it later, so that looks of many futures fall together.
@@ -133,8 +133,8 @@ impl Table {
         drop(old);
         if must_ring {
             let slot = self.layout.slot(me.slot)?;
-            slot.doorbell.fetch_add(1, Release);
-            kernel::futex_wake(&slot.doorbell, 1);
+            slot.wake_count.fetch_add(1, Release);
+            kernel::futex_wake(&slot.wake_count, 1);
         }
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Table {
         let mut suspicions = Suspicions::default();
         loop {
             let Ok(slot) = self.layout.slot(me.slot) else { return };
-            let bell = slot.doorbell.get();
+            let bell = slot.wake_count.get();
             for letter in &slot.mailbox {
                 if let Some(record) = crate::engine::table::map::layout::linked(letter.swap(0, Acquire)) {
                     me.hub.wake_future(record);
@@ -188,7 +188,7 @@ impl Table {
                     let _ = suspicions.ask(self, me, *slot);
                 }
             }
-            let mut watches = vec![Watch { word: &slot.doorbell, expected: bell }];
+            let mut watches = vec![Watch { word: &slot.wake_count, expected: bell }];
             watches.extend(watched.iter().filter_map(|slot| self.watch_death(*slot)).take(WATCH_MAX - 1));
             kernel::futex_wait_any(
                 &watches,

@@ -142,7 +142,7 @@ CREATE OR REPLACE FUNCTION concurrent_locks.expiry(_q concurrent_locks.request, 
         CASE WHEN _q.until > 0 THEN _q.until END)
 $$;
 
-CREATE OR REPLACE FUNCTION concurrent_locks.is_over(
+CREATE OR REPLACE FUNCTION concurrent_locks.is_expired(
     _q concurrent_locks.request, _s concurrent_locks.session, _now bigint
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -241,7 +241,7 @@ DECLARE
 BEGIN
     FOR _q IN SELECT q.* FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name AND q.held LOOP
         SELECT * INTO _s FROM concurrent_locks.session s WHERE s.space = _space AND s.session = _q.session;
-        IF concurrent_locks.is_over(_q, _s, _now) THEN
+        IF concurrent_locks.is_expired(_q, _s, _now) THEN
             PERFORM concurrent_locks.reap(_q, _s.pid, _now);
             _found := true;
         END IF;
@@ -301,7 +301,7 @@ BEGIN
             _rank := _q.rank;
             _ticket := _q.ticket;
             SELECT * INTO _s FROM concurrent_locks.session s WHERE s.space = _space AND s.session = _q.session;
-            IF concurrent_locks.is_over(_q, _s, _now) THEN
+            IF concurrent_locks.is_expired(_q, _s, _now) THEN
                 PERFORM concurrent_locks.reap(_q, _s.pid, _now);
             ELSIF NOT (_reader_stayed AND _q.mode = 'write')
                 AND NOT concurrent_locks.others_conflict(_space, _name, _q.mode, _q.owner)

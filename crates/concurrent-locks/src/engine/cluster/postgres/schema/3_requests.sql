@@ -2,7 +2,7 @@
 
 -- Records the contact of the caller's session; false if it is not known. A session whose row was swept meanwhile is found
 -- out here, before anything is written for it: sweeping takes only rows that nobody noted for long.
-CREATE OR REPLACE FUNCTION concurrent_locks.heard(_space text, _session text, _now bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION concurrent_locks.record_contact(_space text, _session text, _now bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE concurrent_locks.session s SET seen = greatest(s.seen, _now) WHERE s.space = _space AND s.session = _session;
     RETURN FOUND;
@@ -23,7 +23,7 @@ BEGIN
     SELECT s.seen, s.pid, EXISTS (SELECT FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name)
         INTO _s.seen, _s.pid, _in_use
         FROM concurrent_locks.session s WHERE s.space = _space AND s.session = _session;
-    IF NOT FOUND OR (_s.seen + concurrent_locks.grain() <= _now AND NOT concurrent_locks.heard(_space, _session, _now)) THEN
+    IF NOT FOUND OR (_s.seen + concurrent_locks.grain() <= _now AND NOT concurrent_locks.record_contact(_space, _session, _now)) THEN
         RETURN '{"unknown":{}}';
     END IF;
     IF _in_use OR concurrent_locks.is_watched(_now) THEN
@@ -123,7 +123,7 @@ BEGIN
     SELECT s.seen, s.pid, EXISTS (SELECT FROM concurrent_locks.request q WHERE q.space = _space AND q.name = _name AND NOT q.held)
         INTO _s.seen, _s.pid, _waiting
         FROM concurrent_locks.session s WHERE s.space = _space AND s.session = _session;
-    IF NOT FOUND OR (_s.seen + concurrent_locks.grain() <= _now AND NOT concurrent_locks.heard(_space, _session, _now)) THEN
+    IF NOT FOUND OR (_s.seen + concurrent_locks.grain() <= _now AND NOT concurrent_locks.record_contact(_space, _session, _now)) THEN
         RETURN '{"unknown":{}}';
     END IF;
     -- A comparison that fits no index but leaves the primary key.
@@ -169,7 +169,7 @@ BEGIN
         _now := concurrent_locks.enter(_space, _name);
     END IF;
     SELECT s.seen, s.pid INTO _seen, _pid FROM concurrent_locks.session s WHERE s.space = _space AND s.session = _session;
-    IF NOT FOUND OR (_seen + concurrent_locks.grain() <= _now AND NOT concurrent_locks.heard(_space, _session, _now)) THEN
+    IF NOT FOUND OR (_seen + concurrent_locks.grain() <= _now AND NOT concurrent_locks.record_contact(_space, _session, _now)) THEN
         RETURN '{"unknown":{}}';
     END IF;
     SELECT * INTO _q FROM concurrent_locks.request q WHERE q.space = _space AND q.request = _request AND q.name = _name;
@@ -213,7 +213,7 @@ DECLARE
     _q concurrent_locks.request;
 BEGIN
     SELECT s.seen, s.pid INTO _seen, _pid FROM concurrent_locks.session s WHERE s.space = _space AND s.session = _session;
-    IF NOT FOUND OR (_seen + concurrent_locks.grain() <= _now AND NOT concurrent_locks.heard(_space, _session, _now)) THEN
+    IF NOT FOUND OR (_seen + concurrent_locks.grain() <= _now AND NOT concurrent_locks.record_contact(_space, _session, _now)) THEN
         RETURN '{"unknown":{}}';
     END IF;
     SELECT * INTO _q FROM concurrent_locks.request q

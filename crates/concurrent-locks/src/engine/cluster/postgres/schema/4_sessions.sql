@@ -29,7 +29,7 @@ BEGIN
             ORDER BY q.rank, q.ticket LIMIT 16)
     LOOP
         SELECT * INTO _s FROM concurrent_locks.session s WHERE s.space = _space AND s.session = _q.session;
-        IF concurrent_locks.is_over(_q, _s, _now) THEN
+        IF concurrent_locks.is_expired(_q, _s, _now) THEN
             RETURN true;
         END IF;
     END LOOP;
@@ -47,7 +47,7 @@ BEGIN
         ORDER BY q.rank, q.ticket LIMIT 16
     LOOP
         SELECT * INTO _s FROM concurrent_locks.session s WHERE s.space = _space AND s.session = _q.session;
-        IF concurrent_locks.is_over(_q, _s, _now) THEN
+        IF concurrent_locks.is_expired(_q, _s, _now) THEN
             PERFORM concurrent_locks.reap(_q, _s.pid, _now);
         END IF;
     END LOOP;

@@ -1,7 +1,7 @@
 //! The end of a link: everybody is notified, once.
 
 use super::*;
-use crate::{engine::cluster::wire::desk::Phase, words::error::ErrorKind};
+use crate::{engine::cluster::wire::election::Phase, words::error::ErrorKind};
 
 /// Three blocked threads and two futures wait; then `last` is what the server does.
 fn ends(last: impl FnOnce(Peer) + Send + 'static, why: &str) {
@@ -27,7 +27,7 @@ fn ends(last: impl FnOnce(Peer) + Send + 'static, why: &str) {
     assert!(matches!(ask(&link, "too late"), Err(Failure::Broken(_))));
     assert!(!link.wait(None, &mut || false));
     link.close();
-    eventually("nobody reads", || link.desk().role.is_some());
+    eventually("nobody reads", || link.election().role.is_some());
     assert_eq!(listener.ends.lock().unwrap().len(), 1, "told once");
     assert!(listener.ends.lock().unwrap()[0].contains(why));
 }
@@ -75,7 +75,7 @@ fn by_a_frame() {
 }
 
 #[test]
-fn by_bytes_that_make_no_sense() {
+fn by_bytes_that_are_invalid() {
     ends(
         |mut peer| {
             peer.say("#?");
@@ -102,7 +102,7 @@ fn by_close_which_wakes_all() {
     let (link, listener) = open(endpoint);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| ask_until(&link, "a", None))).collect();
-        eventually("one reads, two follow", || link.desk().role.is_none() && link.desk().followers.len() == 2);
+        eventually("one reads, two follow", || link.election().role.is_none() && link.election().followers.len() == 2);
         link.close();
         for thread in threads {
             assert!(matches!(thread.join().unwrap(), Some(Err(Failure::Broken(_)))));
@@ -148,12 +148,12 @@ fn a_callback_may_send_also_at_the_end() {
 }
 
 #[test]
-fn who_waits_while_the_end_is_told_is_told_too() {
+fn who_waits_while_the_end_is_reported_is_notified_too() {
     let (endpoint, _server) = serve(|mut peer| while peer.call().is_some() {});
     let (link, _) = open(endpoint);
     // The first answer holds up the end until the other thread sleeps.
     let held = link.clone();
-    let answer = Box::new(move |_| eventually("somebody follows", || held.desk().followers.len() == 1));
+    let answer = Box::new(move |_| eventually("somebody follows", || held.election().followers.len() == 1));
     send(&link, "a", Pace::Now, answer);
     let slot = Arc::new(Mutex::new(None));
     thread::scope(|scope| {
@@ -167,14 +167,14 @@ fn who_waits_while_the_end_is_told_is_told_too() {
             eventually("the end begins", || !link.is_open());
             link.wait(Some(Instant::now() + LONG), &mut || slot.lock().unwrap().is_some())
         });
-        eventually("both are asked", || link.desk().answers.len() == 2);
+        eventually("both are asked", || link.election().answers.len() == 2);
         link.close();
         assert!(waiter.join().unwrap());
     });
 }
 
 #[test]
-fn an_answer_that_a_reader_has_taken_counts_although_the_link_is_over() {
+fn an_answer_that_a_reader_has_taken_counts_although_the_link_has_ended() {
     let (endpoint, _server) = serve(|mut peer| {
         let call = peer.call().unwrap();
         peer.say(&format!("={call}"));
@@ -182,20 +182,20 @@ fn an_answer_that_a_reader_has_taken_counts_although_the_link_is_over() {
     });
     let (link, _) = open(endpoint);
     let _attention = link.attend();
-    eventually("the reader thread reads", || link.desk().role.is_none());
+    eventually("the reader thread reads", || link.election().role.is_none());
     let (taken, is_taken) = channel();
     let slot = Arc::new(Mutex::new(None));
     let (thread, filled, held) = (thread::current(), slot.clone(), link.clone());
     let answer = Box::new(move |result| {
         taken.send(()).unwrap();
-        eventually("somebody waits for it", || held.desk().followers.len() == 1);
+        eventually("somebody waits for it", || held.election().followers.len() == 1);
         *filled.lock().unwrap() = Some(result);
         thread.unpark();
     });
     send(&link, "a", Pace::Now, answer);
     is_taken.recv_timeout(LONG).unwrap();
     link.close();
-    assert!(matches!(link.desk().phase, Phase::Over(_)));
+    assert!(matches!(link.election().phase, Phase::Over(_)));
     assert!(link.wait(Some(Instant::now() + LONG), &mut || slot.lock().unwrap().is_some()));
     assert_eq!(slot.lock().unwrap().take().unwrap().unwrap(), "a");
 }
@@ -207,9 +207,9 @@ fn who_waits_for_a_push_is_woken_by_the_end() {
     let (link, _) = open(endpoint);
     thread::scope(|scope| {
         let waiters: Vec<_> = (0..3).map(|_| scope.spawn(|| link.wait(None, &mut || false))).collect();
-        eventually("one reads, two follow", || link.desk().role.is_none() && link.desk().followers.len() == 2);
+        eventually("one reads, two follow", || link.election().role.is_none() && link.election().followers.len() == 2);
         link.close();
-        eventually("all are woken", || link.desk().followers.is_empty());
+        eventually("all are woken", || link.election().followers.is_empty());
         waiters.into_iter().for_each(|waiter| assert!(!waiter.join().unwrap()));
     });
 }

@@ -1,14 +1,14 @@
 //! Futures: the link's own thread reads, and calls are gathered.
 
 use super::*;
-use crate::engine::cluster::wire::desk::Attendant;
+use crate::engine::cluster::wire::election::ReaderThread;
 
-fn attendant_is_gone(link: &Link) -> bool {
-    matches!(link.desk().attendant, Attendant::None)
+fn reader_thread_is_gone(link: &Link) -> bool {
+    matches!(link.election().reader_thread, ReaderThread::None)
 }
 
 #[test]
-fn the_attendant_reads_while_futures_wait_and_then_goes() {
+fn the_reader_thread_reads_while_futures_wait_and_then_goes() {
     let (endpoint, _server) = serve(|mut peer| {
         let call = peer.call().unwrap();
         peer.say(&format!("={call}\n>granted"));
@@ -22,13 +22,13 @@ fn the_attendant_reads_while_futures_wait_and_then_goes() {
     drop(attention);
     assert_eq!(heard(&gather(&link, "b")).unwrap(), "b");
     drop(second);
-    eventually("the reader thread stops", || attendant_is_gone(&link) && link.desk().role.is_some());
+    eventually("the reader thread stops", || reader_thread_is_gone(&link) && link.election().role.is_some());
     let _third = link.attend();
     assert_eq!(heard(&gather(&link, "c")).unwrap(), "c");
 }
 
 #[test]
-fn the_attendant_takes_over_from_a_blocked_thread() {
+fn the_reader_thread_takes_over_from_a_blocked_thread() {
     let (endpoint, _server) = serve(|mut peer| {
         assert_eq!(peer.call().as_deref(), Some("blocked"));
         assert_eq!(peer.call().as_deref(), Some("future"));
@@ -40,9 +40,9 @@ fn the_attendant_takes_over_from_a_blocked_thread() {
     let (link, _) = open(endpoint);
     thread::scope(|scope| {
         let blocked = scope.spawn(|| ask(&link, "blocked"));
-        eventually("somebody reads", || link.desk().role.is_none());
+        eventually("somebody reads", || link.election().role.is_none());
         let _attention = link.attend();
-        assert!(attendant_is_gone(&link), "nobody is started while somebody reads");
+        assert!(reader_thread_is_gone(&link), "nobody is started while somebody reads");
         let (tell, told) = channel();
         send(&link, "future", Pace::Now, Box::new(move |result| tell.send(result).unwrap()));
         assert_eq!(blocked.join().unwrap().unwrap(), "blocked");
@@ -88,7 +88,7 @@ fn gathered_calls_go_in_order_when_the_next_answer_comes() {
     });
     let (link, _) = open(endpoint);
     let _attention = link.attend();
-    eventually("the reader thread reads", || link.desk().role.is_none());
+    eventually("the reader thread reads", || link.election().role.is_none());
     let first = gather(&link, "first");
     assert!(link.output().bytes.is_empty(), "nothing is outstanding: it is written at once");
     let calls: Vec<_> = (0..63).map(|round| (round, gather(&link, &round.to_string()))).collect();
@@ -111,7 +111,7 @@ fn a_call_of_a_blocked_thread_takes_along_what_is_kept() {
     });
     let (link, _) = open(endpoint);
     let _attention = link.attend();
-    eventually("the reader thread reads", || link.desk().role.is_none());
+    eventually("the reader thread reads", || link.election().role.is_none());
     let (first, kept) = (gather(&link, "first"), gather(&link, "kept"));
     assert!(!link.output().bytes.is_empty());
     assert_eq!(ask(&link, "now").unwrap(), "now");
@@ -149,7 +149,7 @@ fn who_stops_reading_writes_what_is_kept() {
             let _unanswered = begin(&link, "first");
             link.wait(Some(Instant::now() + LONG), &mut || !heard.pushes.lock().unwrap().is_empty())
         });
-        eventually("somebody reads", || link.desk().role.is_none());
+        eventually("somebody reads", || link.election().role.is_none());
         let _kept = gather(&link, "second");
         assert!(!link.output().bytes.is_empty(), "it is kept");
         go.send(()).unwrap();

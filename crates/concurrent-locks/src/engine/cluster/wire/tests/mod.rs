@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Channel, Dialect, Failure, Frame, Greeting, Link, Listener, Pace, Past};
+use super::{Answer, Channel, Dialect, Failure, Frame, HandshakeStream, Link, Listener, Pace, Past};
 use crate::{
     engine::cluster::{
         address::{Endpoint, Host, Kind, Tls},
@@ -34,7 +34,7 @@ const LONG: Duration = Duration::from_secs(30);
 struct Lines;
 
 impl Dialect for Lines {
-    fn greet(&self, stream: &mut dyn Greeting, input: &mut Vec<u8>, session: &str) -> Result<(), Error> {
+    fn handshake(&self, stream: &mut dyn HandshakeStream, input: &mut Vec<u8>, session: &str) -> Result<(), Error> {
         stream.write(format!("hello {session}\n").as_bytes())?;
         while !input.contains(&b'\n') {
             stream.read(input)?;
@@ -45,7 +45,7 @@ impl Dialect for Lines {
         Ok(())
     }
 
-    fn look(&self, _: &mut dyn Greeting, _: &mut Vec<u8>) -> Result<Past, Error> {
+    fn look(&self, _: &mut dyn HandshakeStream, _: &mut Vec<u8>) -> Result<Past, Error> {
         Ok(Past::default())
     }
 
@@ -72,13 +72,13 @@ impl Dialect for Lines {
     }
 }
 
-/// The server's end of one connection, after the greeting.
+/// The server's end of one connection, after the handshake.
 struct Peer<S: Read + Write = TcpStream> {
     stream: BufReader<S>,
 }
 
 impl<S: Read + Write> Peer<S> {
-    fn greeted(stream: S) -> Peer<S> {
+    fn after_handshake(stream: S) -> Peer<S> {
         let mut peer = Peer { stream: BufReader::new(stream) };
         assert_eq!(peer.line().as_deref(), Some("hello me"));
         peer.say("welcome");
@@ -137,7 +137,7 @@ fn serve<T: Send + 'static>(conversation: impl FnOnce(Peer) -> T + Send + 'stati
     let server = thread::spawn(move || {
         let stream = listener.accept().unwrap().0;
         stream.set_nodelay(true).unwrap();
-        conversation(Peer::greeted(stream))
+        conversation(Peer::after_handshake(stream))
     });
     (endpoint(port, Kind::Redis, Tls::Off), server)
 }

@@ -56,16 +56,16 @@ fn a_follower_takes_over_when_the_reader_has_its_answer() {
     let (link, _) = open(endpoint);
     thread::scope(|scope| {
         let reader = scope.spawn(|| ask(&link, "first"));
-        eventually("somebody reads", || link.desk().role.is_none());
+        eventually("somebody reads", || link.election().role.is_none());
         let follower = scope.spawn(|| ask(&link, "second"));
-        eventually("somebody follows", || link.desk().followers.len() == 1);
+        eventually("somebody follows", || link.election().followers.len() == 1);
         first.send(()).unwrap();
         assert_eq!(reader.join().unwrap().unwrap(), "first");
-        eventually("the follower reads", || link.desk().role.is_none() && link.desk().followers.is_empty());
+        eventually("the follower reads", || link.election().role.is_none() && link.election().followers.is_empty());
         second.send(()).unwrap();
         assert_eq!(follower.join().unwrap().unwrap(), "second");
     });
-    assert!(link.desk().role.is_some(), "the last one puts the role back");
+    assert!(link.election().role.is_some(), "the last one puts the role back");
 }
 
 /// A follower that is done passes on the wake-up it was given as the next reader.
@@ -78,22 +78,22 @@ fn a_promotion_that_comes_too_late_is_passed_on() {
     });
     let (link, _) = open(endpoint);
     // The test itself is the reader that stops: whom it wakes is done already.
-    let inboxes = link.desk().role.take().unwrap();
+    let inboxes = link.election().role.take().unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let sleeper = scope.spawn(|| ask(&link, "a"));
-        eventually("somebody follows", || link.desk().followers.len() == 1);
+        eventually("somebody follows", || link.election().followers.len() == 1);
         let late = scope.spawn(|| link.wait(Some(Instant::now() + LONG), &mut || done.load(SeqCst)));
-        eventually("the second follows", || link.desk().followers.len() == 2);
+        eventually("the second follows", || link.election().followers.len() == 2);
         done.store(true, SeqCst);
         let next = {
-            let mut desk = link.desk();
-            desk.role = Some(inboxes);
-            desk.next()
+            let mut election = link.election();
+            election.role = Some(inboxes);
+            election.next()
         };
         link.tell(next);
         assert!(late.join().unwrap());
-        eventually("the first reads", || link.desk().role.is_none());
+        eventually("the first reads", || link.election().role.is_none());
         let _ = begin(&link, "b");
         let _ = begin(&link, "c");
         assert_eq!(sleeper.join().unwrap().unwrap(), "a");
@@ -110,11 +110,11 @@ fn a_deadline_is_kept_although_the_server_is_silent() {
     assert!(start.elapsed() >= short);
     thread::scope(|scope| {
         let reader = scope.spawn(|| link.wait(Some(Instant::now() + LONG), &mut || !link.is_open()));
-        eventually("somebody reads", || link.desk().role.is_none());
+        eventually("somebody reads", || link.election().role.is_none());
         let start = Instant::now();
         assert!(ask_until(&link, "follower", Some(start + short)).is_none());
         assert!(start.elapsed() >= short);
-        assert!(link.desk().followers.is_empty(), "who gives up does not follow any more");
+        assert!(link.election().followers.is_empty(), "who gives up does not follow any more");
         link.close();
         assert!(reader.join().unwrap());
     });
@@ -201,7 +201,7 @@ fn pushes_come_over_the_second_channel_and_answers_do_not() {
 }
 
 #[test]
-fn what_came_behind_the_greeting_is_not_lost() {
+fn what_came_behind_the_handshake_is_not_lost() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let _server = thread::spawn(move || {

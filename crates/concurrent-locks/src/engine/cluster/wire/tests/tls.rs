@@ -56,7 +56,7 @@ fn encrypted<T: Send + 'static>(
     conversation: impl FnOnce(Peer<Encrypted>) -> T + Send + 'static,
 ) -> (Endpoint, JoinHandle<T>) {
     let authority = authority.clone();
-    accept(Kind::Redis, Tls::Verify, move |stream| conversation(Peer::greeted(authority.encrypt(stream))))
+    accept(Kind::Redis, Tls::Verify, move |stream| conversation(Peer::after_handshake(authority.encrypt(stream))))
 }
 
 /// PostgreSQL's question, and what the server says to it.
@@ -149,7 +149,7 @@ fn postgres_is_asked_first_and_require_looks_at_no_certificate() {
         let ca = trusted.then(|| authority.ca());
         let (endpoint, _server) = accept(Kind::Postgres, tls, move |mut stream| {
             asked(&mut stream, b"S");
-            Peer::greeted(authority.encrypt(stream)).echo();
+            Peer::after_handshake(authority.encrypt(stream)).echo();
         });
         let (link, _) = open(Endpoint { ca, ..endpoint });
         assert_eq!(ask(&link, "a").unwrap(), "a");
@@ -160,7 +160,7 @@ fn postgres_is_asked_first_and_require_looks_at_no_certificate() {
 fn postgres_without_tls_is_enough_for_prefer_only() {
     let (endpoint, _server) = accept(Kind::Postgres, Tls::Prefer, |mut stream| {
         asked(&mut stream, b"N");
-        Peer::greeted(stream).echo();
+        Peer::after_handshake(stream).echo();
     });
     let (link, _) = open(endpoint);
     assert_eq!(ask(&link, "a").unwrap(), "a");

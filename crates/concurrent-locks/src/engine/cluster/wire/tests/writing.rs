@@ -72,7 +72,7 @@ fn a_socket_file_is_an_address() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server");
     let listener = UnixListener::bind(&path).unwrap();
-    let _server = thread::spawn(move || Peer::greeted(listener.accept().unwrap().0).echo());
+    let _server = thread::spawn(move || Peer::after_handshake(listener.accept().unwrap().0).echo());
     let (link, _) = open(Endpoint { kind: Kind::Postgres, host: Host::Unix(path), tls: Tls::Require, ca: None });
     assert_eq!(ask(&link, "a").unwrap(), "a");
 }

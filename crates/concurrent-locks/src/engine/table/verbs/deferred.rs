@@ -14,28 +14,28 @@ use crate::{
     },
 };
 
-/// What is owed.
+/// What is retried.
 #[derive(Clone, Copy)]
-pub(crate) enum Debt {
+pub(crate) enum DeferredRelease {
     Release(Grant, Ending, Fairness),
     Leave(Ticket),
 }
 
 impl Table {
-    /// Pays in the background. Each try waits as long as an operation does for a stopped process.
-    pub(crate) fn owe(&self, debt: Debt) {
+    /// Retries in the background. Each try waits as long as an operation does for a stopped process.
+    pub(crate) fn defer(&self, deferred: DeferredRelease) {
         let table = self.forever();
-        let pay = move || {
-            while table.pay(&debt).is_err_and(|error| error.kind() == ErrorKind::Unreachable) {}
+        let retry = move || {
+            while table.retry(&deferred).is_err_and(|error| error.kind() == ErrorKind::Unreachable) {}
         };
         // Without a thread the lock stays until this process ends; its caller got the error.
-        let _ = std::thread::Builder::new().name("locks-release".to_owned()).spawn(pay);
+        let _ = std::thread::Builder::new().name("locks-release".to_owned()).spawn(retry);
     }
 
-    fn pay(&self, debt: &Debt) -> Result<(), Error> {
-        match debt {
-            Debt::Release(grant, ending, fairness) => self.give_back(grant, *ending, *fairness),
-            Debt::Leave(ticket) => self.cancel(ticket),
+    fn retry(&self, deferred: &DeferredRelease) -> Result<(), Error> {
+        match deferred {
+            DeferredRelease::Release(grant, ending, fairness) => self.release_grant(grant, *ending, *fairness),
+            DeferredRelease::Leave(ticket) => self.cancel(ticket),
         }
     }
 
@@ -43,7 +43,7 @@ impl Table {
     pub(crate) fn cancel(&self, ticket: &Ticket) -> Result<(), Error> {
         let me = self.me()?;
         match self.leave(me, ticket, Leaving::Cancelled)? {
-            Some(grant) => self.give_back(&grant, Ending::Normal, ticket.fairness),
+            Some(grant) => self.release_grant(&grant, Ending::Normal, ticket.fairness),
             None => Ok(()),
         }
     }
@@ -52,7 +52,7 @@ impl Table {
     pub(crate) fn settle(&self, ticket: &Ticket, error: &Error) {
         match error.kind() {
             ErrorKind::TimedOut | ErrorKind::Deadlock | ErrorKind::Lost => {}
-            ErrorKind::Unreachable => self.owe(Debt::Leave(*ticket)),
+            ErrorKind::Unreachable => self.defer(DeferredRelease::Leave(*ticket)),
             // The first error is the one to report.
             _ => drop(self.cancel(ticket)),
         }

@@ -1,4 +1,4 @@
-//! The keeper: one thread per session that renews the lease, watches its deadlines and the time-outs
+//! The renewal: one thread per session that renews the lease, watches its deadlines and the time-outs
 //! of futures, and repeats the search for deadlocks.
 //!
 //! - K1. It never waits for an answer, and never connects: no behaviour of the server can delay the report
@@ -30,7 +30,7 @@ const LAST_LOOK: u64 = 60_000_000_000;
 const RENEWED_AT_ONCE: usize = 256;
 
 #[derive(Default)]
-pub(super) struct Keeper {
+pub(super) struct Renewal {
     runs: bool,
     /// When it wakes by itself.
     wakes_at: u64,
@@ -48,7 +48,7 @@ pub(super) struct Keeper {
     next: Option<u64>,
 }
 
-impl Keeper {
+impl Renewal {
     /// The connection is new: the next renewal is due at once.
     pub(super) fn connected(&mut self) {
         self.renewed = 0;
@@ -64,19 +64,19 @@ impl Keeper {
 }
 
 impl Client {
-    /// Makes sure that the keeper wakes at `at` (K2).
+    /// Makes sure that the renewal wakes at `at` (K2).
     pub(super) fn keep(&'static self, state: &mut State, at: u64) {
-        state.keeper.due = state.keeper.due.min(at);
-        if !state.keeper.runs {
-            state.keeper.runs = true;
-            state.keeper.wakes_at = at;
-            let name = format!("locks-keeper-{}", &self.session[..4]);
+        state.renewal.due = state.renewal.due.min(at);
+        if !state.renewal.runs {
+            state.renewal.runs = true;
+            state.renewal.wakes_at = at;
+            let name = format!("locks-renewal-{}", &self.session[..4]);
             if let Err(error) = thread::Builder::new().name(name).spawn(|| self.run()) {
-                state.keeper.runs = false;
-                state.trouble = Some(Error::io("start the keeper's thread", error));
+                state.renewal.runs = false;
+                state.trouble = Some(Error::io("start the renewal's thread", error));
             }
-        } else if at < state.keeper.wakes_at {
-            state.keeper.wakes_at = at;
+        } else if at < state.renewal.wakes_at {
+            state.renewal.wakes_at = at;
             self.changed.notify_one();
         }
     }
@@ -89,13 +89,13 @@ impl Client {
                     after.close = state.link.clone();
                 }
                 let now = clock::now();
-                if now >= state.keeper.due {
+                if now >= state.renewal.due {
                     self.look_after(state, after, now);
                 }
             });
             let mut state = self.state();
-            let at = state.keeper.due.min(state.next_look(clock::now()));
-            state.keeper.wakes_at = at;
+            let at = state.renewal.due.min(state.next_look(clock::now()));
+            state.renewal.wakes_at = at;
             let asleep = match at {
                 u64::MAX => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 // A second at most: the machine may sleep meanwhile, and a condition variable's clock with it.
@@ -112,8 +112,8 @@ impl Client {
 
     /// Everything that is due.
     fn look_after(&'static self, state: &mut State, after: &mut After, now: u64) {
-        state.keeper.due = u64::MAX;
-        self.end_what_is_over(state, after, now);
+        state.renewal.due = u64::MAX;
+        self.expire_due(state, after, now);
         if state.link.is_some() && now >= state.renewal() {
             self.tell_orders(state);
             self.renew(state, now);
@@ -130,12 +130,12 @@ impl Client {
                 record.look_at = u64::MAX;
             }
         }
-        state.keeper.due = state.keeper.due.min(state.next_moment(now));
+        state.renewal.due = state.renewal.due.min(state.next_moment(now));
     }
 
     /// Leases and times that have passed.
-    fn end_what_is_over(&'static self, state: &mut State, after: &mut After, now: u64) {
-        state.lose_what_is_over(after, now);
+    fn expire_due(&'static self, state: &mut State, after: &mut After, now: u64) {
+        state.expire_leases(after, now);
         while let Some((at, number)) = state.timers.first().copied()
             && at <= now
         {
@@ -163,7 +163,7 @@ impl Client {
                     state.settle(after, number, Err(error));
                 }
                 // The server has refused to let it go.
-                Stage::Forsaken => self.say(state, number, Pace::Gathered),
+                Stage::Abandoned => self.say(state, number, Pace::Gathered),
                 Stage::Held(hold) | Stage::Settled(Ok(hold)) if hold.ends <= now => {
                     state.lose(after, number, "it was held for its maximum time (max_hold)");
                 }
@@ -187,8 +187,8 @@ impl Client {
         // Requests for one resource together: then it is looked at once.
         waiting.sort_unstable_by_key(|(_, name)| *name);
         let lease = self.address.lease.as_micros().to_string();
-        state.keeper.renewed = now;
-        state.keeper.next = None;
+        state.renewal.renewed = now;
+        state.renewal.next = None;
         for chunk in 0..held.len().max(waiting.len()).div_ceil(RENEWED_AT_ONCE).max(1) {
             let held = part(&held, chunk).join(",");
             let waiting = part(&waiting, chunk);
@@ -196,7 +196,7 @@ impl Client {
             let mut names: Vec<_> = waiting.iter().map(|(_, name)| *name).collect();
             names.dedup();
             let arguments = [&*self.session, &lease, &held, &ids, &names.join("\u{1f}")];
-            state.keeper.renewing += 1;
+            state.renewal.renewing += 1;
             let attention = link.attend();
             let answer = Box::new(move |result| {
                 self.renewed(now, result);
@@ -214,16 +214,16 @@ impl Client {
             Err(Failure::Broken(_)) => return,
         };
         self.with(|state, after| {
-            state.keeper.renewing = state.keeper.renewing.saturating_sub(1);
+            state.renewal.renewing = state.renewal.renewing.saturating_sub(1);
             state.answered = clock::now();
             match reply {
                 Ok(reply) if reply.unknown.is_some() => after.close = state.link.clone(),
                 Ok(reply) => {
                     state.trouble = None;
-                    state.heard(after, sent);
+                    state.record_contact(after, sent);
                     state.anchor_at(sent, reply.now);
                     let next = reply.next.map(|micros| state.local(micros).saturating_add(10_000_000));
-                    state.keeper.next = [state.keeper.next, next].into_iter().flatten().min();
+                    state.renewal.next = [state.renewal.next, next].into_iter().flatten().min();
                     self.told(state, after, &reply, sent);
                 }
                 // Nothing is wrong with the next one.
@@ -264,9 +264,9 @@ impl State {
     /// operator broke a lock, come unasked.
     fn watch(&mut self, now: u64) {
         if self.held_since().is_some_and(|since| now >= since.saturating_add(LOOK)) {
-            self.keeper.watch = self.keeper.watch.take().or_else(|| self.attend());
+            self.renewal.watch = self.renewal.watch.take().or_else(|| self.attend());
         } else {
-            self.keeper.watch = None;
+            self.renewal.watch = None;
         }
     }
 
@@ -283,7 +283,7 @@ impl State {
 
     /// When the session must make contact next.
     fn renewal(&self) -> u64 {
-        if self.keeper.renewing > 0 {
+        if self.renewal.renewing > 0 {
             return u64::MAX;
         }
         let confirmed = |learned| self.lease.deadline(learned) == self.lease.deadline(0);
@@ -296,18 +296,18 @@ impl State {
         if !any {
             return u64::MAX;
         }
-        let renewed = self.keeper.renewed;
+        let renewed = self.renewal.renewed;
         // Who only holds need not say that it lives while its calls say so. Who waits has to look after the queue, and
         // on a new connection a session must learn what it lost.
-        let told = if waits || renewed == 0 { renewed } else { renewed.max(self.lease.heard()) };
+        let told = if waits || renewed == 0 { renewed } else { renewed.max(self.lease.last_contact()) };
         let due = told.saturating_add(self.lease.interval(waits));
-        self.keeper.next.filter(|_| waits).map_or(due, |next| due.min(next))
+        self.renewal.next.filter(|_| waits).map_or(due, |next| due.min(next))
     }
 
-    /// When the keeper goes through the requests for the sake of one that comes now. (To watch, if it is held then:
+    /// When the renewal goes through the requests for the sake of one that comes now. (To watch, if it is held then:
     /// many have ended before that.)
     pub(super) fn beat(&self) -> u64 {
-        if self.keeper.watch.is_none() { LOOK } else { self.lease.interval(true) }
+        if self.renewal.watch.is_none() { LOOK } else { self.lease.interval(true) }
     }
 
     /// When the connection is looked at (L5).
@@ -322,7 +322,7 @@ impl State {
         let look = looks.map(|record| record.look_at).min();
         let timer = self.timers.first().map(|(at, _)| *at);
         let due = if self.link.is_some() { self.renewal() } else { u64::MAX };
-        let unwatched = self.keeper.watch.is_none();
+        let unwatched = self.renewal.watch.is_none();
         let watch = self.held_since().filter(|_| unwatched).map(|since| since.max(now).saturating_add(LOOK));
         // While there is something to look after, it looks: so nothing that comes up in between has to wake it. (A
         // request that waits for its answer now may wait for its turn then.)

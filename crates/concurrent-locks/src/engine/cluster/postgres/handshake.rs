@@ -19,7 +19,7 @@ use crate::{
     engine::cluster::{
         client::LAYOUT,
         protocol::Verb,
-        wire::{Greeting, Past},
+        wire::{HandshakeStream, Past},
     },
     words::error::{Error, ErrorKind},
 };
@@ -27,9 +27,9 @@ use crate::{
 /// The oldest supported server version.
 const OLDEST: u32 = 130_000;
 
-pub(super) fn greet(
+pub(super) fn handshake(
     dialect: &PostgresDialect,
-    stream: &mut dyn Greeting,
+    stream: &mut dyn HandshakeStream,
     input: &mut Vec<u8>,
     session: &str,
 ) -> Result<(), Error> {
@@ -58,7 +58,11 @@ pub(super) fn greet(
 }
 
 /// Whether it would serve us, and how late its past is: by its timeline, which a failover makes greater.
-pub(super) fn look(dialect: &PostgresDialect, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<Past, Error> {
+pub(super) fn look(
+    dialect: &PostgresDialect,
+    stream: &mut dyn HandshakeStream,
+    input: &mut Vec<u8>,
+) -> Result<Past, Error> {
     let mut talk = Conversation { dialect, stream, input, process: None };
     talk.introduce()?;
     talk.look_around()?;
@@ -68,13 +72,14 @@ pub(super) fn look(dialect: &PostgresDialect, stream: &mut dyn Greeting, input: 
     };
     let epoch = number("SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint")?;
     // None where the schema is still to be made.
-    let heard = number(&format!("SELECT max(seen) FROM concurrent_locks.session WHERE space = '{}'", dialect.space))?;
-    Ok(Past { epoch, heard })
+    let last_contact =
+        number(&format!("SELECT max(seen) FROM concurrent_locks.session WHERE space = '{}'", dialect.space))?;
+    Ok(Past { epoch, last_contact })
 }
 
 struct Conversation<'a> {
     dialect: &'a PostgresDialect,
-    stream: &'a mut dyn Greeting,
+    stream: &'a mut dyn HandshakeStream,
     input: &'a mut Vec<u8>,
     /// The number of the server's process, as reported by it (or a pooler in front of it).
     process: Option<u32>,

@@ -1,4 +1,4 @@
-//! [`Desk`]: which callers wait for which answer, and which one reads. Plain state under one short lock.
+//! [`ReaderElection`]: which callers wait for which answer, and which one reads. Plain state under one short lock.
 
 use std::{collections::VecDeque, mem, thread::Thread, time::Instant};
 
@@ -14,14 +14,14 @@ pub(super) enum Phase {
 }
 
 /// The thread of the link that reads while futures wait.
-pub(super) enum Attendant {
+pub(super) enum ReaderThread {
     None,
     /// It will check the state of the link by itself.
     Starting,
     Running(Thread),
 }
 
-pub(super) struct Desk {
+pub(super) struct ReaderElection {
     pub(super) phase: Phase,
     /// The callbacks of the outstanding answers, the oldest first.
     pub(super) answers: VecDeque<Answer>,
@@ -33,7 +33,7 @@ pub(super) struct Desk {
     pub(super) role: Option<Vec<Inbox>>,
     /// Blocked threads that do not read.
     pub(super) followers: Vec<Thread>,
-    pub(super) attendant: Attendant,
+    pub(super) reader_thread: ReaderThread,
     /// How many `Attention`s live, and how many there ever were.
     pub(super) attending: usize,
     pub(super) attended: u64,
@@ -45,19 +45,19 @@ pub(super) enum Next {
     Nobody,
     Wake(Thread),
     WakeAll(Vec<Thread>),
-    StartAttendant,
+    StartReaderThread,
 }
 
-impl Desk {
-    pub(super) fn new(inboxes: Vec<Inbox>) -> Desk {
-        Desk {
+impl ReaderElection {
+    pub(super) fn new(inboxes: Vec<Inbox>) -> ReaderElection {
+        ReaderElection {
             phase: Phase::Open,
             answers: VecDeque::new(),
             progress: Instant::now(),
             kept: false,
             role: Some(inboxes),
             followers: Vec::new(),
-            attendant: Attendant::None,
+            reader_thread: ReaderThread::None,
             attending: 0,
             attended: 0,
         }
@@ -109,12 +109,12 @@ impl Desk {
         if self.attending == 0 {
             return Next::Nobody;
         }
-        match &self.attendant {
-            Attendant::Running(thread) => Next::Wake(thread.clone()),
-            Attendant::Starting => Next::Nobody,
-            Attendant::None => {
-                self.attendant = Attendant::Starting;
-                Next::StartAttendant
+        match &self.reader_thread {
+            ReaderThread::Running(thread) => Next::Wake(thread.clone()),
+            ReaderThread::Starting => Next::Nobody,
+            ReaderThread::None => {
+                self.reader_thread = ReaderThread::Starting;
+                Next::StartReaderThread
             }
         }
     }

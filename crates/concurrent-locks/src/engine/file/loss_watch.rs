@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 type Tell = Box<dyn FnOnce(Error) + Send>;
 
 #[derive(Default)]
-pub(super) struct Keeper {
+pub(super) struct LossWatch {
     watches: Mutex<Watches>,
     begun: Condvar,
 }
@@ -30,7 +30,7 @@ struct Watches {
     running: bool,
 }
 
-impl Keeper {
+impl LossWatch {
     /// The grant was released.
     pub(super) fn forget(&self, handle: u64) {
         self.watches().tells.remove(&handle);
@@ -47,28 +47,28 @@ impl Process {
         if let Some(loss) = self.loss_of(grant.handle) {
             return tell(loss);
         }
-        let mut watches = self.keeper.watches();
+        let mut watches = self.loss_watch.watches();
         watches.tells.entry(grant.handle).or_default().push(tell);
         if !watches.running {
             // Without a thread `verify` and `release` report the loss, and the next caller tries again.
-            let thread = thread::Builder::new().name("locks keeper".to_owned());
+            let thread = thread::Builder::new().name("locks loss watch".to_owned());
             watches.running = thread.spawn(|| self.keep_looking()).is_ok();
         }
-        self.keeper.begun.notify_one();
+        self.loss_watch.begun.notify_one();
     }
 
     fn keep_looking(&self) {
         loop {
-            let mut watches = self.keeper.watches();
+            let mut watches = self.loss_watch.watches();
             while watches.tells.is_empty() {
-                watches = self.keeper.begun.wait(watches).unwrap_or_else(PoisonError::into_inner);
+                watches = self.loss_watch.begun.wait(watches).unwrap_or_else(PoisonError::into_inner);
             }
             let handles: Vec<u64> = watches.tells.keys().copied().collect();
             drop(watches);
             for handle in handles {
                 let Some(loss) = self.loss_of(handle) else { continue };
                 // Nobody, if it was released meanwhile.
-                for tell in self.keeper.watches().tells.remove(&handle).into_iter().flatten() {
+                for tell in self.loss_watch.watches().tells.remove(&handle).into_iter().flatten() {
                     tell(loss.clone());
                 }
             }

@@ -48,7 +48,7 @@ impl Client {
                 let arguments = [&*self.session, &id, &asked.name, why, "1", still];
                 self.send(link, number, Verb::Cancel, &arguments, pace);
             }
-            Stage::Forsaken => {
+            Stage::Abandoned => {
                 let arguments = [&*self.session, &id, &asked.name, "cancel", "0", ""];
                 self.send(link, number, Verb::Cancel, &arguments, pace);
             }
@@ -118,13 +118,13 @@ impl Client {
                     return;
                 }
                 Ok(reply) => {
-                    state.heard(after, sent);
+                    state.record_contact(after, sent);
                     if let Some(record) = state.records.get_mut(&number) {
                         record.refusals = 0;
                     }
                     self.apply(state, after, number, verb, sent, reply);
                 }
-                Err((_, true)) if state.may_say_again(number) => self.say(state, number, Pace::Gathered),
+                Err((_, true)) if state.may_resend(number) => self.say(state, number, Pace::Gathered),
                 Err((error, _)) => state.refuse(after, number, error),
             }
             let at = state.timers.first().map_or(u64::MAX, |(at, _)| *at);
@@ -182,7 +182,7 @@ impl Client {
                 };
                 state.settle(after, number, Err(error));
             }
-            (Verb::Cancel, Stage::Forsaken) => state.forget(after, number),
+            (Verb::Cancel, Stage::Abandoned) => state.forget(after, number),
             (Verb::Release, Stage::Releasing(_)) => {
                 // Sent twice: the first may have been received, and its answer lost.
                 let lost = reply.lost.is_some() && record.releases == 1;

@@ -5,7 +5,7 @@ use super::{
     scripts::scripts,
 };
 use crate::{
-    engine::cluster::wire::{Greeting, Past},
+    engine::cluster::wire::{HandshakeStream, Past},
     words::error::{Error, ErrorKind},
 };
 
@@ -25,19 +25,19 @@ pub(super) struct Hello<'a> {
     pub(super) session: &'a str,
 }
 
-pub(super) fn greet(hello: &Hello<'_>, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<(), Error> {
+pub(super) fn handshake(hello: &Hello<'_>, stream: &mut dyn HandshakeStream, input: &mut Vec<u8>) -> Result<(), Error> {
     let mut conversation = Conversation { stream, input, output: Vec::new() };
     conversation.introduce(hello)?;
     conversation.look_around(hello)?;
     conversation.load_scripts()?;
-    // Last, so that nothing is pushed before the greeting ends.
+    // Last, so that nothing is pushed before the handshake ends.
     conversation.say(&["SUBSCRIBE", &format!("{}to:{}", hello.prefix, hello.session)]);
     conversation.flush()?;
     conversation.answer(true, |_| ())
 }
 
 /// Whether it would serve us, and how late its past is.
-pub(super) fn look(hello: &Hello<'_>, stream: &mut dyn Greeting, input: &mut Vec<u8>) -> Result<Past, Error> {
+pub(super) fn look(hello: &Hello<'_>, stream: &mut dyn HandshakeStream, input: &mut Vec<u8>) -> Result<Past, Error> {
     let mut conversation = Conversation { stream, input, output: Vec::new() };
     conversation.introduce(hello)?;
     conversation.look_around(hello)?;
@@ -45,8 +45,8 @@ pub(super) fn look(hello: &Hello<'_>, stream: &mut dyn Greeting, input: &mut Vec
     conversation.say(&["ZREVRANGE", &format!("{}seen", hello.prefix), "0", "0", "WITHSCORES"]);
     conversation.flush()?;
     let epoch = conversation.answer(false, number)?;
-    let heard = conversation.answer(false, number)?;
-    Ok(Past { epoch, heard })
+    let last_contact = conversation.answer(false, number)?;
+    Ok(Past { epoch, last_contact })
 }
 
 /// The number an answer is, or ends in; 0 if it is none.
@@ -61,7 +61,7 @@ fn number(value: &Value<'_>) -> u64 {
 }
 
 struct Conversation<'a> {
-    stream: &'a mut dyn Greeting,
+    stream: &'a mut dyn HandshakeStream,
     input: &'a mut Vec<u8>,
     output: Vec<u8>,
 }
@@ -189,7 +189,7 @@ fn too_old(why: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{needed}, with the commands HELLO and EVALSHA: {why}"))
 }
 
-/// What it means that the server refused a part of the greeting.
+/// What it means that the server refused a part of the handshake.
 fn refusal(text: &str) -> Error {
     let word = text.split(' ').next().unwrap_or_default();
     match word {
