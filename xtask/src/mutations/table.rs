@@ -31,8 +31,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "a write does not cover a read",
         file: RULE,
-        old: "Some(own) if own.covers(wanted) =>",
-        new: "Some(own) if (if MUTANT { own == wanted } else { own.covers(wanted) }) =>",
+        old: "own.has(*mode) && mode.covers(wanted)",
+        new: "own.has(*mode) && (if MUTANT { *mode == wanted } else { mode.covers(wanted) })",
     },
     Mutation {
         what: "who waits is overtaken",
@@ -85,8 +85,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "a re-entry gets a token of its own",
         file: QUEUE,
-        old: "(Standing::ReEnters, Some(strongest)) =>",
-        new: "(Standing::ReEnters, Some(strongest)) if !MUTANT =>",
+        old: "strongest_covering(self.modes(), wanted)",
+        new: "strongest_covering(if MUTANT { ModeSet::EMPTY } else { self.modes() }, wanted)",
     },
     Mutation {
         what: "a re-entry gets the token of the weakest grant",
@@ -103,8 +103,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     Mutation {
         what: "own holds are in the way",
         file: QUEUE,
-        old: "> own.counts[mode as usize] {",
-        new: "> (if MUTANT { 0 } else { own.counts[mode as usize] }) {",
+        old: "> own.counts[mode as usize]",
+        new: "> (if MUTANT { 0 } else { own.counts[mode as usize] })",
     },
     Mutation {
         what: "nobody enters beside a writer, not even itself",

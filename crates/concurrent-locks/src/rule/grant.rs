@@ -74,13 +74,21 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    pub(crate) fn of(strongest_own: Option<Mode>, wanted: Mode) -> Standing {
-        match strongest_own {
-            None => Standing::Stranger,
-            Some(own) if own.covers(wanted) => Standing::ReEnters,
-            Some(_) => Standing::Upgrades,
+    /// `own`: the modes that the owner of the request holds itself.
+    #[inline]
+    pub(crate) fn of(own: ModeSet, wanted: Mode) -> Standing {
+        match strongest_covering(own, wanted) {
+            Some(_) => Standing::ReEnters,
+            None if own == ModeSet::EMPTY => Standing::Stranger,
+            None => Standing::Upgrades,
         }
     }
+}
+
+/// Of an owner's modes, the strongest that grants what is wanted: a re-entry has the token of that one (rule 7).
+#[inline]
+pub(crate) fn strongest_covering(own: ModeSet, wanted: Mode) -> Option<Mode> {
+    Mode::ALL.into_iter().rev().find(|mode| own.has(*mode) && mode.covers(wanted))
 }
 
 /// Whether a request of `mode` may be granted, given the modes of other holders and of the waiters that are
@@ -151,10 +159,12 @@ mod tests {
 
     #[test]
     fn an_owner_re_enters_or_upgrades() {
-        assert_eq!(Standing::of(Some(Mode::Write), Mode::Read), Standing::ReEnters);
-        assert_eq!(Standing::of(Some(Mode::Read), Mode::Read), Standing::ReEnters);
-        assert_eq!(Standing::of(Some(Mode::Read), Mode::Write), Standing::Upgrades);
-        assert_eq!(Standing::of(None, Mode::Read), Standing::Stranger);
+        let [read, write] = [Mode::Read, Mode::Write].map(ModeSet::of);
+        assert_eq!(Standing::of(write, Mode::Read), Standing::ReEnters);
+        assert_eq!(Standing::of(read, Mode::Read), Standing::ReEnters);
+        assert_eq!(Standing::of(read, Mode::Write), Standing::Upgrades);
+        assert_eq!(Standing::of(ModeSet::EMPTY, Mode::Read), Standing::Stranger);
+        assert_eq!(strongest_covering(ModeSet::EVERY, Mode::Read), Some(Mode::Write));
     }
 
     proptest! {

@@ -11,8 +11,8 @@ use crate::words::mode::Mode;
 /// What a search has not reached yet of one queue, as indices by mode, first in queue last in list.
 /// Each is reached once, however many wait for it, so a search is linear in what it visits.
 struct Unreached {
-    holds: [Vec<usize>; Mode::ALL.len()],
-    waits: [Vec<usize>; Mode::ALL.len()],
+    holds: [Vec<usize>; Mode::COUNT],
+    waits: [Vec<usize>; Mode::COUNT],
 }
 
 impl Unreached {
@@ -31,7 +31,7 @@ impl Unreached {
 
 /// Takes out of the lists of the modes that conflict with `mode` what stands before `end` and is not `own`.
 fn take(
-    lists: &mut [Vec<usize>; Mode::ALL.len()],
+    lists: &mut [Vec<usize>; Mode::COUNT],
     mode: Mode,
     end: usize,
     own: impl Fn(usize) -> bool,

@@ -45,7 +45,7 @@ pub(super) fn stuck(graph: &Graph) -> Vec<bool> {
     while let Some(number) = due.pop_front() {
         is_due[number] = false;
         let queue = &graph.queues[number];
-        let mut held = [Owners::None; Mode::ALL.len()];
+        let mut held = [Owners::None; Mode::COUNT];
         for hold in &graph.holds[queue.holds.clone()] {
             if !alive.contains(&hold.owner) {
                 held[hold.mode as usize].add(hold.owner);
@@ -57,8 +57,7 @@ pub(super) fn stuck(graph: &Graph) -> Vec<bool> {
             if !stuck[index] {
                 continue;
             }
-            let by_others = |mode: &&Mode| held[**mode as usize].has_other_than(wait.owner);
-            let held_by_others = Mode::ALL.iter().filter(by_others).fold(ModeSet::EMPTY, |set, mode| set.with(*mode));
+            let held_by_others = ModeSet::filter(|mode| held[mode as usize].has_other_than(wait.owner));
             if !admits(wait.mode, held_by_others, stayed) {
                 stayed = stayed.with(wait.mode);
                 continue;

@@ -24,7 +24,7 @@ use crate::{
         },
         protocol::wait_word::{self, Wake},
     },
-    rule::grant::{Rank, Standing, Step, Walk, admits},
+    rule::grant::{Rank, Standing, Step, Walk, admits, strongest_covering},
     words::mode::{Mode, ModeSet},
 };
 
@@ -73,29 +73,26 @@ impl Wakes {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Own {
     /// By mode: how many grants, and the greatest of their tokens.
-    counts: [u32; 2],
-    tokens: [u64; 2],
+    counts: [u32; Mode::COUNT],
+    tokens: [u64; Mode::COUNT],
 }
 
 impl Own {
-    fn strongest(&self) -> Option<Mode> {
-        Mode::ALL.into_iter().rev().find(|mode| self.counts[*mode as usize] > 0)
+    fn modes(&self) -> ModeSet {
+        ModeSet::filter(|mode| self.counts[mode as usize] > 0)
     }
 
     pub(crate) fn standing(&self, wanted: Mode) -> Standing {
-        Standing::of(self.strongest(), wanted)
+        Standing::of(self.modes(), wanted)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.counts == [0; 2]
+        self.modes() == ModeSet::EMPTY
     }
 
     /// The token of a grant that is made now (rule 7); `fresh` is the one of a grant of its own.
     pub(crate) fn token(&self, wanted: Mode, fresh: u64) -> u64 {
-        match (self.standing(wanted), self.strongest()) {
-            (Standing::ReEnters, Some(strongest)) => self.tokens[strongest as usize],
-            _ => fresh,
-        }
+        strongest_covering(self.modes(), wanted).map_or(fresh, |strongest| self.tokens[strongest as usize])
     }
 }
 
@@ -170,10 +167,7 @@ impl<'t> Queue<'t> {
 
     #[inline]
     fn count_of(&self, mode: Mode) -> &'t AtomicU32 {
-        match mode {
-            Mode::Read => &self.resource.readers,
-            Mode::Write => &self.resource.writers,
-        }
+        &self.resource.held[mode as usize]
     }
 
     /// What the owner itself holds.
@@ -193,19 +187,19 @@ impl<'t> Queue<'t> {
     /// Whether nobody holds it.
     #[inline]
     pub(crate) fn is_free(&self) -> bool {
-        self.held_besides(&Own::default()) == ModeSet::EMPTY
+        self.held() == ModeSet::EMPTY
+    }
+
+    /// The modes that are held.
+    #[inline]
+    pub(crate) fn held(&self) -> ModeSet {
+        self.held_besides(&Own::default())
     }
 
     /// The modes that are held, less what `own` counts.
     #[inline]
     pub(crate) fn held_besides(&self, own: &Own) -> ModeSet {
-        let mut set = ModeSet::EMPTY;
-        for mode in Mode::ALL {
-            if self.count_of(mode).load(Relaxed) > own.counts[mode as usize] {
-                set = set.with(mode);
-            }
-        }
-        set
+        ModeSet::filter(|mode| self.count_of(mode).load(Relaxed) > own.counts[mode as usize])
     }
 
     /// Rule 2: whether a request that would stand at `rank` may be granted on arrival.
@@ -368,10 +362,10 @@ impl<'t> Queue<'t> {
         Ok(())
     }
 
-    /// Whether there is a writer that has no further requests, so that no waiter can be granted:
+    /// Whether somebody holds it alone and has no further requests, so that no waiter can be granted:
     /// spares the walk when many wait behind a writer.
     fn is_closed(&self) -> Checked<bool> {
-        if self.resource.writers.load(Relaxed) == 0 {
+        if !self.held().meets(Mode::EXCLUSIVE) {
             return Ok(false);
         }
         match linked(self.resource.head.load(Relaxed)) {

@@ -103,9 +103,7 @@ impl Table {
             for word in [&resource.head, &resource.tail, &resource.first_waiter] {
                 word.store(0, Relaxed);
             }
-            for word in [&resource.readers, &resource.writers, &resource.waiters, &resource.window] {
-                word.store(0, Relaxed);
-            }
+            resource.reset_counts();
             resource.next.store(bucket.first_resource.load(Relaxed), Relaxed);
             bucket.first_resource.store(place + 1, Relaxed);
         }
@@ -146,7 +144,7 @@ impl Table {
         let head = self.sorted(resource.head.load(Relaxed))?;
         resource.head.store(head, Relaxed);
         let (mut prev, mut next) = (0, head);
-        let mut counts = [0_u32; 3];
+        let (mut held, mut waiters) = ([0_u32; Mode::COUNT], 0);
         let mut first_waiter = 0;
         let mut steps = Steps::along_requests(self);
         while let Some(index) = linked(next) {
@@ -157,19 +155,18 @@ impl Table {
             next = record.next.load(Relaxed);
             let word = record.word();
             if word.state() == State::Waiting {
-                counts[2] += 1;
+                waiters += 1;
                 if first_waiter == 0 {
                     first_waiter = prev;
                 }
             } else {
-                counts[word.mode() as usize] += 1;
+                held[word.mode() as usize] += 1;
             }
         }
         resource.tail.store(prev, Relaxed);
         resource.first_waiter.store(first_waiter, Relaxed);
-        resource.readers.store(counts[Mode::Read as usize], Relaxed);
-        resource.writers.store(counts[Mode::Write as usize], Relaxed);
-        resource.waiters.store(counts[2], Relaxed);
+        resource.held.iter().zip(held).for_each(|(count, held)| count.store(held, Relaxed));
+        resource.waiters.store(waiters, Relaxed);
         Ok(())
     }
 

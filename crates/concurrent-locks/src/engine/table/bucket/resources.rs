@@ -286,11 +286,16 @@ impl Resource {
         for link in [&self.next, &self.head, &self.tail, &self.first_waiter] {
             link.store(0, Relaxed);
         }
-        for count in [&self.readers, &self.writers, &self.waiters, &self.window] {
-            count.store(0, Relaxed);
-        }
+        self.reset_counts();
         self.window_opened.store(0, Relaxed);
         self.reset_counters();
+    }
+
+    /// Sets what is counted of its queue to nothing.
+    pub(crate) fn reset_counts(&self) {
+        for count in self.held.iter().chain([&self.waiters, &self.window]) {
+            count.store(0, Relaxed);
+        }
     }
 
     /// The name, read without a lock: may be torn while the entry is reused.

@@ -20,6 +20,7 @@ use crate::{
     },
     words::{
         error::Error,
+        mode::Mode,
         status::{Health, Process, ProcessState, Usage},
     },
 };
@@ -163,14 +164,14 @@ impl Table {
     /// Invariants Q1 and Q2, and exclusion itself.
     fn audit_queue(&self, index: u32, resource: &Resource) -> Checked<Option<&'static str>> {
         let queue = Queue::of(self, index)?;
-        let (mut counts, mut waiting, mut last_rank) = ([0_u32; 2], 0, None);
+        let (mut held, mut waiting, mut last_rank) = ([0_u32; Mode::COUNT], 0, None);
         for entry in queue.starting_at(&resource.head) {
             let (_, record) = entry?;
             let word = record.word();
             match word.state() {
                 State::Free => return Ok(Some("a free record is in the queue")),
                 State::Held if waiting > 0 => return Ok(Some("a holder stands behind a waiter")),
-                State::Held => counts[word.mode() as usize] += 1,
+                State::Held => held[word.mode() as usize] += 1,
                 State::Waiting => {
                     waiting += 1;
                     if last_rank.is_some_and(|last| last > record.rank()) {
@@ -180,7 +181,8 @@ impl Table {
                 }
             }
         }
-        let counted = [&resource.readers, &resource.writers, &resource.waiters].map(|count| count.load(Relaxed));
-        Ok((counted != [counts[0], counts[1], waiting]).then_some("counts do not fit the queue"))
+        let fits = resource.held.iter().zip(held).all(|(count, held)| count.load(Relaxed) == held);
+        let fits = fits && resource.waiters.load(Relaxed) == waiting;
+        Ok((!fits).then_some("counts do not fit the queue"))
     }
 }

@@ -132,12 +132,12 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn of_all(resource: &Resource) -> [Numbers; 2] {
+    fn of_all(resource: &Resource) -> [Numbers; Mode::COUNT] {
         Mode::ALL.map(|mode| Numbers::of(&resource.tallies[mode as usize], &resource.mishaps[mode as usize]))
     }
 
     /// Without the lock: read until two readings agree, or the numbers may be one operation apart.
-    fn settled(resource: &Resource) -> [Numbers; 2] {
+    fn settled(resource: &Resource) -> [Numbers; Mode::COUNT] {
         let mut numbers = Numbers::of_all(resource);
         for _ in 0..16 {
             let again = Numbers::of_all(resource);

@@ -21,7 +21,7 @@ use crate::{
         memory::{Mapping, Shared, prefetch},
         text::Text,
     },
-    words::histogram,
+    words::{histogram, mode::Mode},
 };
 
 /// First bytes of a table.
@@ -136,8 +136,8 @@ pub(crate) struct Resource {
     pub(crate) head: AtomicU32,
     pub(crate) tail: AtomicU32,
     pub(crate) first_waiter: AtomicU32,
-    pub(crate) readers: AtomicU32,
-    pub(crate) writers: AtomicU32,
+    /// How many hold it, by mode.
+    pub(crate) held: [AtomicU32; Mode::COUNT],
     pub(crate) waiters: AtomicU32,
     /// State of the wake window, see `verbs.rs`.
     pub(crate) window: AtomicU32,
@@ -146,8 +146,8 @@ pub(crate) struct Resource {
     /// Commit of T2: not 0 once the name is complete.
     pub(crate) name_len: AtomicU32,
     pub(crate) spare: AtomicU32,
-    pub(crate) tallies: [Tally; 2],
-    pub(crate) mishaps: [Mishaps; 2],
+    pub(crate) tallies: [Tally; Mode::COUNT],
+    pub(crate) mishaps: [Mishaps; Mode::COUNT],
     pub(crate) name: Text<NAME_WORDS>,
 }
 
@@ -220,8 +220,8 @@ pub(crate) struct Detail {
     /// The labels of the entries, apart: most requests have none, and this is written on every release.
     pub(crate) labels: [Text<LABEL_WORDS>; OPERATIONS_KEPT as usize],
     /// Waits and holds, by mode. Waits of the first bucket are not counted: they are the rest of all grants.
-    pub(crate) waits: [[AtomicU32; histogram::BUCKETS]; 2],
-    pub(crate) holds: [[AtomicU32; histogram::BUCKETS]; 2],
+    pub(crate) waits: [[AtomicU32; histogram::BUCKETS]; Mode::COUNT],
+    pub(crate) holds: [[AtomicU32; histogram::BUCKETS]; Mode::COUNT],
 }
 
 /// One entry of the event ring.

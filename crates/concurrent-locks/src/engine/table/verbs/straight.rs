@@ -25,7 +25,6 @@ use crate::{
         },
     },
     rule::grant::Rank,
-    words::mode::Mode,
 };
 
 impl Table {
@@ -72,9 +71,8 @@ impl Table {
         let place = self.find_known(&locked, ask.name, ask.hint)?;
         let queue = Queue::of(self, place).ok()?;
         let resource = queue.resource;
-        let readers = if ask.mode == Mode::Write { resource.readers.load(Relaxed) } else { 0 };
-        let others = resource.writers.load(Relaxed) | resource.waiters.load(Relaxed) | resource.window.load(Relaxed);
-        if readers | others != 0 {
+        let conflicts = queue.held().meets(ask.mode.conflicts());
+        if conflicts || resource.waiters.load(Relaxed) | resource.window.load(Relaxed) != 0 {
             return None;
         }
         let (ticket, arrival) = locked.arrival(now);

@@ -83,7 +83,7 @@ impl Table {
         let mut ahead = Ahead { is_first: true, ..Ahead::default() };
         let Ok((place, _)) = self.place_of(record) else { return ahead };
         let Ok(queue) = Queue::of(self, place) else { return ahead };
-        ahead.is_free = queue.resource.readers.load(Relaxed) == 0 && queue.resource.writers.load(Relaxed) == 0;
+        ahead.is_free = queue.is_free();
         let shared = me.liveness.is_some();
         for (_, holder) in queue.starting_at(&queue.resource.head).take(LOOKED_AT).map_while(Result::ok) {
             let word = holder.word();
