@@ -38,12 +38,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         new: "free = row.mode == 'read'",
     },
     Mutation {
-        what: "a writer passes a reader that waits",
-        file: RULE,
-        old: "free = waiter.mode == 'read' and row.mode == 'read'",
-        new: "free = waiter.mode == 'read'",
-    },
-    Mutation {
         what: "an arrival looks at waiters behind it, too",
         file: RULE,
         old: "each_waiter(row.name, waiter_member(row),",

@@ -98,12 +98,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         new: "AND",
     },
     Mutation {
-        what: "a writer passes a reader that waits",
-        file: REQUESTS,
-        old: "AND (_mode = 'write' OR q.mode = 'write'));",
-        new: "AND q.mode = 'write');",
-    },
-    Mutation {
         what: "a reader passes a writer that waits",
         file: REQUESTS,
         old: "AND (_mode = 'write' OR q.mode = 'write'));",
