@@ -27,6 +27,12 @@ ResourceName = str | Callable[..., str]
 
 _Guard = Guard | DistributedGuard
 _Method = Literal["read_lock", "write_lock", "distributed_lock"]
+_TIMEOUTS: dict[_Method, float] = {
+    "read_lock": DEFAULT_READ_TIMEOUT,
+    "write_lock": DEFAULT_WRITE_TIMEOUT,
+    "distributed_lock": DEFAULT_DISTRIBUTED_TIMEOUT,
+}
+"""The defaults of the manager's methods."""
 
 
 def read_lock(
@@ -89,6 +95,10 @@ def _holding(
         if isinstance(function, (staticmethod, classmethod)):
             raise TypeError("put the lock under @staticmethod or @classmethod, not above it")
         name = compile_name(resource_name, function)
+        if isinstance(name, str) and not options:
+            short = _wrap_with_name(function, method, name, timeout)
+            if short is not None:
+                return cast("Callable[P, R]", short)
         lock: Callable[..., _Guard] | None = None
 
         def guard(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Guard:
@@ -102,6 +112,40 @@ def _holding(
         return cast("Callable[P, R]", _wrap(function, guard))
 
     return decorate
+
+
+def _wrap_with_name(
+    function: Callable[..., Any], method: _Method, name: str, timeout: float | None
+) -> Callable[..., Any] | None:
+    """What `_wrap` does, without a call in between; ``None`` for generators."""
+    lock: Callable[..., _Guard] | None = None
+    usual = timeout == _TIMEOUTS[method]
+
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        return None
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            nonlocal lock
+            if lock is None:
+                # At the first call, not at the import: the environment may be set later.
+                lock = cast("Callable[..., _Guard]", getattr(get_lock_manager(), method))
+            async with lock(name) if usual else lock(name, timeout):
+                return await function(*args, **kwargs)
+
+        return coroutine
+
+    @functools.wraps(function)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        nonlocal lock
+        if lock is None:
+            lock = cast("Callable[..., _Guard]", getattr(get_lock_manager(), method))
+        with lock(name) if usual else lock(name, timeout):
+            return function(*args, **kwargs)
+
+    return plain
 
 
 def _wrap(

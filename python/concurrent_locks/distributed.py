@@ -17,6 +17,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
@@ -58,10 +60,14 @@ class DistributedLock:
     @property
     def manager(self) -> LockManager:
         """The manager whose engine it uses: one that reaches across processes."""
+        manager = self._manager
+        if manager is not None and manager.across_processes:
+            return manager
         from .manager import LockManager, get_lock_manager
 
-        manager = self._manager or get_lock_manager()
-        return manager if manager.across_processes else LockManager("host:")
+        if manager is None and (manager := get_lock_manager()).across_processes:
+            return manager
+        return LockManager("host:")
 
     @property
     def lock_file_path(self) -> Path:
@@ -94,6 +100,7 @@ def _restore(resource_name: str, manager: LockManager | None) -> DistributedLock
     return DistributedLock(resource_name, manager=manager)
 
 
+@lru_cache(maxsize=1024)
 def _file_name(resource_name: str) -> str:
     """A file name for a lock, another one for every lock."""
     plain = re.sub(r"[^\w.-]", "_", resource_name, flags=re.ASCII)[:100]
@@ -116,12 +123,17 @@ class DistributedGuard:
         self._priority = priority
         self._owner = owner
         self._note = note
-        self._inner = self._manager.write_lock(lock.resource_name, timeout, priority=priority, owner=owner, note=note)
+        if priority or owner is not None or note is not None:
+            options: dict[str, Any] = {"priority": priority, "owner": owner, "note": note}
+            self._inner = self._manager.write_lock(lock.resource_name, timeout, **options)
+        else:
+            self._inner = self._manager.write_lock(lock.resource_name, timeout)
         self._guard: Guard | None = None
         self._claim: tuple[str, str, str] | None = None
         self._path = ""
-        self._told: dict[str, Any] = {}
-        self._marker: str | None = None
+        self._told = ""
+        self._marker: marker.Marker | None = None
+        self._trace: weakref.ref[DistributedGuard] | None = None
         self._pid = 0
         self._forks = _core.forks()
 
@@ -251,24 +263,29 @@ class DistributedGuard:
         try:
             held = guard.acquire(blocking=False, timeout=timeout)
             if held:
-                self._entered(guard)
+                self._entered(guard, asked=False)
             return held
         finally:
             if not self.locked():
                 self._unclaim()
 
     def _enter(self, timeout: float | None) -> None:
-        with self._counted():
+        began = statistics.asked(self.resource_name)
+        try:
             guard = self._begin()
             try:
                 _core.guard_enter(guard, timeout)
             except BaseException:
                 self._unclaim()
                 raise
-            self._entered(guard)
+            self._entered(guard, asked=True)
+        except BaseException as error:
+            statistics.failed(self.resource_name, began, self._owner, error)
+            raise
 
     async def _enter_async(self, timeout: float | None) -> None:  # noqa: ASYNC109
-        with self._counted():
+        began = statistics.asked(self.resource_name)
+        try:
             guard = self._begin()
             try:
                 wait = _core.guard_acquiring(guard, timeout)
@@ -277,10 +294,10 @@ class DistributedGuard:
             except BaseException:
                 self._unclaim()
                 raise
-            self._entered(guard)
-
-    def _counted(self) -> Any:
-        return statistics.waiting(self.resource_name, self._owner)
+            self._entered(guard, asked=True)
+        except BaseException as error:
+            statistics.failed(self.resource_name, began, self._owner, error)
+            raise
 
     def _begin(self) -> Guard:
         """A guard that re-enters what its owner holds, but no distributed lock."""
@@ -306,49 +323,52 @@ class DistributedGuard:
     def _prepare(self) -> None:
         """What can be done for the marker before it is granted: afterwards it would be part of the hand-off."""
         self._pid, self._forks = os.getpid(), _core.forks()
-        self._path = os.path.abspath(self._lock.lock_file_path)
-        self._told = {
-            "resource_name": self.resource_name,
-            "pid": self._pid,
-            "thread_id": threading.get_ident(),
-            "hostname": socket.gethostname(),
-            "note": self._note or "",
-        }
-        _entered.add(self)
+        self._path = os.path.join(os.getcwd(), str(shapes.LOCK_DIR), self._lock._file_name)
+        # By hand: `json.dumps` takes as long as the rest.
+        self._told = (
+            f'{{"resource_name": {quoted(self.resource_name)}, "pid": {self._pid}, '
+            f'"thread_id": {threading.get_ident()}, "hostname": {quoted(socket.gethostname())}, '
+            f'"note": {quoted(self._note or "")}, '
+        )
+        if self._trace is None:
+            self._trace = weakref.ref(self, _entered.discard)
+            _entered.add(self._trace)
 
-    def _entered(self, guard: Guard) -> None:
+    def _entered(self, guard: Guard, *, asked: bool) -> None:
         self._guard = guard
         owner = guard.owner
         self._mark(guard.token, owner or f"pid {self._pid}")
-        statistics.acquired(self.resource_name, guard.waited, owner)
+        statistics.acquired(self.resource_name, guard.waited, owner, asked=asked)
 
     def _mark(self, token: int, requester: str) -> None:
-        told = {**self._told, "token": token, "requester": requester, "acquired_at": time.time()}
+        rest = f'"token": {token}, "requester": {quoted(requester)}, "acquired_at": {time.time()!r}}}'
         try:
-            marker.write(self._path, told)
+            self._marker = marker.put(self._path, (self._told + rest).encode())
         except OSError as error:
             # The lock is held all the same: the file is only informational.
             logger.warning("no marker file for the distributed lock %r: %s", self.resource_name, error)
-            return
-        self._marker = self._path
 
     def _unmark(self) -> None:
-        path, self._marker = self._marker, None
-        if path is not None:
+        put, self._marker = self._marker, None
+        if put is not None:
             try:
-                marker.remove(path)
+                marker.remove(put)
             except OSError as error:
                 logger.warning("the marker file of the distributed lock %r stays: %s", self.resource_name, error)
 
 
-_entered: weakref.WeakSet[DistributedGuard] = weakref.WeakSet()
+_entered: set[weakref.ref[DistributedGuard]] = set()
 """The guards that were entered, or asked for it."""
 
 
 @atexit.register
 def _leave_no_trace() -> None:
     """Remove the markers of what is held to the end. The end of the process releases the locks."""
-    for guard in list(_entered):
+    for trace in list(_entered):
+        guard = trace()
+        if guard is None:
+            continue
         guard._unclaim()
         if guard._forks == _core.forks():
             guard._unmark()
+    marker.forget()

@@ -6,8 +6,6 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 from .shapes import LockStatistics
@@ -107,13 +105,33 @@ class Collector:
                     new.waiters = old.waiters
                     new.acquisitions = old.acquisitions - old.releases
 
-    def acquired(self, resource_name: str, waited: float, requester: str | None) -> None:
-        """Count a grant."""
+    def asked(self, resource_name: str) -> float:
+        """Count a request that waits, until it is :meth:`acquired` or :meth:`failed`. Returns when it began."""
+        with self._mutex:
+            self._named(resource_name).waiters += 1
+        return time.monotonic()
+
+    def acquired(self, resource_name: str, waited: float, requester: str | None, *, asked: bool) -> None:
+        """Count a grant, of a request that was counted before or not."""
         with self._mutex:
             counters = self._named(resource_name)
             counters.acquisitions += 1
             counters.waits.add(waited)
             self._record(counters, "acquire", requester, wait_time=waited)
+            if asked:
+                counters.waiters = max(counters.waiters - 1, 0)
+
+    def failed(self, resource_name: str, began: float, requester: str | None, error: BaseException) -> None:
+        """Count a request that waits no longer, and how it failed."""
+        with self._mutex:
+            counters = self._named(resource_name)
+            if isinstance(error, TimeoutError):
+                counters.timeouts += 1
+            else:
+                counters.errors += 1
+            kind = "timeout" if isinstance(error, TimeoutError) else "error"
+            self._record(counters, kind, requester, wait_time=time.monotonic() - began)
+            counters.waiters = max(counters.waiters - 1, 0)
 
     def released(self, resource_name: str, held: float, requester: str | None) -> None:
         """Count a release."""
@@ -122,31 +140,6 @@ class Collector:
             counters.releases += 1
             counters.holds.add(held)
             self._record(counters, "release", requester, hold_time=held)
-
-    @contextmanager
-    def waiting(self, resource_name: str, requester: str | None) -> Generator[None]:
-        """Count a request while it waits, and how it fails if it does."""
-        began = time.monotonic()
-        with self._mutex:
-            self._named(resource_name).waiters += 1
-        try:
-            yield
-        except TimeoutError:
-            with self._mutex:
-                counters = self._named(resource_name)
-                counters.timeouts += 1
-                self._record(counters, "timeout", requester, wait_time=time.monotonic() - began)
-            raise
-        except BaseException:
-            with self._mutex:
-                counters = self._named(resource_name)
-                counters.errors += 1
-                self._record(counters, "error", requester, wait_time=time.monotonic() - began)
-            raise
-        finally:
-            with self._mutex:
-                counters = self._named(resource_name)
-                counters.waiters = max(counters.waiters - 1, 0)
 
     def _named(self, resource_name: str) -> Counters:
         counters = self._counters.get(resource_name)

@@ -5,6 +5,7 @@ use pyo3::{ffi, prelude::*, types::PyDict};
 use crate::{
     fork,
     gil::GilCell,
+    known,
     made::{made, string},
 };
 
@@ -47,17 +48,29 @@ impl<'py> Context<'py> {
     }
 }
 
-/// The address of the current asyncio task, as fast as it can be had; `None`: use [`Context::current`].
+/// The addresses of the running asyncio loop and of its current task, as fast as they can be had, without Python code;
+/// `None`: use [`Context::current`].
 #[inline]
-pub(crate) fn current_task_address(py: Python<'_>) -> Option<usize> {
+pub(crate) fn current_task_address(py: Python<'_>) -> Option<(usize, usize)> {
     match &made(py).asyncio.tasks {
         Tasks::Dictionary(tasks) => task_address_before_312(py, tasks),
-        // Without a running loop it raises, and the rare way finds out why.
         Tasks::Function(current_task) => {
-            let task = current_task.bind(py).call0().ok()?;
-            (!task.is_none()).then(|| task.as_ptr() as usize)
+            let event_loop = made(py).asyncio.ask(py).ok()??;
+            if let Some(task) = known::current_task_of(py, &event_loop) {
+                return task.map(|task| (event_loop.as_ptr() as usize, task));
+            }
+            let task = current_task.bind(py).call1((&event_loop,)).ok()?;
+            (!task.is_none()).then(|| (event_loop.as_ptr() as usize, task.as_ptr() as usize))
         }
     }
+}
+
+/// Whether no loop runs on this thread, and nobody who could be the caller in its place (a greenlet, a task of trio) is
+/// to be had. Runs no Python code.
+pub(crate) fn is_nothing_but_a_thread(py: Python<'_>) -> bool {
+    GETCURRENT.open(py).is_none()
+        && [string!(py, greenlet), string!(py, trio)].into_iter().all(|name| imported(py, name).is_none())
+        && running_loop(py).is_ok_and(|event_loop| event_loop.is_none())
 }
 
 /// What `_asyncio` offers in this version of Python.
@@ -140,7 +153,7 @@ fn running_loop_before_312<'py>(py: Python<'py>, asyncio: &Asyncio) -> PyResult<
 /// [`current_task_address`] for a loop that [`running_loop_before_312`] knows.
 #[inline]
 #[expect(unsafe_code, reason = "counting references would cost as much as the look-ups")]
-fn task_address_before_312(py: Python<'_>, tasks: &Py<PyDict>) -> Option<usize> {
+fn task_address_before_312(py: Python<'_>, tasks: &Py<PyDict>) -> Option<(usize, usize)> {
     let key = string!(py, running_loop);
     // SAFETY: the GIL is held (G1). All references are borrowed from dictionaries, and used before
     // anything could change them: looking up a string, or a loop (whose hash is its address), runs no
@@ -159,7 +172,7 @@ fn task_address_before_312(py: Python<'_>, tasks: &Py<PyDict>) -> Option<usize> 
             ffi::PyErr_Clear();
             return None;
         }
-        Some(task as usize)
+        Some((event_loop.as_ptr() as usize, task as usize))
     }
 }
 

@@ -35,6 +35,8 @@ strings! {
     current_task = "current_task",
     done = "done",
     enter = "enter",
+    enter_ = "__enter__",
+    exit_ = "__exit__",
     executors = "concurrent.futures.thread",
     from_core = "from_core",
     get_ident = "get_ident",
@@ -64,6 +66,7 @@ pub(crate) struct Made {
     pub(crate) threading: Py<PyModule>,
     pub(crate) asyncio: crate::context::Asyncio,
     pub(crate) logger: crate::log::Logger,
+    pub(crate) watched: Option<crate::known::Watched>,
 }
 
 static MADE: PyOnceLock<Made> = PyOnceLock::new();
@@ -91,6 +94,7 @@ pub(crate) fn make(py: Python<'_>) -> PyResult<()> {
             threading: py.import("threading")?.unbind(),
             asyncio: crate::context::Asyncio::find(py)?,
             logger: crate::log::Logger::find(py)?,
+            watched: crate::known::Watched::find(py)?,
         })
     })?;
     crate::mailbox::make_classes(py);

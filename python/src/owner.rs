@@ -23,6 +23,7 @@ use crate::{
     fork,
     gil::GilCell,
     home::{self, Kind},
+    known,
     made::made,
     manager::Manager,
 };
@@ -234,8 +235,10 @@ thread_local! {
 /// The owner of the current asyncio task, if it has taken a lock before; `None`: use [`Asker::owner`].
 #[inline]
 pub(crate) fn of_known_task(py: Python<'_>) -> Option<Py<OwnerObject>> {
-    let address = context::current_task_address(py)?;
-    TASKS.open(py).get(&address)?.owners.find(py, None)
+    let (event_loop, address) = context::current_task_address(py)?;
+    let owner = TASKS.open(py).get(&address)?.owners.find(py, None)?;
+    known::remember_task(py, event_loop, &owner);
+    Some(owner)
 }
 
 #[inline]
@@ -279,7 +282,11 @@ fn of_new_task(
 
 fn of_thread(py: Python<'_>, locks: &LockManager, shown_as: Option<&str>) -> PyResult<Py<OwnerObject>> {
     let known = THREAD.with_borrow(|owners| owners.as_ref().and_then(|owners| owners.find(py, shown_as)));
-    known.map_or_else(|| of_new_thread(py, locks, shown_as), Ok)
+    let Some(owner) = known else { return of_new_thread(py, locks, shown_as) };
+    if shown_as.is_none() {
+        known::remember_thread(py, &owner);
+    }
+    Ok(owner)
 }
 
 #[cold]
@@ -320,7 +327,9 @@ impl Forget {
     fn __call__(&self, py: Python<'_>, _reference: &Bound<'_, PyAny>) {
         let entry = TASKS.open(py).remove(&self.address);
         // Dropped when the cell is closed (G2).
-        drop(entry);
+        if let Some(entry) = entry {
+            known::forget(py, &entry.owners.own);
+        }
     }
 }
 

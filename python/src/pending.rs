@@ -5,13 +5,15 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use concurrent_locks::{AcquireAll, Guard, GuardAll, Queued, QueuedUpgrade};
+use concurrent_locks::{AcquireAll, Bare, Guard, GuardAll, Queued, QueuedUpgrade};
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use crate::{guard::object, owner::OwnerObject, told::Told, waking};
 
 /// What a guard holds.
 pub(crate) enum Hold {
+    /// Without the crate's guard: see `guard/free.rs`.
+    Bare(Bare),
     One(Guard),
     All(GuardAll),
 }
@@ -20,6 +22,7 @@ impl Hold {
     /// The single guards.
     pub(crate) fn guards(&self) -> &[Guard] {
         match self {
+            Hold::Bare(_) => unreachable!("who looks at a hold settles it (B3)"),
             Hold::One(guard) => std::slice::from_ref(guard),
             Hold::All(guards) => guards,
         }

@@ -18,4 +18,4 @@ def test_it_runs_and_tells_its_aims() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     tables, aims = done.stdout.split("Aims, and this run:")
     assert tables.count("rounds\n") == 6
-    assert len(aims.strip().splitlines()) == 4
+    assert len(aims.strip().splitlines()) == 8

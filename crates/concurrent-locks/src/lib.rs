@@ -44,6 +44,8 @@ mod os;
 mod rule;
 mod words;
 
+#[doc(hidden)]
+pub use api::bare::{Bare, BareName};
 #[cfg(unix)]
 pub use api::tree::TreeHold;
 pub use api::{

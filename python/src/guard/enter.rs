@@ -10,7 +10,7 @@
 use concurrent_locks::Mode;
 use pyo3::prelude::*;
 
-use super::{Guard, Held, Phase, Target, of, time_of};
+use super::{Guard, Held, Phase, Target, free::Tried, of, time_of};
 use crate::{
     blocking,
     context::{self, Context},
@@ -24,7 +24,21 @@ use crate::{
 
 impl Guard {
     /// Takes the lock, waiting here.
+    #[inline]
     pub(crate) fn enter(&self, object: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<()> {
+        match self.take_free(object.py()) {
+            Tried::Taken => Ok(()),
+            Tried::Busy(owner) => {
+                owner.drop_ref(object.py());
+                self.enter_slowly(object, timeout)
+            }
+            Tried::Unusual => self.enter_slowly(object, timeout),
+        }
+    }
+
+    /// The caller is not known yet, or has to wait, or is refused.
+    #[inline(never)]
+    fn enter_slowly(&self, object: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<()> {
         let py = object.py();
         let context = Context::current(py)?;
         if timeout.ends_at_once() {

@@ -31,6 +31,7 @@ pub(crate) fn guard_verify(object: &Bound<'_, PyAny>) -> PyResult<&'static str> 
     };
     object::of(object)?.with_held(|held| {
         match &held.hold {
+            Hold::Bare(_) => unreachable!("`with_held` settles it"),
             Hold::One(guard) => guard.verify().tell(tell),
             Hold::All(guards) => guards.verify().tell(tell),
         }
@@ -85,6 +86,7 @@ impl Losses {
         let tell = move |loss| bell.ring(loss);
         object::of(object)?.with_held(|held| {
             match &held.hold {
+                Hold::Bare(_) => unreachable!("`with_held` settles it"),
                 Hold::One(guard) => guard.on_lost(tell),
                 Hold::All(guards) => guards.on_lost(tell),
             }

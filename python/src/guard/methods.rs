@@ -5,10 +5,11 @@ use pyo3::{
     prelude::*,
 };
 
-use super::{Guard, Target, object};
+use super::{Guard, Target, free::Tried, object};
 use crate::{
     context::Context,
     made::string,
+    owner::OwnerObject,
     pending::Waiter,
     readiness::Readiness,
     timeout::{Given, Timeout},
@@ -18,32 +19,37 @@ use crate::{
 /// What `await guard` iterates: the guard, if the lock was free and is taken, else the wait for it.
 #[inline]
 pub(crate) fn enter_async<'py>(object: &Bound<'py, PyAny>, guard: &Guard) -> PyResult<Bound<'py, PyAny>> {
-    match guard.begin_as_known_task(object.py(), guard.timeout) {
-        Some(Ok(None)) => Ok(object.clone()),
-        begun => enter_async_slowly(object, guard, begun),
+    match guard.take_free(object.py()) {
+        Tried::Taken => Ok(object.clone()),
+        Tried::Busy(owner) => enter_async_slowly(object, guard, Some(owner)),
+        Tried::Unusual => enter_async_slowly(object, guard, None),
     }
 }
 
-/// The task is not known yet, or has to wait, or is refused.
+/// The caller is not known yet, or has to wait, or is refused.
 #[cold]
 fn enter_async_slowly<'py>(
     object: &Bound<'py, PyAny>,
     guard: &Guard,
-    begun: Option<PyResult<Option<Waiter>>>,
+    asks: Option<Py<OwnerObject>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     // So that PyO3 knows that the GIL is held.
     Python::attach(|_| {
-        let awaitable = match begun.transpose()?.flatten() {
-            Some(waiter) => {
-                let context = Context::current(object.py()).inspect_err(|_| guard.left(&waiter.pending))?;
-                wait(object, guard, waiter, context)?
-            }
+        let py = object.py();
+        let awaitable = match asks {
+            Some(owner) => match guard.begin_as(py, guard.timeout, Some(owner))? {
+                None => return Ok(object.clone()),
+                Some(waiter) => {
+                    let context = Context::current(py).inspect_err(|_| guard.left(&waiter.pending))?;
+                    wait(object, guard, waiter, context)?
+                }
+            },
             None => begin_async(object, guard, guard.timeout)?,
         };
-        if awaitable.is(object) {
-            return Ok(awaitable);
+        if awaitable.is(object) || awaitable.is_exact_instance_of::<Waiting>() {
+            return Ok(awaitable); // It is its own iterator.
         }
-        awaitable.call_method0(string!(object.py(), await_))
+        awaitable.call_method0(string!(py, await_))
     })
 }
 

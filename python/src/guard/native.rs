@@ -22,6 +22,9 @@ pub(super) fn method(name: &'static CStr, flags: c_int, function: ffi::PyMethodD
 /// A flag: Python code cannot make instances.
 pub(super) const NOT_BY_PYTHON: c_uint = ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION as c_uint;
 
+/// `Py_TPFLAGS_HAVE_VECTORCALL`: declared stable in 3.12, the same since 3.8.
+pub(super) const HAVE_VECTORCALL: c_uint = 1 << 11;
+
 /// A type; a size of 0 is that of its base. The slots end with an empty one, and what they point
 /// to lives for ever.
 pub(super) fn make_type<'py, const N: usize>(

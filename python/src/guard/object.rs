@@ -19,7 +19,7 @@
 #![expect(unsafe_code, reason = "a type made with the C API")]
 
 use std::{
-    ffi::{CStr, c_int, c_uint, c_void},
+    ffi::c_int,
     mem::offset_of,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
@@ -35,26 +35,24 @@ use pyo3::{
 };
 
 use super::{
-    Guard, Target, done, methods,
-    native::{END, NOT_BY_PYTHON, make_type, method, slot},
-    shortcut::add_shortcuts,
-    stop,
+    Guard, Target,
+    bound::{self, Method},
+    class::guard_type,
+    done, memory, methods, stop,
 };
-use crate::gil::GilCell;
 
 /// A guard object.
 #[repr(C)]
-struct Object {
+pub(super) struct Object {
     base: PyObject,
     /// What the interpreter calls when the object is called: [`call`].
-    call: ffi::vectorcallfunc,
+    pub(super) call: ffi::vectorcallfunc,
     /// The weak references to it, which the interpreter keeps; null if there are none.
-    weak: *mut PyObject,
+    pub(super) weak: *mut PyObject,
+    enter: Method,
+    exit: Method,
     guard: Guard,
 }
-
-/// `Py_TPFLAGS_HAVE_VECTORCALL`: declared stable in 3.12, the same since 3.8.
-const HAVE_VECTORCALL: c_uint = 1 << 11;
 
 /// The types of guards: of one lock, and of several.
 struct Types {
@@ -74,30 +72,17 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     })?;
     module.add("Guard", &types.one)?;
     module.add("GuardAll", &types.all)?;
+    bound::make(py)?;
     done::make(py)?;
     stop::make(py)
 }
-
-/// Memory of guards that are gone, for the next ones: a lock is taken as often as a guard is made.
-static SPARE: GilCell<Vec<Memory>> = GilCell::new(Vec::new());
-
-/// How much of it is kept.
-const SPARE_GUARDS: usize = 64;
-
-/// Memory from `PyObject_Malloc` with room for an [`Object`].
-struct Memory(*mut PyObject);
-
-// SAFETY: it is memory and nothing else; Python's allocator is used with the GIL held (R1).
-unsafe impl Send for Memory {}
 
 /// A guard as a Python object. Inlined, so that the guard is made where it stays.
 #[inline(always)]
 pub(crate) fn new(py: Python<'_>, guard: Guard) -> PyResult<Bound<'_, PyAny>> {
     let Some(types) = TYPES.get(py) else { return Err(PyTypeError::new_err("the module is not initialised")) };
     let class = if matches!(guard.target, Target::One { .. }) { &types.one } else { &types.all };
-    let spare = SPARE.open(py).pop();
-    // SAFETY: room for an `Object`, from Python's allocator or from an object of ours that is gone; or null.
-    let memory = spare.map_or_else(|| unsafe { ffi::PyObject_Malloc(size_of::<Object>()).cast() }, |spare| spare.0);
+    let memory = memory::take(py, size_of::<Object>());
     if memory.is_null() {
         return Err(PyMemoryError::new_err(()));
     }
@@ -108,20 +93,30 @@ pub(crate) fn new(py: Python<'_>, guard: Guard) -> PyResult<Bound<'_, PyAny>> {
         let object = object.as_ptr().cast::<Object>();
         (&raw mut (*object).call).write(call);
         (&raw mut (*object).weak).write(ptr::null_mut());
+        (&raw mut (*object).enter).write(Method::new(bound_enter, offset_of!(Object, enter)));
+        (&raw mut (*object).exit).write(Method::new(bound_exit, offset_of!(Object, exit)));
         (&raw mut (*object).guard).write(guard);
     }
     Ok(object)
 }
 
+/// Whether an object is of one of our types.
+///
+/// # Safety
+/// It must be a valid object, and the GIL be held.
+#[inline]
+pub(super) unsafe fn is_guard(object: *mut PyObject) -> bool {
+    // SAFETY: the caller's promise.
+    let (py, class) = unsafe { (Python::assume_attached(), ffi::Py_TYPE(object)) };
+    // They have no subclasses: they are made without `Py_TPFLAGS_BASETYPE`.
+    TYPES.get(py).is_some_and(|types| [&types.one, &types.all].iter().any(|one| one.as_ptr().cast() == class))
+}
+
 /// The guard inside a Python object.
 #[inline]
 pub(crate) fn of<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<&'a Guard> {
-    let class = object.get_type_ptr();
-    // They have no subclasses: they are made without `Py_TPFLAGS_BASETYPE`.
-    let known = TYPES
-        .get(object.py())
-        .is_some_and(|types| [&types.one, &types.all].iter().any(|one| one.as_ptr().cast() == class));
-    if !known {
+    // SAFETY: a valid object, with the GIL held.
+    if !unsafe { is_guard(object.as_ptr()) } {
         return Err(PyTypeError::new_err("a guard made by a lock manager is needed"));
     }
     // SAFETY: an instance of our type has a valid guard (R2), which lives as long as the object.
@@ -154,7 +149,7 @@ unsafe fn with_guard<T>(
     failed
 }
 
-unsafe extern "C" fn dealloc(object: *mut PyObject) {
+pub(super) unsafe extern "C" fn dealloc(object: *mut PyObject) {
     // SAFETY: the GIL is held (R1).
     let py = unsafe { Python::assume_attached() };
     // SAFETY: an object of our type (R2), whose last reference is gone, with a list of its weak references.
@@ -182,13 +177,7 @@ unsafe extern "C" fn dealloc(object: *mut PyObject) {
     // SAFETY: the GIL is held (R1), and the object is done with.
     unsafe {
         let class = ffi::Py_TYPE(object);
-        let mut spare = SPARE.open(py);
-        if spare.len() < SPARE_GUARDS {
-            spare.push(Memory(object));
-        } else {
-            ffi::PyObject_Free(object.cast());
-        }
-        drop(spare);
+        memory::give(py, object);
         ffi::Py_DECREF(class.cast());
     }
 }
@@ -207,12 +196,15 @@ fn abandon(guard: Guard) {
     match abandoned {
         Some(()) => drop(std::mem::ManuallyDrop::into_inner(guard)),
         // Too late for Python: only the lock goes back.
-        None => drop(guard.phase.replace(super::Phase::Idle)),
+        None => {
+            guard.release_bare_late();
+            drop(guard.phase.replace(super::Phase::Idle));
+        }
     }
 }
 
 /// `await guard`: takes the lock, here and now if it is free; else answers with the wait for it.
-unsafe extern "C" fn am_await(object: *mut PyObject) -> *mut PyObject {
+pub(super) unsafe extern "C" fn am_await(object: *mut PyObject) -> *mut PyObject {
     // SAFETY: a slot of our type (R1, R2).
     unsafe {
         with_guard(object, ptr::null_mut(), |object, guard| {
@@ -222,37 +214,87 @@ unsafe extern "C" fn am_await(object: *mut PyObject) -> *mut PyObject {
 }
 
 /// What follows on [`am_await`] when the lock was free: the guard is the result.
-unsafe extern "C" fn am_send(object: *mut PyObject, _value: *mut PyObject, result: *mut *mut PyObject) -> c_int {
+pub(super) unsafe extern "C" fn am_send(
+    object: *mut PyObject,
+    _value: *mut PyObject,
+    result: *mut *mut PyObject,
+) -> c_int {
     // SAFETY: a slot; `result` is the caller's to fill with a new reference.
     unsafe { *result = ffi::Py_NewRef(object) };
     ffi::PySendResult::PYGEN_RETURN as c_int
 }
 
 /// The same, where the interpreter does not know `am_send`.
-unsafe extern "C" fn next(object: *mut PyObject) -> *mut PyObject {
+pub(super) unsafe extern "C" fn next(object: *mut PyObject) -> *mut PyObject {
     // SAFETY: the GIL is held (R1), `object` is a valid object.
     let object = unsafe { Borrowed::from_ptr(Python::assume_attached(), object) };
     stop::raise(&object);
     ptr::null_mut()
 }
 
-unsafe extern "C" fn same(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+pub(super) unsafe extern "C" fn same(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: a valid object (R1).
     unsafe { ffi::Py_NewRef(object) }
 }
 
-unsafe extern "C" fn iter(object: *mut PyObject) -> *mut PyObject {
+pub(super) unsafe extern "C" fn iter(object: *mut PyObject) -> *mut PyObject {
     // SAFETY: a valid object (R1).
     unsafe { ffi::Py_NewRef(object) }
 }
 
-unsafe extern "C" fn enter(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+pub(super) unsafe extern "C" fn enter(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: a method of our type (R1, R2).
     unsafe {
         with_guard(object, ptr::null_mut(), |object, guard| {
             guard.enter(object, guard.timeout).map(|()| object.clone().into_ptr())
         })
     }
+}
+
+/// `guard.__enter__`, a new reference.
+///
+/// # Safety
+/// As for [`with_guard`].
+pub(super) unsafe fn enter_of(object: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    unsafe { Method::new_reference(&raw mut (*object.cast::<Object>()).enter) }
+}
+
+/// `guard.__exit__`, a new reference.
+///
+/// # Safety
+/// As for [`with_guard`].
+pub(super) unsafe fn exit_of(object: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    unsafe { Method::new_reference(&raw mut (*object.cast::<Object>()).exit) }
+}
+
+unsafe extern "C" fn bound_enter(
+    method: *mut PyObject,
+    _arguments: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    if count & (usize::MAX >> 1) != 0 || !names.is_null() {
+        return bound::wrong();
+    }
+    // SAFETY: the interpreter's call of a method in an object of our type (R1, R2).
+    unsafe { enter(Method::guard(method), ptr::null_mut()) }
+}
+
+unsafe extern "C" fn bound_exit(
+    method: *mut PyObject,
+    arguments: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // The highest bit says that the caller lends one more place in front of the arguments.
+    let count = (count & (usize::MAX >> 1)) as ffi::Py_ssize_t;
+    if !names.is_null() {
+        return bound::wrong();
+    }
+    // SAFETY: the interpreter's call of a method in an object of our type (R1, R2), with as many arguments.
+    unsafe { exit(Method::guard(method), arguments.cast_mut(), count) }
 }
 
 /// Releases; says whether the block raised nothing.
@@ -264,7 +306,7 @@ unsafe fn leave(object: *mut PyObject, arguments: *mut *mut PyObject, count: ffi
     }
 }
 
-unsafe extern "C" fn exit(
+pub(super) unsafe extern "C" fn exit(
     object: *mut PyObject,
     arguments: *mut *mut PyObject,
     count: ffi::Py_ssize_t,
@@ -274,7 +316,7 @@ unsafe extern "C" fn exit(
 }
 
 /// Releases at once, so that there is nothing to cancel; its result is done already.
-unsafe extern "C" fn async_exit(
+pub(super) unsafe extern "C" fn async_exit(
     object: *mut PyObject,
     arguments: *mut *mut PyObject,
     count: ffi::Py_ssize_t,
@@ -322,7 +364,7 @@ unsafe extern "C" fn call(
 }
 
 /// The same for a caller that has a tuple.
-unsafe extern "C" fn call_with_tuple(
+pub(super) unsafe extern "C" fn call_with_tuple(
     object: *mut PyObject,
     arguments: *mut PyObject,
     keywords: *mut PyObject,
@@ -337,47 +379,4 @@ unsafe extern "C" fn call_with_tuple(
         }
         call(object, places.as_ptr(), count as usize, if named { keywords } else { ptr::null_mut() })
     }
-}
-
-fn guard_type<'py>(py: Python<'py>, name: &'static CStr) -> PyResult<Bound<'py, PyType>> {
-    use ffi::PyMethodDefPointer as Function;
-    // The type keeps pointers to its methods for ever.
-    let methods = Box::leak(Box::new([
-        method(c"__enter__", ffi::METH_NOARGS, Function { PyCFunction: enter }),
-        method(c"__exit__", ffi::METH_FASTCALL, Function { PyCFunctionFast: exit }),
-        method(c"__aenter__", ffi::METH_NOARGS, Function { PyCFunction: same }),
-        method(c"__aexit__", ffi::METH_FASTCALL, Function { PyCFunctionFast: async_exit }),
-        END,
-    ]));
-    let members = Box::leak(Box::new([
-        ffi::PyMemberDef {
-            name: c"__vectorcalloffset__".as_ptr(),
-            type_code: ffi::Py_T_PYSSIZET,
-            offset: offset_of!(Object, call) as ffi::Py_ssize_t,
-            flags: ffi::Py_READONLY,
-            doc: ptr::null(),
-        },
-        ffi::PyMemberDef {
-            name: c"__weaklistoffset__".as_ptr(),
-            type_code: ffi::Py_T_PYSSIZET,
-            offset: offset_of!(Object, weak) as ffi::Py_ssize_t,
-            flags: ffi::Py_READONLY,
-            doc: ptr::null(),
-        },
-        ffi::PyMemberDef::default(),
-    ]));
-    let slots = [
-        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_am_await, am_await as *mut c_void),
-        slot(ffi::Py_am_send, am_send as *mut c_void),
-        slot(ffi::Py_tp_iter, iter as *mut c_void),
-        slot(ffi::Py_tp_iternext, next as *mut c_void),
-        slot(ffi::Py_tp_call, call_with_tuple as *mut c_void),
-        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
-        slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
-        ffi::PyType_Slot::default(),
-    ];
-    let class = make_type(py, name, size_of::<Object>(), NOT_BY_PYTHON | HAVE_VECTORCALL, slots)?;
-    add_shortcuts(&class)?;
-    Ok(class)
 }

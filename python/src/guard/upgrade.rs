@@ -48,7 +48,7 @@ impl Guard {
             Hold::One(guard) => blocking::wait(py, look, |go_on| {
                 queued.blocking_while(guard, go_on).map(|upgraded| upgraded.then_some(()))
             }),
-            Hold::All(_) => unreachable!("begin_upgrade refuses them"),
+            Hold::All(_) | Hold::Bare(_) => unreachable!("begin_upgrade refuses or settles them"),
         };
         self.hold(held);
         result
@@ -56,6 +56,7 @@ impl Guard {
 
     /// Upgrades (`None`) or joins the queue. Does not wait.
     pub(crate) fn begin_upgrade(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Option<Waiter>> {
+        self.settle();
         let mut held = match self.phase.replace(Phase::Idle) {
             Phase::Held(held) if held.is_ours() => held,
             was => {
@@ -90,6 +91,7 @@ impl Guard {
 
     /// Turns the write hold into a read hold.
     pub(crate) fn downgrade(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle();
         let mut held = match self.phase.replace(Phase::Upgrading(None)) {
             Phase::Held(held) if matches!(held.hold, Hold::One(_)) => held,
             was => {

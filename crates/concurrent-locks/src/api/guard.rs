@@ -76,6 +76,13 @@ impl Guard {
         Guard { engine, terms, handle, token, mode, state: State::Held, identity: None, watch: OnceLock::new() }
     }
 
+    /// The guard of a grant that counts with its owner already.
+    pub(crate) fn counted(engine: &'static dyn Engine, terms: Terms, grant: Grant, identity: &Arc<Identity>) -> Guard {
+        let mut guard = Guard::plain(engine, terms, grant);
+        guard.identity = Some(Arc::clone(identity));
+        guard
+    }
+
     fn belong_to(&mut self, identity: &Arc<Identity>) -> Result<(), Error> {
         self.identity = Some(Arc::clone(identity));
         let earlier = identity.holdings.took(self.as_held());

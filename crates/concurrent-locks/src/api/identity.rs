@@ -53,6 +53,7 @@ impl Identity {
     }
 
     /// The owner of requests made in this process: in a forked child another one of the same label.
+    #[inline]
     pub(crate) fn in_this_process(self: &Arc<Identity>) -> &Arc<Identity> {
         let process = ForkGeneration::current();
         let mut identity = self;
@@ -83,6 +84,7 @@ impl Identity {
     }
 
     /// Whether a wait of this owner could close a cycle, or a request of it re-enter.
+    #[inline]
     pub(crate) fn may_hold(&self) -> bool {
         !self.who.ancestors.is_empty() || self.holdings.any() || self.handed_down.load(Relaxed)
     }

@@ -132,6 +132,7 @@ impl LockManager {
         LockManager { engine, settings: Settings::default() }
     }
 
+    #[inline]
     pub(crate) fn engine(&self) -> &'static dyn Engine {
         self.engine
     }

@@ -1,6 +1,7 @@
 //! The public API: managers, owners, requests, guards. One room: a guard that can be upgraded and the request that
 //! upgrades it need each other.
 
+pub(crate) mod bare;
 mod bounds;
 pub(crate) mod call;
 pub(crate) mod events;

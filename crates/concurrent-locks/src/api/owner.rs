@@ -213,6 +213,7 @@ impl Owner {
     }
 
     /// The owner of requests made in this process: in a forked child another one of the same label.
+    #[inline]
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         self.identity.in_this_process()
     }

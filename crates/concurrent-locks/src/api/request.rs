@@ -56,10 +56,10 @@ use crate::{
 #[derive(Clone)]
 pub struct Request<'a> {
     // Plain data without a destructor, so that it is built where it is needed and never moved through memory.
-    engine: &'static dyn Engine,
-    identity: Option<&'a Arc<Identity>>,
+    pub(super) engine: &'static dyn Engine,
+    pub(super) identity: Option<&'a Arc<Identity>>,
     /// What the engine reads. The name is checked and hashed when it is asked for, unless a handle has done so.
-    ask: Ask<'a>,
+    pub(super) ask: Ask<'a>,
 }
 
 impl<'a> Request<'a> {
@@ -108,6 +108,7 @@ impl<'a> Request<'a> {
     }
 
     /// The requester. Default: an owner of its own.
+    #[inline]
     pub fn owner(self, owner: &'a Owner) -> Request<'a> {
         self.identity(Some(owner.identity()))
     }
@@ -124,6 +125,7 @@ impl<'a> Request<'a> {
         self
     }
 
+    #[inline]
     pub(crate) fn identity(mut self, identity: Option<&'a Arc<Identity>>) -> Request<'a> {
         self.identity = identity;
         self.ask.who = identity.map(|identity| &identity.who);
