@@ -136,6 +136,16 @@ pub const ALL: &[Scenario] = &[
         },
         ..Scenario::PLAIN
     },
+    Scenario {
+        // The straight line, which a process takes once it has its first records and looked where the table is.
+        name: "straight",
+        prepare: |url, name| {
+            let locks = attached(url)?;
+            locks.write(name).try_now()?.release()?;
+            Ok(operation(move || Ok(locks.write(name).try_now()?.release()?)))
+        },
+        ..Scenario::PLAIN
+    },
     RELEASE,
     Scenario { name: "release-to-writer", stage: |stage| stage.wait_in_line(&[Mode::Write]), ..RELEASE },
     Scenario { name: "release-to-readers", stage: |stage| stage.wait_in_line(&[Mode::Read; 6]), ..RELEASE },

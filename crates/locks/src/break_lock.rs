@@ -1,9 +1,6 @@
 //! `locks break`: takes a lock from its holder.
 
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::io::{self, IsTerminal};
 
 use anyhow::Context;
 use concurrent_locks::Holder;
@@ -11,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{BreakArgs, Global},
-    exit::{Exit, UsageError},
+    exit::{Code, Exit, UsageError},
     output::Output,
     space,
     table::{milliseconds, plain},
@@ -24,7 +21,7 @@ struct Broken<'a> {
     broken: Holder,
 }
 
-pub(crate) fn run(args: &BreakArgs, global: &Global, output: &Output) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &BreakArgs, global: &Global, output: &Output) -> anyhow::Result<Code> {
     // Where nobody holds anything, nothing is made either.
     let status = space::observe(global)?.status(&args.name).blocking()?;
     let holders = status.as_ref().map_or(&[][..], |status| &status.holders);

@@ -5,7 +5,6 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    demo::{AgentArgs, DemoArgs},
     exit,
     patience::{self, Patience},
 };
@@ -26,7 +25,7 @@ impl Cli {
         Cli::of(&std::env::args_os().collect::<Vec<_>>())
     }
 
-    /// A script may start `locks run` thousands of times, and the words of nine verbs take longer to put together
+    /// A script may start `locks run` thousands of times, and the words of seven verbs take longer to put together
     /// than those of one. So that verb is read by itself first; if that fails, the whole of it says why.
     fn of(arguments: &[OsString]) -> Result<Cli, clap::Error> {
         if let [_, words @ ..] = arguments
@@ -98,11 +97,6 @@ pub(crate) enum Verb {
     Break(BreakArgs),
     /// Check the lock table: capacity, permissions, dead processes
     Doctor(DoctorArgs),
-    /// Run a demonstration: agent processes on shared memories, one of them killed in mid-write
-    Demo(DemoArgs),
-    /// One agent of the demo (used by `locks demo`)
-    #[command(hide = true)]
-    DemoAgent(AgentArgs),
 }
 
 #[derive(Args, Debug)]

@@ -1,17 +1,15 @@
 //! `locks deadlocks`: current cycles, suspiciously long waits, contradictory lock orders.
 
-use std::process::ExitCode;
-
 use concurrent_locks::{DeadlockReport, LockManager};
 
 use crate::{
     cli::DeadlocksArgs,
-    exit::Exit,
+    exit::{Code, Exit},
     output::Output,
     table::{Cell, Table, plain},
 };
 
-pub(crate) fn run(args: &DeadlocksArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &DeadlocksArgs, locks: &LockManager, output: &Output) -> anyhow::Result<Code> {
     let settings = locks.settings().suspect_after(args.suspect_after);
     let report = locks.clone().with_settings(settings).deadlocks().blocking()?;
     if output.json() {

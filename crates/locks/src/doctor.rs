@@ -1,13 +1,11 @@
 //! `locks doctor`: the state of the engine itself.
 
-use std::process::ExitCode;
-
 use concurrent_locks::{Health, LockManager, Process, ProcessState, Usage};
 use owo_colors::{OwoColorize, Style};
 
 use crate::{
     cli::DoctorArgs,
-    exit::Exit,
+    exit::{Code, Exit},
     output::Output,
     table::{Cell, Table, plain},
 };
@@ -15,7 +13,7 @@ use crate::{
 /// So many processes are listed, if there are more.
 const LISTED: usize = 10;
 
-pub(crate) fn run(args: &DoctorArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &DoctorArgs, locks: &LockManager, output: &Output) -> anyhow::Result<Code> {
     let health = locks.health().blocking()?;
     if output.json() {
         output.object(&health)?;

@@ -1,9 +1,6 @@
 //! Exit codes: the one table. `docs/cli.md` repeats it and a test compares the two.
 
-use std::{
-    fmt, io,
-    process::{ExitCode, ExitStatus},
-};
+use std::{fmt, io, process::ExitStatus};
 
 use concurrent_locks::{Error, ErrorKind};
 
@@ -31,7 +28,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   N      `locks run`: the command's own exit code
   0      Success
-  1      `doctor` found a problem, `break` no such grant, `status -q` a held lock, or `demo` a loss
+  1      `doctor` found a problem, `break` no such grant, or `status -q` a held lock
   64     The command line, a name or a URL is invalid
   69     The locks are broken or out of reach: damaged, full, no permission
   70     The command succeeded, but its lock was lost meanwhile (broken by an operator)
@@ -63,9 +60,19 @@ impl Exit {
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+/// The number that a verb ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Code(pub(crate) u8);
+
+impl From<Exit> for Code {
+    fn from(exit: Exit) -> Code {
+        Code(exit as u8)
+    }
+}
+
+impl From<u8> for Code {
+    fn from(code: u8) -> Code {
+        Code(code)
     }
 }
 

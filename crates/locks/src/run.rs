@@ -28,7 +28,7 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     path::Path,
-    process::{Command, ExitCode},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -37,7 +37,7 @@ use concurrent_locks::{Error, ErrorKind, GuardAll, LockManager, MAX_LABEL_BYTES,
 
 use crate::{
     cli::{Reenter, RunArgs},
-    exit::{self, Exit, UsageError},
+    exit::{self, Code, Exit, UsageError},
     output::Output,
     space,
 };
@@ -48,7 +48,7 @@ use report::{Report, Reporter};
 use tree::Tree;
 use watch::Watch;
 
-pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &RunArgs, locks: &LockManager, output: &Output) -> anyhow::Result<Code> {
     let reporter = Reporter::open(args.report.as_deref(), output)?;
     let result = run_and_report(args, locks, output, &reporter);
     if let Err(error) = &result {
@@ -62,7 +62,7 @@ fn run_and_report(
     locks: &LockManager,
     output: &Output,
     reporter: &Reporter<'_>,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Code> {
     check(args, locks)?;
     let orphan = tree::orphan(args, locks)?;
     let line = command_line(args)?;

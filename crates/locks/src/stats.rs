@@ -1,13 +1,13 @@
 //! `locks stats`: how often and how long locks were waited for and held.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::collections::BTreeMap;
 
 use concurrent_locks::{Mode, Statistics};
 use serde::Serialize;
 
 use crate::{
     cli::{Global, StatsArgs},
-    exit::Exit,
+    exit::{Code, Exit},
     output::Output,
     space,
     table::{Cell, Table, plain},
@@ -20,7 +20,7 @@ struct One<'a> {
     locks: &'a BTreeMap<Mode, Statistics>,
 }
 
-pub(crate) fn run(args: &StatsArgs, global: &Global, output: &Output) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &StatsArgs, global: &Global, output: &Output) -> anyhow::Result<Code> {
     let locks = space::observe(global)?;
     let is_unused = match &args.name {
         Some(name) => {

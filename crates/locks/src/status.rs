@@ -1,13 +1,13 @@
 //! `locks status`: holders and waiters.
 
-use std::{collections::HashSet, process::ExitCode};
+use std::collections::HashSet;
 
 use concurrent_locks::{Holder, LockManager, ProcessState, Status, StatusMap, Waiter};
 use owo_colors::Style;
 
 use crate::{
     cli::StatusArgs,
-    exit::Exit,
+    exit::{Code, Exit},
     output::Output,
     table::{Cell, Table, milliseconds, plain},
 };
@@ -17,7 +17,7 @@ const LISTED: usize = 5;
 /// A queue that is no longer is listed whole.
 const SHORT: usize = 8;
 
-pub(crate) fn run(args: &StatusArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &StatusArgs, locks: &LockManager, output: &Output) -> anyhow::Result<Code> {
     let (status, unseen) = look(args, locks)?;
     // A request now would wait: locks that only dead processes hold are free.
     let is_held = |status: &Status| {

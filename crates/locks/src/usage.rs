@@ -3,18 +3,16 @@
 //! The parser's own tips go by likeness alone, and for `locks run` lead astray: a mistyped option of the command
 //! would become a lock's name, or the command itself.
 
-use std::process::ExitCode;
-
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::{
-    exit::{Exit, UsageError},
+    exit::{Code, Exit, UsageError},
     output::Output,
     table::visible,
 };
 
 /// Prints what the parser has to say: an error, or the help or version that was asked for.
-pub(crate) fn tell(mut error: clap::Error) -> ExitCode {
+pub(crate) fn tell(mut error: clap::Error) -> Code {
     if !error.use_stderr() {
         // If stdout is closed, nobody reads it.
         let _ = error.print();
@@ -63,7 +61,7 @@ fn advice(error: &mut clap::Error, arguments: &[String]) -> Option<String> {
         ErrorKind::InvalidSubcommand => {
             let unknown = text(error, ContextKind::InvalidSubcommand)?;
             error.remove(ContextKind::SuggestedSubcommand);
-            let verbs = ["run", "status", "stats", "watch", "deadlocks", "break", "doctor", "demo"];
+            let verbs = ["run", "status", "stats", "watch", "deadlocks", "break", "doctor"];
             let (nearest, far) =
                 verbs.iter().map(|verb| (verb, distance(&unknown, verb))).min_by_key(|(_, far)| *far)?;
             (far <= 2).then(|| format!("Did you mean `locks {nearest}`?"))

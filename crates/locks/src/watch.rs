@@ -1,16 +1,13 @@
 //! `locks watch`: live events.
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use concurrent_locks::{Event, EventKind, LockManager};
 use owo_colors::{OwoColorize, Style};
 
 use crate::{
     cli::WatchArgs,
-    exit::Exit,
+    exit::{Code, Exit},
     output::Output,
     status::owner,
     table::{milliseconds, plain},
@@ -19,7 +16,7 @@ use crate::{
 /// How long one look at the events may take, so that a limit in time is kept.
 const LOOK: Duration = Duration::from_millis(500);
 
-pub(crate) fn run(args: &WatchArgs, locks: &LockManager, output: &Output) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &WatchArgs, locks: &LockManager, output: &Output) -> anyhow::Result<Code> {
     if let Some(absence) = locks.absence() {
         output.notice(format_args!("{absence}; waiting for the first"));
     }

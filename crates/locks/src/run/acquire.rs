@@ -51,7 +51,7 @@ fn wait(request: RequestAll, happenings: &Happenings, notice: &mut Notice<'_>) -
         if let Poll::Ready(guards) = future.as_mut().poll(&mut context) {
             return guards.map(Acquired::Guards);
         }
-        match happenings.next(Notice::INTERVAL) {
+        match happenings.next(notice.interval()) {
             None => notice.tell(),
             Some(Happening::Woken | Happening::Signal { number: SIGCHLD | SIGCONT, .. }) => {}
             Some(Happening::Signal { number, .. }) => return Ok(Acquired::Interrupted(number)),
@@ -79,9 +79,17 @@ pub(crate) struct Notice<'a> {
 impl<'a> Notice<'a> {
     /// How long a wait is not worth a word to a person, and how often to look again.
     const INTERVAL: Duration = Duration::from_secs(1);
+    /// Between looks of one who has nothing more to say: the request itself wakes whoever waits for it.
+    const LONG: Duration = Duration::from_secs(3600);
 
     pub(crate) fn new(locks: &'a LockManager, owner: &'a Owner, names: &'a [String], output: &'a Output) -> Notice<'a> {
         Notice { locks, owner, names, output, looks: 0, told: None }
+    }
+
+    /// Until the next look.
+    fn interval(&self) -> Duration {
+        let may_speak = self.output.tells() && (self.told.is_none() || self.output.is_watched());
+        if may_speak { Self::INTERVAL } else { Self::LONG }
     }
 
     /// Says what is new since the last time.

@@ -7,12 +7,12 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    process::{Command, ExitCode},
+    process::Command,
 };
 
 use rustix::process::Signal;
 
-use crate::{cli::Orphan, output::Output};
+use crate::{cli::Orphan, exit::Code, output::Output};
 
 /// The first argument of a start by [`command`]. No verb of `locks`: people have no use for it.
 const BOUND: &str = "bound-exec";
@@ -61,7 +61,7 @@ impl Bound {
 
     /// Becomes the command; returns only if it cannot.
     #[cfg(target_os = "linux")]
-    pub(crate) fn exec(&self) -> ExitCode {
+    pub(crate) fn exec(&self) -> Code {
         use std::os::unix::process::CommandExt;
 
         use rustix::process::{Pid, getppid, set_parent_process_death_signal};
@@ -83,7 +83,7 @@ impl Bound {
 
     /// Elsewhere nothing starts us so.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn exec(&self) -> ExitCode {
+    pub(crate) fn exec(&self) -> Code {
         self.output.warning("only Linux notifies a process of its parent's death");
         crate::exit::Exit::Usage.into()
     }

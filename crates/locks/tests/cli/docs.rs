@@ -38,7 +38,7 @@ fn every_option_is_on_the_page_and_nothing_else_is() {
     let space = Space::new();
     let global = of_page("# The `locks` command");
     assert!(global.contains("--space"));
-    for verb in ["run", "status", "stats", "watch", "deadlocks", "break", "doctor", "demo"] {
+    for verb in ["run", "status", "stats", "watch", "deadlocks", "break", "doctor"] {
         let help = help(&space, Some(verb));
         let own: BTreeSet<_> = of_help(&help).difference(&global).copied().collect();
         assert_eq!(own, of_page(&format!("locks {verb}")), "{verb}");

@@ -132,13 +132,3 @@ fn failures() {
     check("Error", &failure["error"]);
     assert_eq!(failure["error"]["kind"], "invalid_name");
 }
-
-#[test]
-fn demo() {
-    let space = Space::new();
-    let output = space.finish(["demo", "--agents", "2", "--seconds", "2", "--json"]);
-    let mut report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    // Only there when an operation failed.
-    report["first_failure"].take();
-    check("Demo", &report);
-}

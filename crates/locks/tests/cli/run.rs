@@ -1,8 +1,11 @@
 //! `locks run`: the command's own end is ours, its environment tells of the lock, and the lock does its job.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt, process::Stdio, time::Instant};
 
-use crate::{snapshot, space::Space};
+use crate::{
+    snapshot,
+    space::{Running, Space, until},
+};
 
 #[test]
 fn the_exit_code_is_the_commands() {
@@ -52,6 +55,58 @@ fn the_command_has_our_stdin_and_stdout() {
     let mut cat = space.start(["run", "x", "--", "cat"]);
     cat.tell("hello");
     cat.expect("hello");
+}
+
+#[test]
+fn closed_streams_stay_nobodys_and_no_file_takes_their_place() {
+    let space = Space::new();
+    let look = "in=$(readlink /proc/$$/fd/0) out=$(readlink /proc/$$/fd/1) err=$(readlink /proc/$$/fd/2)";
+    let line = format!("locks run x -- sh -c '{look}; echo $in $out $err > streams' <&- >&- 2>&-");
+    assert!(space.program("sh").args(["-c", &line]).status().unwrap().success());
+    assert_eq!(fs::read_to_string(space.path("streams")).unwrap(), "/dev/null /dev/null /dev/null\n");
+}
+
+#[test]
+fn a_reader_that_went_away_ends_the_command_but_not_us() {
+    let space = Space::new();
+    assert_eq!(space.code(["run", "x", "--", "sh", "-c", "kill -PIPE $$"]), Some(141));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(space.locks(["status"]).stdout(writer).status().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_waiter_that_has_nothing_more_to_say_sleeps_between_the_looks_of_the_lock() {
+    let space = Space::new();
+    let holder = space.hold("x", &[]);
+    let waiters = [&["-q"][..], &[]].map(|quiet| space.start([&["run"], quiet, &["x", "--", "true"]].concat()));
+    let locks = space.library();
+    let waited = |seconds: f64| {
+        until("a long wait", || {
+            let waiters = locks.status("x").blocking().unwrap()?.waiters;
+            (waiters.len() == 2 && waiters.iter().all(|waiter| waiter.waited_ms >= seconds * 1e3)).then_some(())
+        });
+    };
+    // By then the second has said who holds the lock.
+    waited(4.0);
+    let (before, began) = (waiters.each_ref().map(sleeps), Instant::now());
+    waited(10.0);
+    for (waiter, before) in waiters.iter().zip(before) {
+        // One thread looks once a second, and the other does not: together they looked three times.
+        let (slept, most) = (sleeps(waiter) - before, 2 * (began.elapsed().as_secs() + 1));
+        assert!(slept <= most, "{slept} sleeps, {most} at most");
+    }
+    holder.let_go();
+}
+
+/// How often the threads of a process have gone to sleep.
+fn sleeps(process: &Running) -> u64 {
+    let count = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        line.trim().parse::<u64>().unwrap()
+    };
+    fs::read_dir(format!("/proc/{}/task", process.pid())).unwrap().map(|task| count(task.unwrap())).sum()
 }
 
 #[test]

@@ -51,10 +51,11 @@ const _: () = assert!(SLICE.as_nanos() == SLICE_NANOS as u128);
 /// It wakes only when the `wake_count` rings.
 const AT_THE_BELL: u64 = u64::MAX;
 
-/// When `pause` has passed, at the latest a quarter of it later, so that looks of many futures fall together.
+/// When `pause` has passed, at the earliest a quarter of it before, so that looks of many futures fall together.
 fn in_company(now: u64, pause: u64) -> u64 {
     let step = (pause / 4).max(1);
-    now.saturating_add(pause).checked_next_multiple_of(step).unwrap_or(UNMET - 1)
+    let then = now.saturating_add(pause);
+    (then - then % step).min(UNMET - 1)
 }
 
 impl Table {

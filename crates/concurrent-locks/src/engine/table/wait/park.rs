@@ -173,8 +173,8 @@ impl Suspicions {
         Ok(())
     }
 
-    /// Until somebody is to be asked for again.
+    /// Until somebody is to be asked for again; nobody suspected shortens no sleep.
     pub(crate) fn pause(&self) -> Duration {
-        self.0.iter().map(|(_, pause)| *pause).min().unwrap_or(kernel::LONGEST_SLEEP)
+        self.0.iter().map(|(_, pause)| *pause).min().unwrap_or(Duration::MAX)
     }
 }

@@ -19,12 +19,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{
-    DemoArgs,
+    cli::DemoArgs,
     clock::Clock,
     protocol::{Message, Order},
     work_folder::WorkFolder,
 };
-use crate::output::Output;
 
 /// For what an agent does at once on a quiet machine: getting ready, parking, leaving.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -103,8 +102,8 @@ impl Fleet<'_> {
     }
 
     /// Lets the agents work for `time`, kills one of them in mid-write on the way, stops the rest.
-    pub(super) fn run(mut self, time: Duration, output: &Output) -> anyhow::Result<Run> {
-        let bar = progress_bar(time, output);
+    pub(super) fn run(mut self, time: Duration) -> anyhow::Result<Run> {
+        let bar = progress_bar(time);
         let clock = Clock::new();
         let start = Instant::now();
         let victim = self.agents.len() / 2;
@@ -235,7 +234,7 @@ impl Agent {
         messages: Sender<(usize, Message)>,
     ) -> anyhow::Result<Agent> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("demo-agent").arg("--dir").arg(folder.path());
+        command.arg("agent").arg("--dir").arg(folder.path());
         command.args(["--number", &number.to_string(), "--agents", &args.agents.to_string()]);
         command.args(["--table", manager.url()]);
         if args.without_locks {
@@ -263,10 +262,8 @@ impl Agent {
     }
 }
 
-fn progress_bar(time: Duration, output: &Output) -> ProgressBar {
-    if !(output.tells() && output.is_watched()) {
-        return ProgressBar::hidden();
-    }
+/// It is drawn on stderr, and only on a terminal.
+fn progress_bar(time: Duration) -> ProgressBar {
     let template = format!("{{bar:20}} {{elapsed}} of {}s, {{prefix}} {{msg}}", time.as_secs());
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(time.as_millis() as u64).with_style(style).with_message("")

@@ -4,8 +4,10 @@ use std::fmt;
 
 use owo_colors::{OwoColorize, Style};
 
-use super::report::{Report, Verdict};
-use crate::table::{Cell, Table, milliseconds as shown};
+use super::{
+    report::{Report, Verdict},
+    table::{Cell, Table, milliseconds as shown},
+};
 
 /// Rows shown of a table that could be long; JSON has all.
 const ROWS: usize = 8;

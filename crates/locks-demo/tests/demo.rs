@@ -1,6 +1,7 @@
-//! `locks demo` as its user sees it: real processes, real databases, a real kill.
+//! The demo as its user sees it: real processes, real databases, a real kill.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Read,
     path::Path,
@@ -16,8 +17,8 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn demo() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_locks"));
-    command.arg("demo").env_remove("LOCKS_SPACE").env_remove("CONCURRENT_LOCKS_URL");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_locks-demo"));
+    command.env_remove("LOCKS_SPACE").env_remove("CONCURRENT_LOCKS_URL");
     command
 }
 
@@ -246,4 +247,26 @@ fn agents_do_not_outlive_a_killed_demo() {
     child.kill().unwrap();
     child.wait().unwrap();
     wait_until("the agents are gone", || agents.iter().all(|agent| gone(*agent)));
+}
+
+/// What the page says of it: the first words in backquotes of each row of its tables.
+fn rows(chapter: &str) -> BTreeSet<String> {
+    let page = include_str!("../../../docs/demo.md");
+    let text = page.split("\n## ").find(|text| text.starts_with(chapter)).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| row.split(['`', ' ']).next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_page_has_every_option_and_every_field() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    let options = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+    let options: BTreeSet<_> = options.map(|line| format!("--{}", line.split([' ', ',']).next().unwrap())).collect();
+    assert_eq!(options, rows("# The demo"));
+
+    let report = report(&run(&["--agents", "2", "--seconds", "1", "--json"]));
+    let mut fields: BTreeSet<_> = report.as_object().unwrap().keys().cloned().collect();
+    // Only there when an operation failed.
+    fields.insert("first_failure".to_owned());
+    assert_eq!(fields, rows("The report as JSON"));
 }

@@ -6,8 +6,8 @@ use concurrent_locks::{LockManager, Mode};
 use serde::Serialize;
 
 use super::{
-    DemoArgs,
     agent::label,
+    cli::DemoArgs,
     fleet::Run,
     journal::{Account, Entry},
     verify::{Findings, Loss, PointsFound},
@@ -15,7 +15,7 @@ use super::{
     work_folder::WorkFolder,
 };
 
-/// The outcome of a run, as `locks demo --json` prints it (`docs/json.md`).
+/// The outcome of a run, as `--json` prints it (`docs/demo.md`).
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) verdict: Verdict,

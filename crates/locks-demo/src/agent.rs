@@ -39,7 +39,7 @@ const THINKING: Duration = Duration::from_millis(1);
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// Works as one agent of `locks demo`.
+/// Works as one agent of the fleet.
 #[derive(clap::Args, Debug)]
 pub(crate) struct AgentArgs {
     /// The work folder
