@@ -39,8 +39,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let statistics = locks.statistics("episodic_db:episodic_memory.db").blocking()?;
     for (mode, statistics) in statistics {
         println!(
-            "{mode}: {} times, waited {:.3} ms on average and {:.3} ms at most",
-            statistics.total_acquisitions, statistics.avg_wait_time_ms, statistics.max_wait_time_ms
+            "{mode}: {} times, waited {:.3?} on average and {:.3?} at most",
+            statistics.total_acquisitions, statistics.avg_wait, statistics.max_wait
         );
     }
     std::fs::remove_dir_all(&folder)?;

@@ -52,7 +52,7 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
 fn of_this_process(py: Python<'_>, error: &Error) -> String {
     let holders = error.busy().into_iter().flat_map(|busy| &busy.holders);
     let ours = holders.filter_map(|holder| {
-        let home = home::of(py, &holder.owner).pop()?;
+        let home = home::of(py, holder.owner?).pop()?;
         Some(format!("; {} is {} of this process", holder.label, home.kind.text()))
     });
     ours.take(3).collect()

@@ -12,6 +12,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use concurrent_locks::OwnerId;
 use pyo3::prelude::*;
 
 use crate::{context::Context, fork, gil::GilCell};
@@ -68,7 +69,7 @@ struct Homes {
 }
 
 /// By the owner's id.
-static HOMES: GilCell<Option<HashMap<Box<str>, Homes>>> = GilCell::new(None);
+static HOMES: GilCell<Option<HashMap<OwnerId, Homes>>> = GilCell::new(None);
 
 /// So many places of one name are known.
 const KNOWN: usize = 64;
@@ -86,11 +87,11 @@ fn this_thread() -> u64 {
 }
 
 /// This owner asks on this thread.
-pub(crate) fn moved_in(py: Python<'_>, id: &str, kind: Kind) {
+pub(crate) fn moved_in(py: Python<'_>, id: OwnerId, kind: Kind) {
     let home = Home { thread: this_thread(), kind };
     let mut homes = HOMES.open(py);
     let homes = homes.get_or_insert_default();
-    match homes.get_mut(id) {
+    match homes.get_mut(&id) {
         Some(known) if known.epoch == fork::epoch() => {
             known.places.retain(|place| *place != home);
             if known.places.len() == KNOWN {
@@ -98,20 +99,20 @@ pub(crate) fn moved_in(py: Python<'_>, id: &str, kind: Kind) {
             }
             known.places.push(home);
         }
-        _ => _ = homes.insert(id.into(), Homes { epoch: fork::epoch(), places: vec![home] }),
+        _ => _ = homes.insert(id, Homes { epoch: fork::epoch(), places: vec![home] }),
     }
 }
 
 /// This owner is gone.
-pub(crate) fn moved_out(py: Python<'_>, id: &str) {
+pub(crate) fn moved_out(py: Python<'_>, id: OwnerId) {
     if let Some(homes) = HOMES.open(py).as_mut() {
-        homes.remove(id);
+        homes.remove(&id);
     }
 }
 
 /// Where an owner lives; nowhere if it is not of this process.
-pub(crate) fn of(py: Python<'_>, id: &str) -> Vec<Home> {
+pub(crate) fn of(py: Python<'_>, id: OwnerId) -> Vec<Home> {
     let homes = HOMES.open(py);
-    let known = homes.as_ref().and_then(|homes| homes.get(id));
+    let known = homes.as_ref().and_then(|homes| homes.get(&id));
     known.filter(|known| known.epoch == fork::epoch()).map_or_else(Vec::new, |known| known.places.clone())
 }

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use concurrent_locks::{LockManager, Mode, Status};
+use concurrent_locks::{LockManager, Mode, OwnerId, Status};
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::IntoPyDict};
 
 use crate::{
@@ -45,7 +45,7 @@ pub(crate) struct Look {
     pub(crate) guard: String,
     pub(crate) wanted: Vec<(String, Mode)>,
     /// The id of the owner that asks.
-    pub(crate) me: String,
+    pub(crate) me: OwnerId,
     pub(crate) stops: Stops,
     /// An upgrade waits for the other holders only.
     pub(crate) upgrading: bool,
@@ -84,21 +84,22 @@ impl Look {
     }
 
     fn in_the_way(&self, py: Python<'_>, status: &Status, mode: Mode) -> PyResult<Option<InTheWay>> {
-        let holders = status.holders.iter().map(|one| (&one.owner, &one.label, one.mode, true));
-        let waiters = status.waiters.iter().map(|one| (&one.owner, &one.label, one.mode, false));
-        let place = status.waiters.iter().position(|one| one.owner == self.me);
+        let holders = status.holders.iter().map(|one| (one.owner, &one.label, one.mode, true));
+        let waiters = status.waiters.iter().map(|one| (one.owner, &one.label, one.mode, false));
+        let place = status.waiters.iter().position(|one| one.owner == Some(self.me));
         let earlier = match place {
             _ if self.upgrading => 0,
             Some(place) => place,
             // Granted meanwhile; or held, among several of which another is waited for.
-            None if status.holders.iter().any(|one| one.owner == self.me) => return Ok(None),
+            None if status.holders.iter().any(|one| one.owner == Some(self.me)) => return Ok(None),
             // The next one of several.
             None => status.waiters.len(),
         };
         let mut found = None;
-        for (id, label, its_mode, holds) in holders.chain(waiters.take(earlier)).filter(|(id, ..)| **id != self.me) {
+        for (id, label, its_mode, holds) in holders.chain(waiters.take(earlier)).filter(|(id, ..)| *id != Some(self.me))
+        {
             if found.is_none() {
-                let kind = self.stopped(py, id)?;
+                let kind = id.map(|id| self.stopped(py, id)).transpose()?.flatten();
                 found = kind.map(|kind| InTheWay { label: label.clone(), kind, holds });
             }
             // B1: a read is in the way of a write, be it this one or one that stands between.
@@ -110,7 +111,7 @@ impl Look {
     }
 
     /// The kind of the owner, if it cannot continue while this thread waits.
-    fn stopped(&self, py: Python<'_>, id: &str) -> PyResult<Option<Kind>> {
+    fn stopped(&self, py: Python<'_>, id: OwnerId) -> PyResult<Option<Kind>> {
         let here = |kinds: &[Kind]| {
             let homes = home::of(py, id);
             homes.iter().rev().find(|home| home.is_on_this_thread() && kinds.contains(&home.kind)).map(|home| home.kind)

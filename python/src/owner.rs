@@ -11,7 +11,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use concurrent_locks::{LockManager, MAX_LABEL_BYTES, Owner};
+use concurrent_locks::{LockManager, MAX_LABEL_BYTES, Owner, OwnerId};
 use pyo3::{
     prelude::*,
     types::{PyString, PyWeakrefMethods, PyWeakrefReference},
@@ -43,7 +43,7 @@ impl OwnerObject {
     }
 
     fn of(py: Python<'_>, owner: Owner, kind: Kind) -> PyResult<Py<OwnerObject>> {
-        home::moved_in(py, &owner.id(), kind);
+        home::moved_in(py, owner.id(), kind);
         Py::new(py, OwnerObject { owner, epoch: fork::epoch() })
     }
 
@@ -60,7 +60,7 @@ impl OwnerObject {
 impl Drop for OwnerObject {
     fn drop(&mut self) {
         // At the end of the interpreter nobody asks any more.
-        Python::try_attach(|py| home::moved_out(py, &self.owner.id()));
+        Python::try_attach(|py| home::moved_out(py, self.owner.id()));
     }
 }
 
@@ -300,7 +300,7 @@ fn of_new_thread(py: Python<'_>, locks: &LockManager, shown_as: Option<&str>) ->
 }
 
 /// The task or greenlet that is this owner, if it is one and still there.
-pub(crate) fn task_of<'py>(py: Python<'py>, id: &str) -> Option<Bound<'py, PyAny>> {
+pub(crate) fn task_of(py: Python<'_>, id: OwnerId) -> Option<Bound<'_, PyAny>> {
     let is = |owner: &Py<OwnerObject>| owner.get().owner.id() == id;
     let watch = TASKS
         .open(py)
@@ -341,7 +341,7 @@ fn named(py: Python<'_>, locks: &LockManager, label: &str, kind: Kind) -> PyResu
     const KEPT: usize = 1024;
     let known = NAMED.open(py).get_or_insert_default().get(label).map(|owner| owner.clone_ref(py));
     if let Some(owner) = known.filter(|owner| owner.get().is_ours()) {
-        home::moved_in(py, &owner.get().owner.id(), kind);
+        home::moved_in(py, owner.get().owner.id(), kind);
         return Ok(owner);
     }
     let owner = OwnerObject::of(py, locks.owner(label).or_raise(py)?, kind)?;
@@ -387,5 +387,5 @@ pub(crate) fn current_owner(
 ) -> PyResult<Option<String>> {
     let asker = label.map_or(Asker::Current, |label| Asker::Named(label.unbind()));
     let owner = asker.owner(py, manager.locks(), &Context::current(py)?)?;
-    Ok(owner.map(|owner| owner.get().owner.id()))
+    Ok(owner.map(|owner| owner.get().owner.id().to_string()))
 }

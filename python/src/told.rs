@@ -6,6 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use concurrent_locks::OwnerId;
 use pyo3::prelude::*;
 
 use crate::{guard::Target, owner::OwnerObject, timeout::Timeout};
@@ -47,6 +48,7 @@ impl Drop for Told {
 #[pyfunction]
 #[pyo3(signature = (owner, name, /))]
 pub(crate) fn waiting_timeout(py: Python<'_>, owner: &str, name: &str) -> Option<f64> {
+    let owner: OwnerId = owner.parse().ok()?;
     let told = told();
     let entry = told.values().find(|entry| entry.names.has(py, name) && entry.owner.get().owner().id() == owner)?;
     entry.timeout.to_seconds()

@@ -2,11 +2,17 @@
 
 use std::{
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// How long a case waits for a fact before it fails. Generous, since it only matters to failures.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A moment as messages show it.
+#[must_use]
+pub(crate) fn rfc3339(at: Option<SystemTime>) -> String {
+    humantime::format_rfc3339_millis(at.expect("a moment")).to_string()
+}
 
 /// Looks again and again until `fact` holds.
 ///

@@ -29,6 +29,7 @@
 //! | `redis` | the engine `redis://` |
 //! | `postgres` | the engine `postgres://` |
 //! | `tls` | encrypted connections to servers; builds `ring`, which needs a C compiler |
+//! | `serde` | status, statistics, events and deadlocks as the JSON of the command |
 //! | `stream` | `Events` is a `Stream` (of futures-core) |
 //! | `full` | all of them |
 //!
@@ -75,8 +76,9 @@ pub use words::{
     limits::{MAX_LABEL_BYTES, MAX_NOTE_BYTES},
     mode::Mode,
     name::MAX_NAME_BYTES,
+    owner_id::OwnerId,
     settings::{Fairness, Settings},
-    stats::{Operation, Statistics, StatisticsMap},
+    stats::{Operation, OperationKind, Statistics, StatisticsMap},
     status::{Health, Holder, Place, Process, ProcessState, Silence, Status, StatusMap, Usage, Waiter},
     variables::{OWNER_ID_VARIABLE, OWNER_VARIABLE, SPACE_VARIABLE, URL_VARIABLE},
 };

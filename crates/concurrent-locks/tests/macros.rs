@@ -1,5 +1,7 @@
 //! The attribute macros: what they lock, for how long, and how they refuse.
 
+#![cfg(feature = "macros")]
+
 use std::{
     fmt::Display,
     future::Future,

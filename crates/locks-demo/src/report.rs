@@ -1,6 +1,6 @@
 //! The report as data, which is what `--json` prints; `report_text` prints it for people.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use concurrent_locks::{LockManager, Mode};
 use serde::Serialize;
@@ -212,10 +212,10 @@ impl LockReport {
                 resource: resource.clone(),
                 mode,
                 acquisitions: statistics.total_acquisitions,
-                mean_wait_ms: statistics.avg_wait_time_ms,
-                p99_wait_ms: statistics.p99_wait_time_ms,
-                max_wait_ms: statistics.max_wait_time_ms,
-                mean_hold_ms: statistics.avg_hold_time_ms,
+                mean_wait_ms: in_milliseconds(statistics.avg_wait),
+                p99_wait_ms: in_milliseconds(statistics.p99_wait),
+                max_wait_ms: in_milliseconds(statistics.max_wait),
+                mean_hold_ms: in_milliseconds(statistics.avg_hold),
             })
         });
         Ok(by_mode.filter(|lock| lock.acquisitions > 0).collect())
@@ -229,4 +229,8 @@ fn count(account: &Account, wanted: impl Fn(&Entry) -> bool) -> u64 {
 fn fairness(agents: &[AgentReport]) -> f64 {
     let done = || agents.iter().filter(|agent| !agent.killed).map(|agent| agent.operations);
     done().min().unwrap_or(0) as f64 / done().max().unwrap_or(0).max(1) as f64
+}
+
+fn in_milliseconds(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1e6
 }

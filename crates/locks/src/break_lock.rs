@@ -11,7 +11,7 @@ use crate::{
     exit::{Code, Exit, UsageError},
     output::Output,
     space,
-    table::{milliseconds, plain},
+    table::{duration, plain},
 };
 
 /// What was done, as JSON has it.
@@ -94,6 +94,6 @@ fn list(holders: &[Holder]) -> String {
 }
 
 fn who(holder: &Holder) -> String {
-    let Holder { label, pid, host, mode, token, held_ms, .. } = holder;
-    format!("{} (pid {pid} on {host}, {mode}, token {token}, for {})", plain(label), milliseconds(*held_ms))
+    let Holder { label, pid, host, mode, token, held, .. } = holder;
+    format!("{} (pid {pid} on {host}, {mode}, token {token}, for {})", plain(label), duration(*held))
 }

@@ -37,8 +37,8 @@ fn describe(report: &DeadlockReport) -> String {
             table.row([
                 Cell::text(&suspect.resource),
                 Cell::text(&suspect.requester),
-                Cell::text(suspect.lock_type.as_str()),
-                Cell::milliseconds(suspect.wait_time_seconds * 1e3),
+                Cell::text(suspect.mode.as_str()),
+                Cell::time(suspect.waited),
                 Cell::text(suspect.current_writer.as_deref().unwrap_or_default()),
                 Cell::text(suspect.current_readers.join(", ")),
             ]);

@@ -140,7 +140,7 @@ fn run_and_report(
     };
     reporter.report(&Report {
         mode,
-        owner: owner.id(),
+        owner: owner.id().to_string(),
         label: owner.label(),
         tokens: names.into_iter().zip(tokens).collect(),
         waited_ms: milliseconds(waited),

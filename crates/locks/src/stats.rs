@@ -1,6 +1,6 @@
 //! `locks stats`: how often and how long locks were waited for and held.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use concurrent_locks::{Mode, Statistics};
 use serde::Serialize;
@@ -77,10 +77,10 @@ fn describe<'a>(args: &StatsArgs, locks: impl IntoIterator<Item = &'a BTreeMap<M
     .shrinks(&["LOCK"]);
     let mut rows: Vec<(Mode, &Statistics)> =
         locks.into_iter().flatten().map(|(mode, statistics)| (*mode, statistics)).collect();
-    rows.sort_by(|(_, a), (_, b)| waited(b).total_cmp(&waited(a)).then_with(|| a.resource_name.cmp(&b.resource_name)));
+    rows.sort_by(|(_, a), (_, b)| waited(b).cmp(&waited(a)).then_with(|| a.resource_name.cmp(&b.resource_name)));
     for (mode, of) in rows {
-        let wait = |time: f64| time_of(of.total_acquisitions, time);
-        let hold = |time: f64| time_of(of.total_releases, time);
+        let wait = |time| time_of(of.total_acquisitions, time);
+        let hold = |time| time_of(of.total_releases, time);
         let long = |cell: Cell| if args.long { cell } else { Cell::default() };
         table.row([
             Cell::text(&of.resource_name),
@@ -89,12 +89,12 @@ fn describe<'a>(args: &StatsArgs, locks: impl IntoIterator<Item = &'a BTreeMap<M
             // Deadlocks are counted as errors too.
             count(of.total_timeouts + of.total_errors),
             wait(waited(of)),
-            wait(of.avg_wait_time_ms),
-            long(wait(of.p99_wait_time_ms)),
-            wait(of.max_wait_time_ms),
-            hold(of.avg_hold_time_ms),
-            long(hold(of.p99_hold_time_ms)),
-            long(hold(of.max_hold_time_ms)),
+            wait(of.avg_wait),
+            long(wait(of.p99_wait)),
+            wait(of.max_wait),
+            hold(of.avg_hold),
+            long(hold(of.p99_hold)),
+            long(hold(of.max_hold)),
             long(count(of.total_timeouts)),
             long(count(of.total_errors)),
             long(count(of.total_deadlocks)),
@@ -106,14 +106,14 @@ fn describe<'a>(args: &StatsArgs, locks: impl IntoIterator<Item = &'a BTreeMap<M
 }
 
 /// The time lost in waiting for it, all together.
-fn waited(of: &Statistics) -> f64 {
-    of.avg_wait_time_ms * of.total_acquisitions as f64
+fn waited(of: &Statistics) -> Duration {
+    of.avg_wait.saturating_mul(u32::try_from(of.total_acquisitions).unwrap_or(u32::MAX))
 }
 
 fn count(number: u64) -> Cell {
     if number == 0 { Cell::number("-") } else { Cell::number(number) }
 }
 
-fn time_of(times: u64, milliseconds: f64) -> Cell {
-    if times == 0 || milliseconds == 0.0 { Cell::number("-") } else { Cell::milliseconds(milliseconds) }
+fn time_of(times: u64, time: Duration) -> Cell {
+    if times == 0 || time.is_zero() { Cell::number("-") } else { Cell::time(time) }
 }

@@ -1,6 +1,9 @@
 //! `locks status`: holders and waiters.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
 
 use concurrent_locks::{Holder, LockManager, ProcessState, Status, StatusMap, Waiter};
 use owo_colors::Style;
@@ -9,7 +12,7 @@ use crate::{
     cli::StatusArgs,
     exit::{Code, Exit},
     output::Output,
-    table::{Cell, Table, milliseconds, plain},
+    table::{Cell, Table, duration, plain},
 };
 
 /// Of a longer queue so many are listed.
@@ -123,12 +126,12 @@ impl Shown {
         for holder in &status.holders[..listed] {
             table.row(self.holder(name.take().unwrap_or_default(), holder));
         }
-        remark(table, "hold it", status.holders[listed..].iter().map(|holder| holder.held_ms));
+        remark(table, "hold it", status.holders[listed..].iter().map(|holder| holder.held));
         let listed = self.listed(status.waiters.len());
         for (index, waiter) in status.waiters[..listed].iter().enumerate() {
             table.row(self.waiter(name.take().unwrap_or_default(), index + 1, waiter));
         }
-        remark(table, "wait", status.waiters[listed..].iter().map(|waiter| waiter.waited_ms));
+        remark(table, "wait", status.waiters[listed..].iter().map(|waiter| waiter.waited));
     }
 
     /// How many of so many are listed.
@@ -138,16 +141,16 @@ impl Shown {
 
     fn holder(&self, name: &str, holder: &Holder) -> [Cell; 9] {
         let state = state("held", Style::new().green(), holder.process);
-        let Holder { label, pid, host, mode, since, held_ms, priority, note, .. } = holder;
+        let Holder { label, pid, host, mode, since, held, priority, note, .. } = holder;
         let token = Cell::number(holder.token);
-        self.row(name, state, owner(label, *pid), mode.as_str(), time(since, *held_ms), *priority, token, host, note)
+        self.row(name, state, owner(label, *pid), mode.as_str(), time(*since, *held), *priority, token, host, note)
     }
 
     fn waiter(&self, name: &str, place: usize, waiter: &Waiter) -> [Cell; 9] {
         let state = state(&format!("wait {place}"), Style::new().yellow(), waiter.process);
-        let Waiter { label, pid, host, mode, since, waited_ms, priority, note, .. } = waiter;
+        let Waiter { label, pid, host, mode, since, waited, priority, note, .. } = waiter;
         let token = Cell::number("-");
-        self.row(name, state, owner(label, *pid), mode.as_str(), time(since, *waited_ms), *priority, token, host, note)
+        self.row(name, state, owner(label, *pid), mode.as_str(), time(*since, *waited), *priority, token, host, note)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one per column")]
@@ -187,17 +190,15 @@ fn state(word: &str, style: Style, process: ProcessState) -> Cell {
 }
 
 /// For how long; since when is not known of everybody.
-fn time(since: &str, milliseconds: f64) -> Cell {
-    if since.is_empty() { Cell::number("-") } else { Cell::milliseconds(milliseconds) }
+fn time(since: Option<SystemTime>, time: Duration) -> Cell {
+    since.map_or_else(|| Cell::number("-"), |_| Cell::time(time))
 }
 
 /// How many more there are, and for how long the first of them.
-fn remark(table: &mut Table, what: &str, times: impl ExactSizeIterator<Item = f64>) {
+fn remark(table: &mut Table, what: &str, times: impl ExactSizeIterator<Item = Duration>) {
     let count = times.len();
-    if count > 0 {
-        let longest = times.fold(0.0, f64::max);
-        table
-            .remark(format!("+ {count} more {what}, the longest {} (--all-waiters lists them)", milliseconds(longest)));
+    if let Some(longest) = times.max() {
+        table.remark(format!("+ {count} more {what}, the longest {} (--all-waiters lists them)", duration(longest)));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, IsTerminal},
+    time::Duration,
 };
 
 use owo_colors::{OwoColorize, Style};
@@ -41,8 +42,8 @@ impl Cell {
         Cell { text: number.to_string(), right: true, ..Cell::default() }
     }
 
-    pub(crate) fn milliseconds(time: f64) -> Cell {
-        Cell::number(milliseconds(time))
+    pub(crate) fn time(time: Duration) -> Cell {
+        Cell::number(duration(time))
     }
 
     pub(crate) fn style(mut self, style: Style) -> Cell {
@@ -216,13 +217,17 @@ fn is_invisible(letter: char) -> bool {
 }
 
 /// A time in the unit that suits its size.
+pub(crate) fn duration(time: Duration) -> String {
+    milliseconds(time.as_secs_f64() * 1e3)
+}
+
 pub(crate) fn milliseconds(time: f64) -> String {
     match time {
         _ if time < 1.0 => format!("{time:.3} ms"),
         _ if time < 1e3 => format!("{time:.1} ms"),
         _ if time < 60e3 => format!("{:.1} s", time / 1e3),
         _ => {
-            let seconds = std::time::Duration::from_secs((time / 1e3) as u64);
+            let seconds = Duration::from_secs((time / 1e3) as u64);
             humantime::format_duration(seconds).to_string()
         }
     }

@@ -1,6 +1,6 @@
 //! `locks watch`: live events.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use concurrent_locks::{Event, EventKind, LockManager};
 use owo_colors::{OwoColorize, Style};
@@ -10,7 +10,7 @@ use crate::{
     exit::{Code, Exit},
     output::Output,
     status::owner,
-    table::{milliseconds, plain},
+    table::{duration, plain},
 };
 
 /// How long one look at the events may take, so that a limit in time is kept.
@@ -54,26 +54,25 @@ pub(crate) fn run(args: &WatchArgs, locks: &LockManager, output: &Output) -> any
 fn describe(event: &Event) -> String {
     let mut line = format!(
         "{}  {:<9}  {:<5}  {}  {}",
-        time_of_day(&event.at).dimmed(),
+        time_of_day(event.at).dimmed(),
         event.kind.as_str().style(style(event.kind)),
         event.mode.as_str(),
         plain(&event.resource).bold(),
         plain(&owner(&event.label, event.pid)),
     );
     // No wait, or a wait that has just begun.
-    if event.kind != EventKind::Wait && event.elapsed_ms > 0.0 {
+    if event.kind != EventKind::Wait && !event.elapsed.is_zero() {
         let held = matches!(event.kind, EventKind::Release | EventKind::Recovered | EventKind::Broken);
         let what = if held { "held" } else { "waited" };
-        line.push_str(&format!("  {what} {}", milliseconds(event.elapsed_ms)));
+        line.push_str(&format!("  {what} {}", duration(event.elapsed)));
     }
     line
 }
 
 /// The time of day where the reader is.
-fn time_of_day(at: &str) -> String {
-    let local = at.parse::<jiff::Timestamp>().map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::system()));
-    // What is no time is shown as it is.
-    local.map_or_else(|_| plain(at), |local| local.strftime("%H:%M:%S%.3f").to_string())
+fn time_of_day(at: SystemTime) -> String {
+    let at = jiff::Timestamp::try_from(at).unwrap_or_default();
+    at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string()
 }
 
 fn style(kind: EventKind) -> Style {

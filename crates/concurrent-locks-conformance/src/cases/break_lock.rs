@@ -96,6 +96,6 @@ fn the_operator_learns_whom_it_hit(bench: &Bench) {
     let owner = bench.owner("agent-7");
     let guard = owner.read("a").note("stuck").blocking().unwrap();
     let hit = bench.locks().break_lock("a", guard.token()).blocking().unwrap();
-    assert_eq!((hit.label.as_str(), hit.owner, hit.note.as_str()), ("agent-7", owner.id(), "stuck"));
+    assert_eq!((hit.label.as_str(), hit.owner, hit.note.as_str()), ("agent-7", Some(owner.id()), "stuck"));
     assert_eq!((hit.token, hit.mode, hit.pid), (guard.token(), Mode::Read, std::process::id()));
 }

@@ -38,7 +38,7 @@ fn an_uncontended_guard_has_not_waited(bench: &Bench) {
 fn a_guard_knows_how_long_it_waited(bench: &Bench) {
     let guard = bench.locks().write("a").blocking().unwrap();
     let mut waiter = Polled::queued(bench.locks().write("a"));
-    until("it has waited", || bench.status("a").waiters[0].waited_ms > 20.0);
+    until("it has waited", || bench.status("a").waiters[0].waited > Duration::from_millis(20));
     drop(guard);
     let waited = waiter.granted().waited();
     assert!(waited >= Duration::from_millis(20), "{waited:?}");

@@ -1,5 +1,7 @@
 //! A priority of `p` counts like having arrived `p` seconds earlier.
 
+use std::time::Duration;
+
 use concurrent_locks::Mode;
 
 use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
@@ -70,7 +72,7 @@ fn an_urgent_reader_passes_a_waiting_writer(bench: &Bench) {
 fn a_second_of_waiting_is_worth_a_step(bench: &Bench) {
     let guard = bench.locks().write("a").blocking().unwrap();
     let mut patient = Polled::queued(bench.locks().write("a"));
-    until("it has waited for a second", || bench.status("a").waiters[0].waited_ms > 1001.0);
+    until("it has waited for a second", || bench.status("a").waiters[0].waited > Duration::from_millis(1001));
     let mut behind = Polled::queued(bench.locks().write("a").priority(1));
     let mut ahead = Polled::queued(bench.locks().write("a").priority(100));
     drop(guard);

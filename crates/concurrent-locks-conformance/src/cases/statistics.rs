@@ -6,6 +6,9 @@ use concurrent_locks::{Mode, Statistics};
 
 use crate::{bench::Bench, case::cases, polled::Polled, wait::until};
 
+/// What is a long wait here.
+const LONG: Duration = Duration::from_millis(20);
+
 cases! {
     acquisitions_are_releases_and_holders [Inspect],
     counts_add_up_under_contention [Inspect],
@@ -24,17 +27,23 @@ cases! {
 }
 
 fn of(bench: &Bench, name: &str, mode: Mode) -> Statistics {
-    bench.locks().statistics(name).blocking().unwrap().remove(&mode).unwrap_or_default()
+    bench
+        .locks()
+        .statistics(name)
+        .blocking()
+        .unwrap()
+        .remove(&mode)
+        .unwrap_or_else(|| Statistics::unused(name.to_owned(), mode))
 }
 
 fn assert_adds_up(bench: &Bench, name: &str) {
     for mode in Mode::ALL {
         let it = of(bench, name, mode);
         assert_eq!(it.total_acquisitions, it.total_releases + it.current_holders, "{it:?}");
-        let ordered = |times: [f64; 3]| times.is_sorted();
-        assert!(ordered([it.min_wait_time_ms, it.avg_wait_time_ms, it.max_wait_time_ms]), "{it:?}");
-        assert!(ordered([it.min_hold_time_ms, it.avg_hold_time_ms, it.max_hold_time_ms]), "{it:?}");
-        assert!(it.p50_wait_time_ms <= it.p99_wait_time_ms && it.p50_hold_time_ms <= it.p99_hold_time_ms, "{it:?}");
+        let ordered = |times: [Duration; 3]| times.is_sorted();
+        assert!(ordered([it.min_wait, it.avg_wait, it.max_wait]), "{it:?}");
+        assert!(ordered([it.min_hold, it.avg_hold, it.max_hold]), "{it:?}");
+        assert!(it.p50_wait <= it.p99_wait && it.p50_hold <= it.p99_hold, "{it:?}");
     }
 }
 
@@ -48,8 +57,8 @@ fn acquisitions_are_releases_and_holders(bench: &Bench) {
     let guards = [bench.locks().read("a").blocking().unwrap(), bench.locks().read("a").blocking().unwrap()];
     let waiter = Polled::queued(bench.locks().write("a"));
     let (read, write) = (of(bench, "a", Mode::Read), of(bench, "a", Mode::Write));
-    assert_eq!((read.resource_name.as_str(), read.lock_type.as_str()), ("a", "read"));
-    assert_eq!((write.resource_name.as_str(), write.lock_type.as_str()), ("a", "write"));
+    assert_eq!((read.resource_name.as_str(), read.mode), ("a", Mode::Read));
+    assert_eq!((write.resource_name.as_str(), write.mode), ("a", Mode::Write));
     assert_eq!((read.total_acquisitions, read.total_releases, read.current_holders), (9, 7, 2));
     assert_eq!((write.total_acquisitions, write.total_releases, write.current_holders), (3, 3, 0));
     assert_eq!((read.current_waiters, write.current_waiters), (0, 1));
@@ -102,13 +111,13 @@ fn upgrades_are_counted(bench: &Bench) {
 fn waits_and_holds_are_measured(bench: &Bench) {
     let guard = bench.locks().write("a").blocking().unwrap();
     let mut waiter = Polled::queued(bench.locks().write("a"));
-    until("it has waited", || bench.status("a").waiters[0].waited_ms > 20.0);
+    until("it has waited", || bench.status("a").waiters[0].waited > LONG);
     drop(guard);
     drop(waiter.granted());
     let it = of(bench, "a", Mode::Write);
-    assert!(it.min_wait_time_ms < 20.0 && it.max_wait_time_ms >= 20.0, "one waited, one did not: {it:?}");
-    assert!(it.p99_wait_time_ms >= 15.0, "{it:?}");
-    assert!(it.max_hold_time_ms >= 20.0, "{it:?}");
+    assert!(it.min_wait < LONG && it.max_wait >= LONG, "one waited, one did not: {it:?}");
+    assert!(it.p99_wait >= LONG * 3 / 4, "{it:?}");
+    assert!(it.max_hold >= LONG, "{it:?}");
     assert_adds_up(bench, "a");
 }
 
@@ -151,7 +160,7 @@ fn the_last_hundred_operations_are_kept(bench: &Bench) {
     }
     let operations = of(bench, "a", Mode::Write).recent_operations;
     assert_eq!(operations.len(), 100);
-    assert!(operations.is_sorted_by(|earlier, later| earlier.timestamp <= later.timestamp), "oldest first");
+    assert!(operations.is_sorted_by(|earlier, later| earlier.at <= later.at), "oldest first");
     let kinds: Vec<_> = operations.iter().map(|operation| operation.kind.as_str()).collect();
     assert!(kinds.chunks(2).all(|pair| pair == ["acquire", "release"]), "{kinds:?}");
     assert_eq!(operations.last().unwrap().token, last_token);
@@ -168,14 +177,17 @@ fn operations_say_who_and_what(bench: &Bench) {
     let [acquire, release] = &write[..] else { panic!("not two operations: {write:?}") };
     assert_eq!((acquire.kind.as_str(), release.kind.as_str()), ("acquire", "release"));
     for operation in [acquire, release] {
-        assert_eq!((operation.requester.as_str(), operation.lock_type.as_str()), ("agent-7", "write"));
+        assert_eq!((operation.requester.as_str(), operation.mode), ("agent-7", Mode::Write));
         assert_eq!(operation.token, token);
     }
-    assert!(acquire.wait_time.is_some() && release.hold_time.is_some_and(|held| held >= 0.01), "{write:?}");
+    assert!(
+        acquire.waited.is_some() && release.held.is_some_and(|held| held >= Duration::from_millis(10)),
+        "{write:?}"
+    );
     let read = of(bench, "a", Mode::Read).recent_operations;
     let kinds: Vec<_> = read.iter().map(|operation| operation.kind.as_str()).collect();
     assert_eq!(kinds, ["timeout", "error"]);
-    assert!(read[0].wait_time.is_some_and(|waited| waited >= 0.01), "{read:?}");
+    assert!(read[0].waited.is_some_and(|waited| waited >= Duration::from_millis(10)), "{read:?}");
 }
 
 fn refusals_without_a_wait_are_operations(bench: &Bench) {
@@ -197,7 +209,7 @@ fn one_resource_can_be_reset(bench: &Bench) {
     bench.locks().reset_statistics(Some("a")).blocking().unwrap();
     let a = of(bench, "a", Mode::Write);
     assert_eq!((a.total_acquisitions, a.total_releases, a.recent_operations.len()), (0, 0, 0));
-    assert_eq!((a.max_wait_time_ms, a.max_hold_time_ms, a.p99_hold_time_ms), (0.0, 0.0, 0.0));
+    assert_eq!([a.max_wait, a.max_hold, a.p99_hold], [Duration::ZERO; 3]);
     assert_eq!(of(bench, "b", Mode::Write).total_acquisitions, 1);
     drop(bench.locks().write("a").blocking().unwrap());
     assert_eq!(of(bench, "a", Mode::Write).total_acquisitions, 1);

@@ -338,7 +338,7 @@ fn is_trouble(error: &Error) -> bool {
 }
 
 fn id_of(owner: &Owner) -> u64 {
-    u64::from_str_radix(&owner.id(), 16).unwrap()
+    u64::from_str_radix(&owner.id().to_string(), 16).unwrap()
 }
 
 fn next() -> u64 {

@@ -7,6 +7,7 @@ use crate::{
     words::{
         error::{Error, ErrorKind},
         mode::Mode,
+        owner_id::OwnerId,
         variables::{OWNER_ID_VARIABLE, OWNER_VARIABLE},
     },
 };
@@ -81,19 +82,19 @@ impl Owner {
         [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, ids.collect::<Vec<_>>().join("."))]
     }
 
-    /// The id, 16 hexadecimal digits, as status, events and errors show it.
+    /// The id, as status, events and errors show it.
     ///
     /// ```
     /// # use concurrent_locks::LockManager;
     /// # let locks = LockManager::connect("local:doc-owner-id").blocking()?;
     /// let agent = locks.owner("agent-7")?;
     /// let _guard = agent.write("skills").blocking()?;
-    /// assert_eq!(locks.status("skills").blocking()?.unwrap().holders[0].owner, agent.id());
+    /// assert_eq!(locks.status("skills").blocking()?.unwrap().holders[0].owner, Some(agent.id()));
     /// # Ok::<(), concurrent_locks::Error>(())
     /// ```
     #[must_use]
-    pub fn id(&self) -> String {
-        format!("{:016x}", self.identity().who.id)
+    pub fn id(&self) -> OwnerId {
+        OwnerId(self.identity().who.id)
     }
 
     /// The label.

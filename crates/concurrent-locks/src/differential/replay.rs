@@ -18,6 +18,7 @@ use crate::{
         deadlock::DeadlockPolicy,
         error::{Error, ErrorKind},
         name::Name,
+        owner_id::OwnerId,
         settings::{Fairness, Settings},
     },
 };
@@ -201,16 +202,17 @@ impl Replay {
         let (holders, waiters) = shown.map(|status| (status.holders, status.waiters)).unwrap_or_default();
         let Specification { holders: held, waiters: waiting, grants } = &self.resources[name];
 
-        let mut seen: Vec<_> = holders.iter().map(|held| (number(&held.note), held.mode, held.owner.clone())).collect();
-        let mut specified: Vec<_> = held.iter().map(|held| (held.number, held.mode, id(held.owner))).collect();
+        let mut seen: Vec<_> = holders.iter().map(|held| (number(&held.note), held.mode, held.owner)).collect();
+        let mut specified: Vec<_> =
+            held.iter().map(|held| (held.number, held.mode, Some(OwnerId(held.owner)))).collect();
         seen.sort_by_key(|held| held.0);
         specified.sort_by_key(|held| held.0);
         if seen != specified {
             return Err(format!("these hold: {seen:?}\nnot these:  {specified:?}"));
         }
-        let seen: Vec<_> =
-            waiters.iter().map(|waiter| (number(&waiter.note), waiter.mode, waiter.owner.clone())).collect();
-        let specified: Vec<_> = waiting.iter().map(|waiter| (waiter.number, waiter.mode, id(waiter.owner))).collect();
+        let seen: Vec<_> = waiters.iter().map(|waiter| (number(&waiter.note), waiter.mode, waiter.owner)).collect();
+        let specified: Vec<_> =
+            waiting.iter().map(|waiter| (waiter.number, waiter.mode, Some(OwnerId(waiter.owner)))).collect();
         if seen != specified {
             return Err(format!("these wait: {seen:?}\nnot these:  {specified:?}"));
         }
@@ -279,9 +281,4 @@ fn failed(what: &str) -> impl Fn(Error) -> String + '_ {
 /// The request that a note names.
 fn number(note: &str) -> u64 {
     note.parse().unwrap_or(0)
-}
-
-/// An owner as it is shown.
-fn id(owner: u64) -> String {
-    format!("{owner:016x}")
 }

@@ -40,8 +40,3 @@ pub(crate) fn anonymous() -> u64 {
 pub(crate) fn label_text(label: String, pid: u32) -> String {
     if label.is_empty() { format!("pid {pid}") } else { label }
 }
-
-/// An owner's id as it is shown.
-pub(crate) fn owner_text(owner: u64) -> String {
-    format!("{owner:016x}")
-}

@@ -1,12 +1,16 @@
 //! Deadlocks: how cycles in the wait-for graph are reported.
 
-use std::{collections::HashMap, fmt, time::Duration};
-
-use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use crate::words::{
     mode::Mode,
+    owner_id::OwnerId,
     status::{Status, Waiter},
+    time::rfc3339,
 };
 
 /// What to do about a hard cycle.
@@ -22,7 +26,8 @@ pub enum DeadlockPolicy {
 
 /// Owners that wait for each other, in order: each link's owner waits for a resource that the next link's
 /// owner holds, or for which that owner is ahead in the queue; the last waits for the first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Cycle {
     /// The links, starting with the refused request's if one was refused.
@@ -30,11 +35,12 @@ pub struct Cycle {
 }
 
 /// One owner of a [`Cycle`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct CycleLink {
-    /// The owner's id, 16 hexadecimal digits.
-    pub owner: String,
+    /// The owner.
+    pub owner: OwnerId,
     /// Its label, or `pid N`.
     pub label: String,
     /// Its process.
@@ -45,10 +51,12 @@ pub struct CycleLink {
     pub waits_for: String,
     /// The requested mode.
     pub mode: Mode,
-    /// Since when it has waited, RFC 3339 in UTC.
-    pub since: String,
-    /// For how long, in milliseconds.
-    pub waited_ms: f64,
+    /// Since when it has waited.
+    #[cfg_attr(feature = "serde", serde(with = "crate::words::json::in_rfc3339"))]
+    pub since: SystemTime,
+    /// For how long.
+    #[cfg_attr(feature = "serde", serde(rename = "waited_ms", with = "crate::words::json::in_milliseconds"))]
+    pub waited: Duration,
     /// `true`: the next owner holds the resource. `false`: it is only ahead in its queue.
     pub held: bool,
 }
@@ -64,7 +72,13 @@ impl fmt::Display for Cycle {
             write!(
                 f,
                 "{} (pid {} on {}) has waited since {} to {} {:?}, which {how} {}",
-                link.label, link.pid, link.host, link.since, link.mode, link.waits_for, next.label
+                link.label,
+                link.pid,
+                link.host,
+                rfc3339(link.since),
+                link.mode,
+                link.waits_for,
+                next.label
             )?;
         }
         let resource = self.links.first().map(|link| &link.waits_for);
@@ -77,19 +91,23 @@ impl fmt::Display for Cycle {
 }
 
 /// A request that has waited longer than the suspicion threshold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Suspect {
     /// What it waits for.
     pub resource: String,
-    /// The owner's id, 16 hexadecimal digits.
-    pub request_id: String,
+    /// The owner; `None` where the engine does not show it.
+    #[cfg_attr(feature = "serde", serde(rename = "request_id", with = "crate::words::json::maybe_owner"))]
+    pub owner: Option<OwnerId>,
     /// The owner's label.
     pub requester: String,
-    /// `read` or `write`.
-    pub lock_type: Mode,
-    /// How long it has waited, in seconds.
-    pub wait_time_seconds: f64,
+    /// The requested mode.
+    #[cfg_attr(feature = "serde", serde(rename = "lock_type"))]
+    pub mode: Mode,
+    /// How long it has waited.
+    #[cfg_attr(feature = "serde", serde(rename = "wait_time_seconds", with = "crate::words::json::in_seconds"))]
+    pub waited: Duration,
     /// The writer's label, if there is one.
     pub current_writer: Option<String>,
     /// The readers' labels.
@@ -101,13 +119,13 @@ pub struct Suspect {
 impl Suspect {
     /// The waiters of one resource that have waited at least that long.
     pub(crate) fn among(status: &Status, suspect_after: Duration) -> Vec<Suspect> {
-        let long = status.waiters.iter().filter(|waiter| waiter.waited_ms >= suspect_after.as_secs_f64() * 1e3);
+        let long = status.waiters.iter().filter(|waiter| waiter.waited >= suspect_after);
         let suspect = |waiter: &Waiter| Suspect {
             resource: status.resource_name.clone(),
-            request_id: waiter.owner.clone(),
+            owner: waiter.owner,
             requester: waiter.label.clone(),
-            lock_type: waiter.mode,
-            wait_time_seconds: waiter.waited_ms / 1e3,
+            mode: waiter.mode,
+            waited: waiter.waited,
             current_writer: status.current_writer.clone(),
             current_readers: status.current_readers.clone(),
             pending_writes: status.pending_writes,
@@ -117,7 +135,8 @@ impl Suspect {
 }
 
 /// Two resources that were taken in both orders: a deadlock that has not happened yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Inversion {
     /// One resource.
@@ -152,7 +171,8 @@ impl Inversion {
 }
 
 /// The answer of [`crate::LockManager::deadlocks`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct DeadlockReport {
     /// Current cycles.

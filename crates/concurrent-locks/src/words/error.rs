@@ -7,6 +7,7 @@ use crate::words::{
     deadlock::Cycle,
     mode::Mode,
     status::{Holder, Silence},
+    time::rfc3339,
 };
 
 /// What went wrong.
@@ -319,20 +320,15 @@ fn describe(busy: &Busy) -> String {
     let mut text = String::new();
     for (index, holder) in busy.holders.iter().take(3).enumerate() {
         text.push_str(if index == 0 { "held by " } else { ", " });
-        text.push_str(&format!(
-            "{} (pid {} on {}, {} since {}, for {:.3} s",
-            holder.label,
-            holder.pid,
-            holder.host,
-            holder.mode,
-            holder.since,
-            holder.held_ms / 1e3
-        ));
+        text.push_str(&format!("{} (pid {} on {}, {}", holder.label, holder.pid, holder.host, holder.mode));
+        if let Some(since) = holder.since {
+            text.push_str(&format!(" since {}, for {:.3} s", rfc3339(since), holder.held.as_secs_f64()));
+        }
         if !holder.note.is_empty() {
             text.push_str(&format!(", note: {}", holder.note));
         }
-        if let Some(Silence { silent_ms, lease_left_ms }) = holder.silence {
-            let (silent, left) = (silent_ms / 1e3, lease_left_ms / 1e3);
+        if let Some(Silence { silent, lease_left }) = holder.silence {
+            let (silent, left) = (silent.as_secs_f64(), lease_left.as_secs_f64());
             text.push_str(&format!("; silent for {silent:.1} s: its lease ends in {left:.1} s, then the lock is free"));
         }
         text.push(')');

@@ -1,12 +1,12 @@
 //! Events: data for `locks watch`, logs and dashboards.
 
-use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime};
 
-use crate::words::mode::Mode;
+use crate::words::{mode::Mode, owner_id::OwnerId};
 
 /// The kind of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum EventKind {
     /// A request had to queue.
@@ -57,27 +57,30 @@ impl EventKind {
 }
 
 /// One event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Event {
     /// Position in the stream; a gap means that the reader was too slow and missed some.
     pub sequence: u64,
     /// The kind.
     pub kind: EventKind,
-    /// When, RFC 3339 in UTC.
-    pub at: String,
+    /// When.
+    #[cfg_attr(feature = "serde", serde(with = "crate::words::json::in_rfc3339"))]
+    pub at: SystemTime,
     /// The resource's name.
     pub resource: String,
     /// The mode.
     pub mode: Mode,
-    /// The owner's id, 16 hexadecimal digits.
-    pub owner: String,
+    /// The owner.
+    pub owner: OwnerId,
     /// The owner's label, or `pid N`.
     pub label: String,
     /// Its process.
     pub pid: u32,
     /// The fencing token, 0 where there is none.
     pub token: u64,
-    /// How long it waited (grant, time-out, cancel, deadlock) or held (release, recovered, broken), in milliseconds.
-    pub elapsed_ms: f64,
+    /// How long it waited (grant, time-out, cancel, deadlock) or held (release, recovered, broken).
+    #[cfg_attr(feature = "serde", serde(rename = "elapsed_ms", with = "crate::words::json::in_milliseconds"))]
+    pub elapsed: Duration,
 }

@@ -2,15 +2,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 /// The mode in which a request holds a resource.
 ///
 /// A mode is a row: which modes exclude it and which it covers are data, and the rule, the counts of holders and
 /// the bits of a record go by them. So intention modes for hierarchical locks (Gray, Lorie, Putzolu, Traiger:
 /// *Granularity of Locks*, 1976) are further rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum Mode {
     /// Shared: any number of owners hold it together.
     Read = 0,

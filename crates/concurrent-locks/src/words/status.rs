@@ -1,16 +1,18 @@
 //! The status of a lock: its holders and waiters at one moment.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
-use serde::{Deserialize, Serialize};
-
-use crate::words::mode::Mode;
+use crate::words::{mode::Mode, owner_id::OwnerId};
 
 /// The requested resources by name.
 pub type StatusMap = BTreeMap<String, Status>;
 
 /// A snapshot of one resource. Serialises with the key names of the JSON interface (`docs/json.md`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Status {
     /// The resource's name.
@@ -54,8 +56,8 @@ impl Status {
 }
 
 /// The state of a process that holds or waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ProcessState {
     /// Unknown: it is on another machine, or its engine does not report it.
@@ -71,11 +73,13 @@ pub enum ProcessState {
 }
 
 /// A holder of a resource.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Holder {
-    /// The owner's id, 16 hexadecimal digits.
-    pub owner: String,
+    /// The owner; `None` where the engine does not show it (another process's lock of `file:` without a record).
+    #[cfg_attr(feature = "serde", serde(with = "crate::words::json::maybe_owner"))]
+    pub owner: Option<OwnerId>,
     /// The owner's label (`agent-7`), or `pid N` for an owner without one.
     pub label: String,
     /// The holding process's id, in its own PID namespace. For display only.
@@ -84,10 +88,12 @@ pub struct Holder {
     pub host: String,
     /// The mode in which it is held.
     pub mode: Mode,
-    /// When it was granted, RFC 3339 in UTC.
-    pub since: String,
-    /// Milliseconds since the grant.
-    pub held_ms: f64,
+    /// When it was granted; `None` where the engine does not show it.
+    #[cfg_attr(feature = "serde", serde(with = "crate::words::json::maybe_in_rfc3339"))]
+    pub since: Option<SystemTime>,
+    /// Time since the grant.
+    #[cfg_attr(feature = "serde", serde(rename = "held_ms", with = "crate::words::json::in_milliseconds"))]
+    pub held: Duration,
     /// The request's priority.
     pub priority: i8,
     /// The grant's fencing token.
@@ -95,28 +101,35 @@ pub struct Holder {
     /// The request's note.
     pub note: String,
     /// The state of the process.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub process: ProcessState,
     /// Where locks have leases: set if its process has not renewed its own lately.
-    #[serde(skip)]
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub silence: Option<Silence>,
 }
 
 /// A process that does not renew its lease: it is stopped, cut off, or dead.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silence {
-    /// Milliseconds since the last contact.
-    pub silent_ms: f64,
-    /// Milliseconds until its lease ends, if it stays silent; then its locks are free.
-    pub lease_left_ms: f64,
+    /// Time since the last contact.
+    pub silent: Duration,
+    /// Time until its lease ends, if it stays silent; then its locks are free.
+    pub lease_left: Duration,
 }
 
+/// The token of a waiter: none, `null` in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct NoToken;
+
 /// A waiter for a resource.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Waiter {
-    /// The owner's id, 16 hexadecimal digits.
-    pub owner: String,
+    /// The owner; `None` where the engine does not show it (another process's lock of `file:` without a record).
+    #[cfg_attr(feature = "serde", serde(with = "crate::words::json::maybe_owner"))]
+    pub owner: Option<OwnerId>,
     /// The owner's label (`agent-7`), or `pid N` for an owner without one.
     pub label: String,
     /// The waiting process's id, in its own PID namespace. For display only.
@@ -125,23 +138,27 @@ pub struct Waiter {
     pub host: String,
     /// The requested mode.
     pub mode: Mode,
-    /// When it was requested, RFC 3339 in UTC.
-    pub since: String,
-    /// Milliseconds since the request.
-    pub waited_ms: f64,
+    /// When it was requested; `None` where the engine does not show it.
+    #[cfg_attr(feature = "serde", serde(with = "crate::words::json::maybe_in_rfc3339"))]
+    pub since: Option<SystemTime>,
+    /// Time since the request.
+    #[cfg_attr(feature = "serde", serde(rename = "waited_ms", with = "crate::words::json::in_milliseconds"))]
+    pub waited: Duration,
     /// The request's priority.
     pub priority: i8,
-    /// A waiter has no token yet: always `None`, `null` in JSON.
-    pub token: Option<u64>,
+    /// A waiter has no token yet, and JSON says so.
+    #[cfg_attr(feature = "serde", serde(rename = "token"))]
+    pub(crate) no_token: NoToken,
     /// The request's note.
     pub note: String,
     /// The state of the process.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub process: ProcessState,
 }
 
 /// The state of the engine and its table: the answer of `locks doctor`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Health {
     /// The engine's URL.
@@ -173,13 +190,14 @@ pub struct Health {
     /// Descriptions of problems; empty if there are none.
     pub problems: Vec<String>,
     /// Where a table is; `None` for other engines.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub place: Option<Place>,
 }
 
 /// Where a table is, as one process sees it. Two processes use the same table if device and inode are the
 /// same for both.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Place {
     /// The device of its file.
@@ -194,7 +212,8 @@ pub struct Place {
 }
 
 /// How much of a fixed pool is used.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Usage {
     /// In use now.
@@ -204,7 +223,8 @@ pub struct Usage {
 }
 
 /// A process attached to the table.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Process {
     /// Its pid, in its own PID namespace.
@@ -216,7 +236,7 @@ pub struct Process {
     /// Whether the kernel reports it alive.
     pub alive: bool,
     /// The same in more detail.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub state: ProcessState,
     /// Its requests, held or waiting.
     pub requests: u64,

@@ -3,7 +3,10 @@
 //! Counted, not timed: the kernel counts how often the threads of a process slept, and who sleeps long is
 //! counted seldom, on a slow machine too.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use concurrent_locks::LockManager;
 
@@ -30,14 +33,14 @@ fn line_up(space: &Space, locks: &LockManager, role: &str, count: usize) -> Vec<
         waiter.send("write a 90000");
         until_waiting(locks, "a", index + 1);
     }
-    waited_for(locks, 2_500.0);
+    waited_for(locks, Duration::from_millis(2_500));
     waiters
 }
 
 /// Until the last in line has waited for so long.
-fn waited_for(locks: &LockManager, millis: f64) {
+fn waited_for(locks: &LockManager, time: Duration) {
     until("a long wait", || {
-        locks.status("a").blocking().unwrap().unwrap().waiters.last().is_none_or(|waiter| waiter.waited_ms >= millis)
+        locks.status("a").blocking().unwrap().unwrap().waiters.last().is_none_or(|waiter| waiter.waited >= time)
     });
 }
 
@@ -50,7 +53,7 @@ fn an_idle_waiter_looks_once_a_second() {
         let waiters = line_up(&space, &locks, role, 4);
         let before: Vec<u64> = waiters.iter().map(sleeps).collect();
         let started = Instant::now();
-        waited_for(&locks, 6_000.0);
+        waited_for(&locks, Duration::from_secs(6));
         for (waiter, before) in waiters.iter().zip(before) {
             let slept = sleeps(waiter) - before;
             // A future's thread and its hub sleep each; a look may have to wait for another one's.

@@ -111,12 +111,12 @@ impl<'a> Notice<'a> {
     fn look(&self, name: &str) -> Option<(String, String)> {
         let status = self.locks.status(name).blocking().ok()??;
         let (own, pid) = (self.owner.id(), std::process::id());
-        let place = status.waiters.iter().position(|waiter| waiter.owner == own && waiter.pid == pid)? + 1;
+        let place = status.waiters.iter().position(|waiter| waiter.owner == Some(own) && waiter.pid == pid)? + 1;
         let place = format!("place {place} of {}", status.waiters.len());
         let holders = |with_times: bool| {
             let holders = status.holders.iter().map(|holder| {
                 let note = if holder.note.is_empty() { String::new() } else { format!(": {}", plain(&holder.note)) };
-                let time = if with_times { format!(" for {:.0} s", holder.held_ms / 1e3) } else { String::new() };
+                let time = if with_times { format!(" for {:.0} s", holder.held.as_secs_f64()) } else { String::new() };
                 format!("{} (pid {}, {}{time}{note})", plain(&holder.label), holder.pid, holder.mode)
             });
             holders.collect::<Vec<_>>().join(", ")

@@ -83,7 +83,9 @@ impl Outer<'_> {
             return Ok(None);
         }
         let Some(status) = self.locks.status(name).blocking()? else { return Ok(None) };
-        let holds = |id: &String| status.holders.iter().any(|holder| holder.owner == *id);
+        let holds = |id: &String| {
+            status.holders.iter().any(|holder| holder.owner.is_some_and(|owner| owner.to_string() == *id))
+        };
         Ok(self.ids.iter().rposition(holds).filter(|place| *place >= from))
     }
 }

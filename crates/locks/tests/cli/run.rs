@@ -84,7 +84,7 @@ fn a_waiter_that_has_nothing_more_to_say_sleeps_between_the_looks_of_the_lock() 
     let waited = |seconds: f64| {
         until("a long wait", || {
             let waiters = locks.status("x").blocking().unwrap()?.waiters;
-            (waiters.len() == 2 && waiters.iter().all(|waiter| waiter.waited_ms >= seconds * 1e3)).then_some(())
+            (waiters.len() == 2 && waiters.iter().all(|waiter| waiter.waited.as_secs_f64() >= seconds)).then_some(())
         });
     };
     // By then the second has said who holds the lock.

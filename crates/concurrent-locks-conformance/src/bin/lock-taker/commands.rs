@@ -149,7 +149,8 @@ impl Taker {
     }
 
     fn become_owner(&mut self, owner: Option<Owner>) -> String {
-        let answer = format!("owner {}", owner.as_ref().map_or_else(|| "none".to_owned(), Owner::id));
+        let answer =
+            format!("owner {}", owner.as_ref().map_or_else(|| "none".to_owned(), |owner| owner.id().to_string()));
         self.owner = owner;
         answer
     }

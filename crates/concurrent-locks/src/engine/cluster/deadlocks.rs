@@ -75,14 +75,14 @@ impl Snapshot {
         let links = cycle.iter().map(|link| {
             let row = self.row(link.wait.id);
             CycleLink {
-                owner: row.owner.clone(),
+                owner: row.owner,
                 label: label_text(row.label.clone(), row.pid),
                 pid: row.pid,
                 host: row.host.clone(),
                 waits_for: row.name.clone(),
                 mode: row.mode,
                 since: view::time(row.requested),
-                waited_ms: self.moment.since(row.requested),
+                waited: self.moment.since(row.requested),
                 held: link.hard,
             }
         });

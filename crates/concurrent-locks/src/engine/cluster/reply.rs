@@ -52,7 +52,7 @@ pub(super) struct Row {
     pub(super) name: String,
     pub(super) state: State,
     pub(super) mode: crate::words::mode::Mode,
-    pub(super) owner: String,
+    pub(super) owner: crate::words::owner_id::OwnerId,
     pub(super) family: String,
     pub(super) label: String,
     pub(super) note: String,
@@ -171,7 +171,7 @@ pub(super) struct Tally {
 #[derive(Debug, Deserialize)]
 pub(super) struct Operation {
     #[serde(rename = "type")]
-    pub(super) kind: String,
+    pub(super) kind: crate::words::stats::OperationKind,
     pub(super) timestamp: u64,
     /// How long it waited or was held.
     pub(super) time: u64,
@@ -206,7 +206,7 @@ pub(super) struct Event {
     pub(super) at: u64,
     pub(super) resource: String,
     pub(super) mode: crate::words::mode::Mode,
-    pub(super) owner: String,
+    pub(super) owner: crate::words::owner_id::OwnerId,
     pub(super) label: String,
     pub(super) pid: u32,
     pub(super) token: u64,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
@@ -18,9 +18,10 @@ use crate::{
         error::{Busy, Error},
         event::Event,
         histogram::{BUCKETS, Histogram},
+        mode::Mode,
         name::Name,
-        stats::{Operation, Statistics, StatisticsMap},
-        status::{Health, Holder, Process, ProcessState, Silence, Status, StatusMap, Usage, Waiter},
+        stats::{Operation, OperationKind, Statistics, StatisticsMap},
+        status::{Health, Holder, NoToken, Process, ProcessState, Silence, Status, StatusMap, Usage, Waiter},
     },
 };
 
@@ -31,46 +32,34 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// Milliseconds from `at` until then.
-    pub(super) fn since(self, at: u64) -> f64 {
-        millis(self.now.saturating_sub(at))
+    /// From `at` until then.
+    pub(super) fn since(self, at: u64) -> Duration {
+        Duration::from_micros(self.now.saturating_sub(at))
     }
 }
 
-fn millis(micros: u64) -> f64 {
-    micros as f64 / 1e3
+pub(super) fn time(micros: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_micros(micros)).unwrap_or(UNIX_EPOCH)
 }
-
-fn seconds(micros: u64) -> f64 {
-    micros as f64 / 1e6
-}
-
-/// A moment as text.
-pub(super) fn time(micros: u64) -> String {
-    let time = UNIX_EPOCH.checked_add(Duration::from_micros(micros)).filter(|_| micros < MAX_TIME);
-    humantime::format_rfc3339_millis(time.unwrap_or(UNIX_EPOCH)).to_string()
-}
-
-/// The end of the year 9999, after which there is no way to write a time.
-const MAX_TIME: u64 = 253_402_300_799_000_000;
 
 /// Who misses a renewal (there are three in a lease) is silent. What came by hand-off and was never confirmed has no
 /// lease yet.
 fn silence(row: &Row, moment: Moment) -> Option<Silence> {
     let silent = moment.now.saturating_sub(row.seen);
     let misses = row.seen > 0 && row.seen >= row.since && silent > row.lease / 2;
-    misses.then(|| Silence { silent_ms: millis(silent), lease_left_ms: millis(row.lease.saturating_sub(silent)) })
+    let time = Duration::from_micros;
+    misses.then(|| Silence { silent: time(silent), lease_left: time(row.lease.saturating_sub(silent)) })
 }
 
 fn holder(row: &Row, moment: Moment) -> Holder {
     Holder {
-        owner: row.owner.clone(),
+        owner: Some(row.owner),
         label: label_text(row.label.clone(), row.pid),
         pid: row.pid,
         host: row.host.clone(),
         mode: row.mode,
-        since: time(row.since),
-        held_ms: moment.since(row.since),
+        since: Some(time(row.since)),
+        held: moment.since(row.since),
         priority: row.priority,
         token: row.token,
         note: row.note.clone(),
@@ -81,15 +70,15 @@ fn holder(row: &Row, moment: Moment) -> Holder {
 
 fn waiter(row: &Row, moment: Moment) -> Waiter {
     Waiter {
-        owner: row.owner.clone(),
+        owner: Some(row.owner),
         label: label_text(row.label.clone(), row.pid),
         pid: row.pid,
         host: row.host.clone(),
         mode: row.mode,
-        since: time(row.requested),
-        waited_ms: moment.since(row.requested),
+        since: Some(time(row.requested)),
+        waited: moment.since(row.requested),
         priority: row.priority,
-        token: None,
+        no_token: NoToken,
         note: row.note.clone(),
         process: ProcessState::Unknown,
     }
@@ -108,16 +97,17 @@ pub(super) fn statuses(reply: &StatusReply) -> StatusMap {
 
 fn statistics(tally: Tally) -> Statistics {
     // Rounding must not put it beyond the extremes.
-    let mean = |sum: u64, count: u64, min: u64, max: u64| {
-        if count == 0 { 0.0 } else { (millis(sum) / count as f64).clamp(millis(min), millis(max.max(min))) }
+    let micros = Duration::from_micros;
+    let mean = |sum: u64, count: u64, min: u64, max: u64| match count {
+        0 => Duration::ZERO,
+        _ => micros(sum).div_f64(count as f64).clamp(micros(min), micros(max.max(min))),
     };
     let quantile = |counts: &BTreeMap<String, u64>, quantile, min, max: u64| {
         let count = |bucket: usize| counts.get(&bucket.to_string()).copied().unwrap_or(0);
         let nanos = Histogram::from_counts((0..BUCKETS).map(count)).quantile(quantile);
         // A bucket's middle may lie beyond the true extremes, which are known.
-        (nanos as f64 / 1e6).clamp(millis(min), millis(max.max(min)))
+        Duration::from_nanos(nanos).clamp(micros(min), micros(max.max(min)))
     };
-    let lock_type = tally.mode.as_str().to_owned();
     Statistics {
         resource_name: tally.name,
         total_acquisitions: tally.acquisitions,
@@ -125,31 +115,35 @@ fn statistics(tally: Tally) -> Statistics {
         total_timeouts: tally.timeouts,
         total_errors: tally.errors,
         total_deadlocks: tally.deadlocks,
-        avg_wait_time_ms: mean(tally.wait_sum, tally.acquisitions, tally.wait_min, tally.wait_max),
-        min_wait_time_ms: millis(tally.wait_min),
-        max_wait_time_ms: millis(tally.wait_max),
-        p50_wait_time_ms: quantile(&tally.waits, 0.5, tally.wait_min, tally.wait_max),
-        p99_wait_time_ms: quantile(&tally.waits, 0.99, tally.wait_min, tally.wait_max),
-        avg_hold_time_ms: mean(tally.hold_sum, tally.releases, tally.hold_min, tally.hold_max),
-        min_hold_time_ms: millis(tally.hold_min),
-        max_hold_time_ms: millis(tally.hold_max),
-        p50_hold_time_ms: quantile(&tally.holds, 0.5, tally.hold_min, tally.hold_max),
-        p99_hold_time_ms: quantile(&tally.holds, 0.99, tally.hold_min, tally.hold_max),
+        avg_wait: mean(tally.wait_sum, tally.acquisitions, tally.wait_min, tally.wait_max),
+        min_wait: micros(tally.wait_min),
+        max_wait: micros(tally.wait_max),
+        p50_wait: quantile(&tally.waits, 0.5, tally.wait_min, tally.wait_max),
+        p99_wait: quantile(&tally.waits, 0.99, tally.wait_min, tally.wait_max),
+        avg_hold: mean(tally.hold_sum, tally.releases, tally.hold_min, tally.hold_max),
+        min_hold: micros(tally.hold_min),
+        max_hold: micros(tally.hold_max),
+        p50_hold: quantile(&tally.holds, 0.5, tally.hold_min, tally.hold_max),
+        p99_hold: quantile(&tally.holds, 0.99, tally.hold_min, tally.hold_max),
         current_holders: tally.holders,
         current_waiters: tally.waiters,
-        recent_operations: tally.operations.into_iter().map(|shown| operation(shown, &lock_type)).collect(),
-        lock_type,
+        recent_operations: tally.operations.into_iter().map(|shown| operation(shown, tally.mode)).collect(),
+        mode: tally.mode,
     }
 }
 
-fn operation(shown: reply::Operation, lock_type: &str) -> Operation {
-    let time = Some(seconds(shown.time));
-    let released = matches!(&*shown.kind, "release") || shown.kind == "error" && shown.token != 0;
+fn operation(shown: reply::Operation, mode: Mode) -> Operation {
+    let lasted = Some(Duration::from_micros(shown.time));
+    let released = match shown.kind {
+        OperationKind::Release => true,
+        OperationKind::Error => shown.token != 0,
+        _ => false,
+    };
     Operation {
-        lock_type: lock_type.to_owned(),
-        timestamp: seconds(shown.timestamp),
-        wait_time: time.filter(|_| !released),
-        hold_time: time.filter(|_| released),
+        mode,
+        at: time(shown.timestamp),
+        waited: lasted.filter(|_| !released),
+        held: lasted.filter(|_| released),
         requester: label_text(shown.requester, shown.pid),
         token: shown.token,
         kind: shown.kind,
@@ -280,6 +274,6 @@ fn event(shown: reply::Event) -> Event {
         label: label_text(shown.label, shown.pid),
         pid: shown.pid,
         token: shown.token,
-        elapsed_ms: millis(shown.elapsed),
+        elapsed: Duration::from_micros(shown.elapsed),
     }
 }

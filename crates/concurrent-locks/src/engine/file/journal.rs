@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
         event::{Event, EventKind},
         histogram::Histogram,
         mode::Mode,
-        stats::{Operation, Statistics},
+        owner_id::OwnerId,
+        stats::{Operation, OperationKind, Statistics},
     },
 };
 
@@ -91,7 +92,7 @@ impl Journal {
         let account = pages.account(who);
         account.acquisitions += 1;
         account.waits.record(waited);
-        account.operation(who, "acquire", token, Some(waited), None);
+        account.operation(who, OperationKind::Acquire, token, Some(waited), None);
         pages.event(who, EventKind::Grant, token, waited);
         self.changed.notify_all();
     }
@@ -102,7 +103,7 @@ impl Journal {
         account.releases += 1;
         account.errors += u64::from(ending == Ending::Panicked);
         account.holds.record(held);
-        account.operation(who, "release", token, None, Some(held));
+        account.operation(who, OperationKind::Release, token, None, Some(held));
         pages.event(who, EventKind::Release, token, held);
         self.changed.notify_all();
     }
@@ -128,11 +129,11 @@ impl Journal {
         let account = pages.account(who);
         if kind == Some(EventKind::Timeout) {
             account.timeouts += 1;
-            account.operation(who, "timeout", 0, Some(waited), None);
+            account.operation(who, OperationKind::Timeout, 0, Some(waited), None);
         } else {
             account.errors += 1;
             account.deadlocks += u64::from(kind == Some(EventKind::Deadlock));
-            account.operation(who, "error", 0, Some(waited), None);
+            account.operation(who, OperationKind::Error, 0, Some(waited), None);
         }
         if let Some(kind) = kind {
             pages.event(who, kind, 0, waited);
@@ -195,30 +196,37 @@ impl Pages {
         self.events.push_back(Event {
             sequence: self.next,
             kind,
-            at: timestamp(SystemTime::now()),
+            at: SystemTime::now(),
             resource: who.resource.clone(),
             mode: who.mode,
-            owner: format!("{:016x}", who.owner),
+            owner: OwnerId(who.owner),
             label: who.shown(),
             pid: std::process::id(),
             token,
-            elapsed_ms: milliseconds(elapsed),
+            elapsed,
         });
         self.next += 1;
     }
 }
 
 impl Account {
-    fn operation(&mut self, who: &Who, kind: &str, token: u64, wait: Option<Duration>, hold: Option<Duration>) {
+    fn operation(
+        &mut self,
+        who: &Who,
+        kind: OperationKind,
+        token: u64,
+        wait: Option<Duration>,
+        hold: Option<Duration>,
+    ) {
         if self.operations.len() == OPERATIONS {
             self.operations.pop_front();
         }
         self.operations.push_back(Operation {
-            kind: kind.to_owned(),
-            lock_type: who.mode.as_str().to_owned(),
-            timestamp: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
-            wait_time: wait.map(|wait| wait.as_secs_f64()),
-            hold_time: hold.map(|hold| hold.as_secs_f64()),
+            kind,
+            mode: who.mode,
+            at: SystemTime::now(),
+            waited: wait,
+            held: hold,
             requester: who.shown(),
             token,
         });
@@ -227,22 +235,22 @@ impl Account {
     fn show(&self, name: &str, mode: Mode) -> Statistics {
         Statistics {
             resource_name: name.to_owned(),
-            lock_type: mode.as_str().to_owned(),
+            mode,
             total_acquisitions: self.acquisitions,
             total_releases: self.releases,
             total_timeouts: self.timeouts,
             total_errors: self.errors,
             total_deadlocks: self.deadlocks,
-            avg_wait_time_ms: self.waits.mean(),
-            min_wait_time_ms: milliseconds(self.waits.min),
-            max_wait_time_ms: milliseconds(self.waits.max),
-            p50_wait_time_ms: self.waits.percentile(0.5),
-            p99_wait_time_ms: self.waits.percentile(0.99),
-            avg_hold_time_ms: self.holds.mean(),
-            min_hold_time_ms: milliseconds(self.holds.min),
-            max_hold_time_ms: milliseconds(self.holds.max),
-            p50_hold_time_ms: self.holds.percentile(0.5),
-            p99_hold_time_ms: self.holds.percentile(0.99),
+            avg_wait: self.waits.mean(),
+            min_wait: self.waits.min,
+            max_wait: self.waits.max,
+            p50_wait: self.waits.percentile(0.5),
+            p99_wait: self.waits.percentile(0.99),
+            avg_hold: self.holds.mean(),
+            min_hold: self.holds.min,
+            max_hold: self.holds.max,
+            p50_hold: self.holds.percentile(0.5),
+            p99_hold: self.holds.percentile(0.99),
             current_holders: 0,
             current_waiters: 0,
             recent_operations: self.operations.iter().cloned().collect(),
@@ -258,22 +266,15 @@ impl Times {
         self.histogram.record(time);
     }
 
-    fn mean(&self) -> f64 {
-        milliseconds(self.sum) / self.histogram.count().max(1) as f64
+    fn mean(&self) -> Duration {
+        let nanos = self.sum.as_nanos() / u128::from(self.histogram.count().max(1));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     /// Within the histogram's error, but never outside of what was measured.
-    fn percentile(&self, quantile: f64) -> f64 {
-        milliseconds(Duration::from_nanos(self.histogram.quantile(quantile)).clamp(self.min, self.max))
+    fn percentile(&self, quantile: f64) -> Duration {
+        Duration::from_nanos(self.histogram.quantile(quantile)).clamp(self.min, self.max)
     }
-}
-
-pub(super) fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-pub(super) fn timestamp(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
 }
 
 #[cfg(test)]
@@ -300,8 +301,8 @@ mod tests {
         assert_eq!(read.total_acquisitions, 0);
         assert_eq!((write.total_acquisitions, write.total_releases, write.total_timeouts), (3, 3, 1));
         assert_eq!((write.total_errors, write.recent_operations.len()), (0, 7));
-        assert_eq!((write.min_wait_time_ms, write.avg_wait_time_ms, write.max_wait_time_ms), (1.0, 2.0, 3.0));
-        assert!(write.p99_hold_time_ms <= 30.0 && write.p50_hold_time_ms >= 10.0);
+        assert_eq!([write.min_wait, write.avg_wait, write.max_wait], [1, 2, 3].map(Duration::from_millis));
+        assert!(write.p99_hold <= Duration::from_millis(30) && write.p50_hold >= Duration::from_millis(10));
         journal.reset(Some("a"));
         assert!(journal.statistics(Some("a")).is_empty());
         assert_eq!(journal.statistics(None).len(), 1);

@@ -23,7 +23,7 @@ use crate::{
         mode::Mode,
         name::Name,
         stats::StatisticsMap,
-        status::{Health, Holder, ProcessState, Status, StatusMap, Usage, Waiter},
+        status::{Health, Holder, NoToken, ProcessState, Status, StatusMap, Usage, Waiter},
     },
 };
 
@@ -204,13 +204,13 @@ fn state_of(held: &[(Mode, u32)], pid: u32) -> ProcessState {
 /// A holder of whom the kernel shows only the process.
 fn unrecorded(mode: Mode, pid: u32) -> Holder {
     Holder {
-        owner: String::new(),
+        owner: None,
         label: format!("pid {pid}"),
         pid,
         host: String::new(),
         mode,
-        since: String::new(),
-        held_ms: 0.0,
+        since: None,
+        held: Duration::ZERO,
         priority: 0,
         token: 0,
         note: String::new(),
@@ -221,7 +221,7 @@ fn unrecorded(mode: Mode, pid: u32) -> Holder {
 
 fn waiter(mode: Mode, pid: u32) -> Waiter {
     let Holder { owner, label, pid, host, mode, since, priority, note, process, .. } = unrecorded(mode, pid);
-    Waiter { owner, label, pid, host, mode, since, waited_ms: 0.0, priority, token: None, note, process }
+    Waiter { owner, label, pid, host, mode, since, waited: Duration::ZERO, priority, no_token: NoToken, note, process }
 }
 
 /// The processes that have locked one file, and those that wait for it, as the kernel shows them.

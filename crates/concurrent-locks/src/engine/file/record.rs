@@ -11,6 +11,7 @@ use crate::{
         error::Error,
         mode::Mode,
         status::{Holder, ProcessState},
+        time::rfc3339,
     },
 };
 
@@ -19,12 +20,12 @@ pub(super) fn write(path: &Path, name: &str, holder: &Holder) -> Result<(), Erro
     let Holder { owner, label, pid, host, mode, since, token, note, .. } = holder;
     let lines = [
         ("name", escaped(name)),
-        ("owner", owner.clone()),
+        ("owner", owner.map(|owner| owner.to_string()).unwrap_or_default()),
         ("label", one_line(label)),
         ("pid", pid.to_string()),
         ("host", one_line(host)),
         ("mode", mode.to_string()),
-        ("since", since.clone()),
+        ("since", since.map(|since| rfc3339(since).to_string()).unwrap_or_default()),
         ("token", token.to_string()),
         ("note", one_line(note)),
     ];
@@ -61,16 +62,15 @@ pub(super) fn read_with_name(path: &Path) -> Option<(String, Holder)> {
 
 fn holder_in(text: &str) -> Option<Holder> {
     let value = |key| text.lines().find_map(|line| line.split_once(' ').filter(|(own, _)| *own == key)).map(|(_, v)| v);
-    let since = value("since")?;
-    let held = SystemTime::now().duration_since(humantime::parse_rfc3339(since).ok()?).unwrap_or_default();
+    let since = humantime::parse_rfc3339(value("since")?).ok()?;
     Some(Holder {
-        owner: value("owner")?.to_owned(),
+        owner: value("owner")?.parse().ok(),
         label: value("label")?.to_owned(),
         pid: value("pid")?.parse().ok()?,
         host: value("host")?.to_owned(),
         mode: Mode::ALL.into_iter().find(|mode| Some(mode.as_str()) == value("mode"))?,
-        since: since.to_owned(),
-        held_ms: held.as_secs_f64() * 1e3,
+        since: Some(since),
+        held: SystemTime::now().duration_since(since).unwrap_or_default(),
         priority: 0,
         token: value("token")?.parse().ok()?,
         note: value("note")?.to_owned(),
@@ -104,20 +104,23 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::words::owner_id::OwnerId;
 
     #[test]
     fn what_is_written_is_read_and_what_is_torn_is_nobody() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.holder");
         let holder = Holder {
-            owner: "00000000000000ab".into(),
+            owner: Some(OwnerId(0xab)),
             label: "agent 7\nnot a line".into(),
             pid: 7,
             host: "box".into(),
             mode: Mode::Write,
-            since: "2026-01-02T03:04:05.678Z".into(),
-            held_ms: 0.0,
+            since: humantime::parse_rfc3339("2026-01-02T03:04:05.678Z").ok(),
+            held: Duration::ZERO,
             priority: 0,
             token: 12,
             note: String::new(),
@@ -128,7 +131,8 @@ mod tests {
         write(&path, "a\\n\nb", &holder).unwrap();
         let found = read(&path).unwrap();
         assert_eq!((found.label.as_str(), found.token), ("agent 7 not a line", 12));
-        assert!(found.held_ms > 0.0);
+        assert_eq!((found.owner, found.since), (holder.owner, holder.since));
+        assert!(found.held > Duration::ZERO);
         assert_eq!(read_with_name(&path).unwrap().0, "a\\n\nb");
         clear(&path, 7, 11).unwrap();
         assert!(read(&path).is_some());

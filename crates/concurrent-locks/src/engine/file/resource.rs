@@ -15,11 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{
-    files::Files,
-    journal::{milliseconds, timestamp},
-    record, token,
-};
+use super::{files::Files, record, token};
 use crate::{
     engine::Engine,
     os::kernel_lock::KernelLock,
@@ -27,7 +23,7 @@ use crate::{
         error::{Error, ErrorKind},
         mode::Mode,
         name::Name,
-        status::{Holder, Waiter},
+        status::{Holder, NoToken, Waiter},
     },
 };
 
@@ -257,7 +253,7 @@ impl Resource {
         let status = table.status(Some(Name::known(&self.name, self.hash)))?.remove(&self.name);
         match status.into_iter().flat_map(|status| status.holders).find(|holder| holder.token == pass) {
             Some(holder) => {
-                let holder = Holder { token, since: timestamp(SystemTime::now()), ..holder };
+                let holder = Holder { token, since: Some(SystemTime::now()), ..holder };
                 record::write(&self.files.holder, &self.name, &holder)
             }
             None => Ok(()),
@@ -280,8 +276,8 @@ impl Resource {
             let entrant = state.entrants.iter().find(|entrant| entrant.pass == seen.token && entrant.mode == seen.mode);
             match entrant {
                 Some(Entrant { stage: Stage::Granted(granted), .. }) => {
-                    let (since, held_ms) = ago(granted.at);
-                    holders.push(Holder { token: granted.token, since, held_ms, ..seen });
+                    let (since, held) = ago(granted.at);
+                    holders.push(Holder { token: granted.token, since, held, ..seen });
                 }
                 waiting => waiters.push(waiter(seen, waiting.map(|entrant| entrant.begun))),
             }
@@ -381,16 +377,16 @@ impl State {
     }
 }
 
-fn ago(instant: Instant) -> (String, f64) {
+fn ago(instant: Instant) -> (Option<SystemTime>, Duration) {
     let elapsed = instant.elapsed();
-    (timestamp(SystemTime::now() - elapsed), milliseconds(elapsed))
+    (SystemTime::now().checked_sub(elapsed), elapsed)
 }
 
 /// One whom the table takes for a holder, as the waiter that it is.
 fn waiter(seen: Holder, begun: Option<Instant>) -> Waiter {
     let Holder { owner, label, pid, host, mode, priority, note, process, .. } = seen;
-    let (since, waited_ms) = begun.map_or_else(|| (seen.since, seen.held_ms), ago);
-    Waiter { owner, label, pid, host, mode, since, waited_ms, priority, token: None, note, process }
+    let (since, waited) = begun.map_or_else(|| (seen.since, seen.held), ago);
+    Waiter { owner, label, pid, host, mode, since, waited, priority, no_token: NoToken, note, process }
 }
 
 /// What is left of a wait; `None` when it has ended.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::Ordering::{Acquire, Relaxed},
+    time::Duration,
 };
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
         Table,
         inspect::{
             look::Look,
-            view::{Seen, Times, millis, seconds},
+            view::{Seen, Times},
         },
         map::{
             layout::{Detail, Mishaps, OPERATIONS_KEPT, Resource, Tally, linked},
@@ -24,7 +25,7 @@ use crate::{
         histogram::Histogram,
         mode::Mode,
         name::Name,
-        stats::{Operation, Statistics, StatisticsMap},
+        stats::{Operation, OperationKind, Statistics, StatisticsMap},
     },
 };
 
@@ -78,29 +79,25 @@ impl Table {
         let (waits, holds) =
             (Histogram::from_counts(waits), Histogram::from_counts(counts(&detail.holds[mode as usize])));
         // A bucket's middle may lie beyond the true extremes, which are known.
-        let within = |nanos: u64, min: f64, max: f64| millis(nanos).clamp(min, max.max(min));
-        statistics.p50_wait_time_ms =
-            within(waits.quantile(0.5), statistics.min_wait_time_ms, statistics.max_wait_time_ms);
-        statistics.p99_wait_time_ms =
-            within(waits.quantile(0.99), statistics.min_wait_time_ms, statistics.max_wait_time_ms);
-        statistics.p50_hold_time_ms =
-            within(holds.quantile(0.5), statistics.min_hold_time_ms, statistics.max_hold_time_ms);
-        statistics.p99_hold_time_ms =
-            within(holds.quantile(0.99), statistics.min_hold_time_ms, statistics.max_hold_time_ms);
+        let within = |nanos, min: Duration, max: Duration| Duration::from_nanos(nanos).clamp(min, max.max(min));
+        statistics.p50_wait = within(waits.quantile(0.5), statistics.min_wait, statistics.max_wait);
+        statistics.p99_wait = within(waits.quantile(0.99), statistics.min_wait, statistics.max_wait);
+        statistics.p50_hold = within(holds.quantile(0.5), statistics.min_hold, statistics.max_hold);
+        statistics.p99_hold = within(holds.quantile(0.99), statistics.min_hold, statistics.max_hold);
         let mut operations = detail.operations(mode, times);
         for seen in requests.iter().filter(|seen| seen.word.state() == State::Held) {
             let (pid, _) = self.process_of(seen.word.slot());
             operations.push(Operation {
-                kind: "acquire".to_owned(),
-                lock_type: mode.as_str().to_owned(),
-                timestamp: times.unix(seen.granted),
-                wait_time: Some(seconds(seen.granted.saturating_sub(seen.requested))),
-                hold_time: None,
+                kind: OperationKind::Acquire,
+                mode,
+                at: times.wall(seen.granted),
+                waited: Some(Duration::from_nanos(seen.granted.saturating_sub(seen.requested))),
+                held: None,
                 requester: seen.label(pid),
                 token: seen.token,
             });
         }
-        operations.sort_by(|a, b| a.timestamp.total_cmp(&b.timestamp));
+        operations.sort_by_key(|operation| operation.at);
         let surplus = operations.len().saturating_sub(OPERATIONS_KEPT as usize);
         statistics.recent_operations = operations.split_off(surplus);
     }
@@ -167,22 +164,21 @@ impl Numbers {
     }
 
     fn statistics(&self, name: &str, mode: Mode) -> Statistics {
-        let mean = |sum: u64, count: u64| if count == 0 { 0.0 } else { millis(sum) / count as f64 };
+        let mean = |sum: u64, count: u64| Duration::from_nanos(sum.checked_div(count).unwrap_or(0));
+        let nanos = Duration::from_nanos;
         Statistics {
-            resource_name: name.to_owned(),
-            lock_type: mode.as_str().to_owned(),
             total_acquisitions: self.acquisitions,
             total_releases: self.releases,
             total_timeouts: self.timeouts,
             total_errors: self.errors,
             total_deadlocks: self.deadlocks,
-            avg_wait_time_ms: mean(self.wait[0], self.acquisitions),
-            min_wait_time_ms: millis(self.wait[1]),
-            max_wait_time_ms: millis(self.wait[2]),
-            avg_hold_time_ms: mean(self.hold[0], self.releases),
-            min_hold_time_ms: millis(self.hold[1]),
-            max_hold_time_ms: millis(self.hold[2]),
-            ..Statistics::default()
+            avg_wait: mean(self.wait[0], self.acquisitions),
+            min_wait: nanos(self.wait[1]),
+            max_wait: nanos(self.wait[2]),
+            avg_hold: mean(self.hold[0], self.releases),
+            min_hold: nanos(self.hold[1]),
+            max_hold: nanos(self.hold[2]),
+            ..Statistics::unused(name.to_owned(), mode)
         }
     }
 }
@@ -192,6 +188,7 @@ impl Detail {
     fn operations(&self, mode: Mode, times: &Times) -> Vec<Operation> {
         let written = self.written.load(Acquire);
         let mut operations = Vec::new();
+        let nanos = Duration::from_nanos;
         for number in written.saturating_sub(OPERATIONS_KEPT)..written {
             let place = (number % OPERATIONS_KEPT) as usize;
             let (kept, label) = (&self.kept[place], &self.labels[place]);
@@ -202,22 +199,22 @@ impl Detail {
             let label_len = ((tag >> 16 & 0xff) as usize).min(crate::words::limits::MAX_LABEL_BYTES);
             let (at, wait, hold) = (kept.at.load(Relaxed), kept.wait.load(Relaxed), kept.hold.load(Relaxed));
             let outcome = Outcome::from_bits(tag);
-            let operation = |kind: &str, at, wait_time, hold_time| Operation {
-                kind: kind.to_owned(),
-                lock_type: mode.as_str().to_owned(),
-                timestamp: times.unix(at),
-                wait_time,
-                hold_time,
+            let operation = |kind, at, waited, held| Operation {
+                kind,
+                mode,
+                at: times.wall(at),
+                waited,
+                held,
                 requester: label_text(label.load(label_len), (tag >> 32) as u32),
                 token: kept.token.load(Relaxed),
             };
             if hold == u64::MAX {
-                let kind = if outcome == Outcome::TimedOut { "timeout" } else { "error" };
-                operations.push(operation(kind, at, Some(seconds(wait)), None));
+                let kind = if outcome == Outcome::TimedOut { OperationKind::Timeout } else { OperationKind::Error };
+                operations.push(operation(kind, at, Some(nanos(wait)), None));
             } else {
-                operations.push(operation("acquire", at, Some(seconds(wait)), None));
-                let kind = if outcome == Outcome::Failed { "error" } else { "release" };
-                operations.push(operation(kind, at.saturating_add(hold), None, Some(seconds(hold))));
+                operations.push(operation(OperationKind::Acquire, at, Some(nanos(wait)), None));
+                let kind = if outcome == Outcome::Failed { OperationKind::Error } else { OperationKind::Release };
+                operations.push(operation(kind, at.saturating_add(hold), None, Some(nanos(hold))));
             }
         }
         operations

@@ -20,12 +20,13 @@ use crate::{
         },
         process::attach::Attachment,
     },
-    os::owner_id::{label_text, owner_text},
+    os::owner_id::label_text,
     rule::grant::Rank,
     words::{
         error::Error,
         name::Name,
-        status::{Holder, ProcessState, StatusMap, Waiter},
+        owner_id::OwnerId,
+        status::{Holder, NoToken, ProcessState, StatusMap, Waiter},
     },
 };
 
@@ -48,7 +49,7 @@ pub(crate) struct Seen {
     note: ([u64; NOTE_WORDS], usize),
 }
 
-/// A moment of the table's clock as wall-clock text and distance.
+/// Moments of the table's clock on the wall clock, and how long ago they were.
 #[derive(Clone, Copy)]
 pub(crate) struct Times {
     now: u64,
@@ -56,27 +57,13 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    fn text(&self, at: u64) -> String {
-        let ago = Duration::from_nanos(self.now.saturating_sub(at));
-        humantime::format_rfc3339_millis(self.wall.checked_sub(ago).unwrap_or(UNIX_EPOCH)).to_string()
+    pub(crate) fn wall(&self, at: u64) -> SystemTime {
+        self.wall.checked_sub(self.since(at)).unwrap_or(UNIX_EPOCH)
     }
 
-    pub(crate) fn unix(&self, at: u64) -> f64 {
-        let ago = Duration::from_nanos(self.now.saturating_sub(at));
-        self.wall.checked_sub(ago).unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    fn since(&self, at: u64) -> Duration {
+        Duration::from_nanos(self.now.saturating_sub(at))
     }
-
-    fn since_ms(&self, at: u64) -> f64 {
-        millis(self.now.saturating_sub(at))
-    }
-}
-
-pub(crate) fn millis(nanos: u64) -> f64 {
-    nanos as f64 / 1e6
-}
-
-pub(crate) fn seconds(nanos: u64) -> f64 {
-    nanos as f64 / 1e9
 }
 
 impl Table {
@@ -159,13 +146,13 @@ impl Table {
     pub(crate) fn holder(&self, seen: Seen, times: &Times, process: ProcessState) -> Holder {
         let (pid, host) = self.process_of(seen.word.slot());
         Holder {
-            owner: owner_text(seen.owner),
+            owner: Some(OwnerId(seen.owner)),
             label: seen.label(pid),
             pid,
             host,
             mode: seen.word.mode(),
-            since: times.text(seen.granted),
-            held_ms: times.since_ms(seen.granted),
+            since: Some(times.wall(seen.granted)),
+            held: times.since(seen.granted),
             priority: seen.priority,
             token: seen.token,
             note: seen.note(),
@@ -177,15 +164,15 @@ impl Table {
     pub(crate) fn waiter(&self, seen: Seen, times: &Times, process: ProcessState) -> Waiter {
         let (pid, host) = self.process_of(seen.word.slot());
         Waiter {
-            owner: owner_text(seen.owner),
+            owner: Some(OwnerId(seen.owner)),
             label: seen.label(pid),
             pid,
             host,
             mode: seen.word.mode(),
-            since: times.text(seen.requested),
-            waited_ms: times.since_ms(seen.requested),
+            since: Some(times.wall(seen.requested)),
+            waited: times.since(seen.requested),
             priority: seen.priority,
-            token: None,
+            no_token: NoToken,
             note: seen.note(),
             process,
         }

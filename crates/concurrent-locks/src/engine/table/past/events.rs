@@ -18,13 +18,14 @@ use crate::{
         machine::kernel,
         map::layout::{Checked, EventSlot, Record},
     },
-    os::owner_id::{label_text, owner_text},
+    os::owner_id::label_text,
     words::{
         error::Error,
         event::{Event, EventKind},
         limits::MAX_LABEL_BYTES,
         mode::Mode,
         name::MAX_NAME_BYTES,
+        owner_id::OwnerId,
     },
 };
 
@@ -154,14 +155,14 @@ impl Table {
         Event {
             sequence: number,
             kind: EventKind::ALL[byte(0).min(EventKind::ALL.len() - 1)],
-            at: humantime::format_rfc3339_millis(self.clock.wall(entry.at.load(Relaxed))).to_string(),
+            at: self.clock.wall(entry.at.load(Relaxed)),
             resource: entry.name.load(byte(24).min(MAX_NAME_BYTES)),
             mode: Mode::from_bits(tag >> 8),
-            owner: owner_text(entry.owner.load(Relaxed)),
+            owner: OwnerId(entry.owner.load(Relaxed)),
             label: label_text(entry.label.load(byte(16).min(MAX_LABEL_BYTES)), pid),
             pid,
             token: entry.token.load(Relaxed),
-            elapsed_ms: entry.elapsed.load(Relaxed) as f64 / 1e6,
+            elapsed: Duration::from_nanos(entry.elapsed.load(Relaxed)),
         }
     }
 }

@@ -36,7 +36,6 @@ use crate::{
             verbs::leave::Leaving,
         },
     },
-    os::owner_id::owner_text,
     rule::{
         grant::Rank,
         wait_for::{Graph, Hold, Link, Reorder, Wait, victim},
@@ -45,6 +44,7 @@ use crate::{
         deadlock::{Cycle, CycleLink, DeadlockPolicy, DeadlockReport, Inversion, Suspect},
         error::Error,
         name::Name,
+        owner_id::OwnerId,
     },
 };
 
@@ -167,14 +167,14 @@ impl Table {
             let Some((table, seen)) = snapshot.waiting.get(&link.wait.id) else { continue };
             let (pid, host) = table.process_of(seen.word.slot());
             links.push(CycleLink {
-                owner: owner_text(seen.owner),
+                owner: OwnerId(seen.owner),
                 label: seen.label(pid),
                 pid,
                 host,
                 waits_for: table.layout.resource(seen.resource)?.name_text(),
                 mode: link.wait.mode,
-                since: humantime::format_rfc3339_millis(table.clock.wall(seen.requested)).to_string(),
-                waited_ms: table.clock.now().saturating_sub(seen.requested) as f64 / 1e6,
+                since: table.clock.wall(seen.requested),
+                waited: Duration::from_nanos(table.clock.now().saturating_sub(seen.requested)),
                 held: link.hard,
             });
         }
