@@ -27,6 +27,7 @@ mod watch;
 use std::{
     ffi::{OsStr, OsString},
     io,
+    mem::ManuallyDrop,
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -74,7 +75,8 @@ fn run_and_report(
     let wanted = names.iter().map(|name| (name.as_str(), mode));
     let request = owner.lock_all(wanted).timeout(args.timeout.0).priority(args.priority).note(&args.note);
 
-    let happenings = Happenings::listen().context("cannot catch signals")?;
+    // Never dropped: this process ends soon, and to take its handlers back costs more than the rest of its end.
+    let happenings = ManuallyDrop::new(Happenings::listen().context("cannot catch signals")?);
     let asked = Instant::now();
     let acquired = if args.nonblock {
         request.try_now().map(Acquired::Guards)

@@ -199,7 +199,12 @@ impl<'t> Look<'t> {
             let slot = layout.slot(owner.slot)?;
             let (pid, _) = self.table.process_of(owner.slot);
             let same = slot.generation.load(Acquire) & 0x7fff == owner.generation;
-            let why = if same && self.state_of(owner.slot)? == ProcessState::Alive {
+            let lives = same && self.state_of(owner.slot)? == ProcessState::Alive;
+            // A participant repairs it as if it used a name of it.
+            if !lives && self.with_bucket(bucket, || Ok(()))?.is_some() {
+                continue;
+            }
+            let why = if lives {
                 format!(
                     "is being changed by process {pid}, which is not running (is it stopped? kill -CONT {pid}, or end it)"
                 )
@@ -322,4 +327,44 @@ fn latest(mut queue: Vec<Seen>, stood: &HashSet<(u32, u64, u64)>) -> Vec<Seen> {
     let both_stood = |seen: &Seen| stood.contains(&identity(seen)) && stood.contains(&identity(&last));
     queue.retain(|seen| is_waiting(seen) || !exclude_each_other(seen, &last) || both_stood(seen));
     queue
+}
+
+#[cfg(all(test, target_os = "linux", not(any(loom, concurrent_locks_portable))))]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use crate::{
+        engine::{
+            Ask, Ending, Engine, Progress, Terms,
+            table::{
+                Geometry, Sharing, Table,
+                protocol::{atomic_word::AtomicWord, short_lock},
+            },
+        },
+        words::{
+            mode::Mode,
+            name::Name,
+            settings::{Fairness, Settings},
+        },
+    };
+
+    /// As after a death while a new name took the place of an idle one: nobody asks for the idle one.
+    #[test]
+    fn a_participant_that_looks_repairs_the_bucket_that_a_dead_process_left_locked() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = Table::host(&folder.path().join("table"), Geometry::DEFAULT, Sharing::User).unwrap();
+        let name = Name::new("a").unwrap();
+        let Progress::Granted(grant) =
+            table.begin(&Ask::new(name, Mode::Write, Terms::of(&Settings::default()))).unwrap()
+        else {
+            panic!("it is free")
+        };
+        Engine::release(table, &grant, Ending::Normal, Fairness::Strict).unwrap();
+        let lock = &table.layout.bucket(table.layout.bucket_of(name.hash())).unwrap().lock;
+        // A slot that was never anybody's.
+        assert!(short_lock::try_lock(lock, short_lock::Name::new(7, 3)));
+        assert_eq!(table.health_now().unwrap().problems, Vec::<String>::new());
+        assert_eq!(short_lock::Name::of(lock.get()), None, "it is free again");
+        assert_eq!(table.layout.header().counters.rebuilds.load(Relaxed), 1);
+    }
 }
