@@ -62,7 +62,7 @@ use std::{
 pub(crate) use self::machine::clock::advance_clock;
 use self::{
     inspect::observe::Inspection,
-    machine::clock::Clock,
+    machine::clock::{Clock, OnTheWall},
     map::{
         header,
         layout::{self, Layout, Violation},
@@ -100,6 +100,7 @@ pub(crate) struct Table {
     url: String,
     layout: Layout,
     clock: Clock,
+    on_the_wall: OnTheWall,
     token_base: u64,
     /// `None` for a private table.
     file: Option<TableFile>,
@@ -154,7 +155,9 @@ impl Table {
         let token_base = layout.header().token_base.load(Acquire);
         let number = opened::next_number();
         let (forever, unseen) = (OnceLock::new(), Mutex::default());
-        let table = Table { url, layout, clock, token_base, file, fork_page, forever, number, observer, unseen };
+        let on_the_wall = OnTheWall::default();
+        let table =
+            Table { url, layout, clock, on_the_wall, token_base, file, fork_page, forever, number, observer, unseen };
         let table: &'static Table = Box::leak(Box::new(table));
         table.forever.get_or_init(|| table);
         opened::add(table);

@@ -5,7 +5,7 @@
 
 use std::{
     sync::atomic::Ordering::{Acquire, Relaxed},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         Table,
         bucket::queue::Queue,
         inspect::look::Look,
+        machine::clock::moment,
         map::{
             layout::{Checked, LABEL_WORDS, NOTE_WORDS, Record, Violation, linked},
             text::text_of,
@@ -53,22 +54,23 @@ pub(crate) struct Seen {
 #[derive(Clone, Copy)]
 pub(crate) struct Times {
     now: u64,
-    wall: SystemTime,
+    /// See [`OnTheWall`](crate::engine::table::machine::clock::OnTheWall).
+    offset: i64,
 }
 
 impl Times {
     pub(crate) fn wall(&self, at: u64) -> SystemTime {
-        self.wall.checked_sub(self.since(at)).unwrap_or(UNIX_EPOCH)
+        moment(at, self.offset)
     }
 
-    fn since(&self, at: u64) -> Duration {
+    pub(crate) fn since(&self, at: u64) -> Duration {
         Duration::from_nanos(self.now.saturating_sub(at))
     }
 }
 
 impl Table {
     pub(crate) fn times(&self) -> Times {
-        Times { now: self.clock.now(), wall: SystemTime::now() }
+        Times { now: self.clock.now(), offset: self.on_the_wall.offset(self.clock) }
     }
 
     /// Every request that `wanted` (a resource's index) accepts.

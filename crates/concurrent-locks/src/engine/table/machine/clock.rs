@@ -6,7 +6,10 @@
 //! the kernel about the TSC, or the kernel has stopped trusting it meanwhile. Times are for order and
 //! statistics; no deadline of a lease depends on them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use crate::engine::table::machine::kernel;
 
@@ -95,17 +98,38 @@ impl Clock {
         }
         ((u128::from(ticks::now()) * u128::from(self.scale)) >> 32) as u64
     }
+}
 
-    /// The wall-clock time of an earlier (or later) reading.
-    pub(crate) fn wall(self, reading: u64) -> SystemTime {
-        let now = self.now();
-        let wall = SystemTime::now();
-        if reading <= now {
-            wall.checked_sub(Duration::from_nanos(now - reading)).unwrap_or(UNIX_EPOCH)
-        } else {
-            wall + Duration::from_nanos(reading - now)
-        }
+/// Where a table's clock stands on the wall clock.
+///
+/// Two clocks are never read at once, so each comparison comes out a little different. What one process shows
+/// twice must be the same, so it keeps its comparison until the clocks have moved apart: a step of the wall clock, or
+/// the drift of hours.
+#[derive(Debug, Default)]
+pub(crate) struct OnTheWall(AtomicI64);
+
+impl OnTheWall {
+    /// So far apart they must be, in nanoseconds: more than a pause between two readings of clocks.
+    const STEP: u64 = 100_000_000;
+
+    /// What to add to a reading of this clock.
+    pub(crate) fn offset(&self, clock: Clock) -> i64 {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let seen = i64::try_from(wall).unwrap_or(i64::MAX).wrapping_sub_unsigned(clock.now());
+        let offset = Self::kept(self.0.load(Relaxed), seen);
+        self.0.store(offset, Relaxed);
+        offset
     }
+
+    fn kept(before: i64, seen: i64) -> i64 {
+        if before != 0 && before.abs_diff(seen) < Self::STEP { before } else { seen }
+    }
+}
+
+/// The moment of a reading, given [`OnTheWall::offset`].
+pub(crate) fn moment(reading: u64, offset: i64) -> SystemTime {
+    let nanos = u64::try_from(offset.saturating_add_unsigned(reading)).unwrap_or(0);
+    UNIX_EPOCH + Duration::from_nanos(nanos)
 }
 
 #[cfg(test)]
@@ -170,6 +194,18 @@ mod tests {
         let before = kernel::monotonic();
         let ticked = clock.now();
         (before, ticked, kernel::monotonic())
+    }
+
+    #[test]
+    fn a_comparison_of_clocks_stays_until_they_have_moved_apart() {
+        let (one, step) = (1_700_000_000_000_000_000, OnTheWall::STEP.cast_signed());
+        assert_eq!(OnTheWall::kept(0, one), one, "the first");
+        for (seen, shown) in [(one + 1, one), (one - step + 1, one), (one + step, one + step), (one - step, one - step)]
+        {
+            assert_eq!(OnTheWall::kept(one, seen), shown);
+        }
+        assert_eq!(moment(7, one), UNIX_EPOCH + Duration::from_nanos(one.cast_unsigned() + 7));
+        assert_eq!(moment(7, i64::MIN), UNIX_EPOCH);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::{
 use crate::{
     engine::table::{
         Table,
+        inspect::view::Times,
         machine::kernel,
         map::layout::{Checked, EventSlot, Record},
     },
@@ -126,6 +127,7 @@ impl Table {
         let end = self.layout.header().counters.event_next.0.load(Acquire);
         let oldest = end.saturating_sub(self.layout.geometry().events.into());
         let mut events = Vec::new();
+        let times = self.times();
         for number in start.max(oldest)..end {
             let entry = self.layout.event(number)?;
             if entry.sequence.load(Acquire) != number.wrapping_add(1) {
@@ -135,7 +137,7 @@ impl Table {
                 }
                 continue;
             }
-            let event = self.event(number, entry);
+            let event = self.event(number, entry, &times);
             if entry.sequence.load(Acquire) == number.wrapping_add(1) {
                 events.push(event);
             }
@@ -148,14 +150,14 @@ impl Table {
         self.clock.now().saturating_sub(entry.at.load(Relaxed)) < 50_000_000
     }
 
-    fn event(&self, number: u64, entry: &EventSlot) -> Event {
+    fn event(&self, number: u64, entry: &EventSlot, times: &Times) -> Event {
         let tag = entry.tag.load(Relaxed);
         let byte = |shift: u32| (tag >> shift & 0xff) as usize;
         let pid = (tag >> 32) as u32;
         Event {
             sequence: number,
             kind: EventKind::ALL[byte(0).min(EventKind::ALL.len() - 1)],
-            at: self.clock.wall(entry.at.load(Relaxed)),
+            at: times.wall(entry.at.load(Relaxed)),
             resource: entry.name.load(byte(24).min(MAX_NAME_BYTES)),
             mode: Mode::from_bits(tag >> 8),
             owner: OwnerId(entry.owner.load(Relaxed)),

@@ -165,7 +165,7 @@ impl Table {
         let mut links = Vec::with_capacity(cycle.len());
         for link in cycle {
             let Some((table, seen)) = snapshot.waiting.get(&link.wait.id) else { continue };
-            let (pid, host) = table.process_of(seen.word.slot());
+            let (times, (pid, host)) = (table.times(), table.process_of(seen.word.slot()));
             links.push(CycleLink {
                 owner: OwnerId(seen.owner),
                 label: seen.label(pid),
@@ -173,8 +173,8 @@ impl Table {
                 host,
                 waits_for: table.layout.resource(seen.resource)?.name_text(),
                 mode: link.wait.mode,
-                since: table.clock.wall(seen.requested),
-                waited: Duration::from_nanos(table.clock.now().saturating_sub(seen.requested)),
+                since: times.wall(seen.requested),
+                waited: times.since(seen.requested),
                 held: link.hard,
             });
         }
