@@ -36,7 +36,7 @@ scenarios! {
     acquire_a_new_name: "acquire-new-name" at 40,
     acquire: "acquire" at 40,
     acquire_two: "acquire-two" at 40,
-    take_and_give_back_straight: "straight" at 40,
+    acquire_and_release_straight: "straight" at 40,
     release: "release" at 40,
     release_to_a_writer: "release-to-writer" at 40,
     release_to_six_readers: "release-to-readers" at 40,

@@ -20,7 +20,8 @@ use std::{
 use crate::{
     engine::table::{
         Table,
-        inspect::view::{Seen, Times},
+        inspect::view::Seen,
+        machine::clock::Times,
         map::{
             layout::{Checked, RECORDS_PER_CHUNK},
             word::State,

@@ -9,10 +9,8 @@ use std::{
 use crate::{
     engine::table::{
         Table,
-        inspect::{
-            look::Look,
-            view::{Seen, Times},
-        },
+        inspect::{look::Look, view::Seen},
+        machine::clock::Times,
         map::{
             layout::{Detail, Mishaps, OPERATIONS_KEPT, Resource, Tally, linked},
             word::State,

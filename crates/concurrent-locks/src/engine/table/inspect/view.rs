@@ -3,17 +3,14 @@
 //! Scans over all records take no lock: they read the word, the fields, the word again, and skip records
 //! that changed in between. `look.rs` decides which process reads in which way.
 
-use std::{
-    sync::atomic::Ordering::{Acquire, Relaxed},
-    time::{Duration, SystemTime},
-};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::{
     engine::table::{
         Table,
         bucket::queue::Queue,
         inspect::look::Look,
-        machine::clock::moment,
+        machine::clock::Times,
         map::{
             layout::{Checked, LABEL_WORDS, NOTE_WORDS, Record, Violation, linked},
             text::text_of,
@@ -50,27 +47,9 @@ pub(crate) struct Seen {
     note: ([u64; NOTE_WORDS], usize),
 }
 
-/// Moments of the table's clock on the wall clock, and how long ago they were.
-#[derive(Clone, Copy)]
-pub(crate) struct Times {
-    now: u64,
-    /// See [`OnTheWall`](crate::engine::table::machine::clock::OnTheWall).
-    offset: i64,
-}
-
-impl Times {
-    pub(crate) fn wall(&self, at: u64) -> SystemTime {
-        moment(at, self.offset)
-    }
-
-    pub(crate) fn since(&self, at: u64) -> Duration {
-        Duration::from_nanos(self.now.saturating_sub(at))
-    }
-}
-
 impl Table {
     pub(crate) fn times(&self) -> Times {
-        Times { now: self.clock.now(), offset: self.on_the_wall.offset(self.clock) }
+        Times::of(self.clock, &self.on_the_wall)
     }
 
     /// Every request that `wanted` (a resource's index) accepts.

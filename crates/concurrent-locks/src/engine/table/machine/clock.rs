@@ -113,7 +113,7 @@ impl OnTheWall {
     const STEP: u64 = 100_000_000;
 
     /// What to add to a reading of this clock.
-    pub(crate) fn offset(&self, clock: Clock) -> i64 {
+    fn offset(&self, clock: Clock) -> i64 {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let seen = i64::try_from(wall).unwrap_or(i64::MAX).wrapping_sub_unsigned(clock.now());
         let offset = Self::kept(self.0.load(Relaxed), seen);
@@ -126,10 +126,26 @@ impl OnTheWall {
     }
 }
 
-/// The moment of a reading, given [`OnTheWall::offset`].
-pub(crate) fn moment(reading: u64, offset: i64) -> SystemTime {
-    let nanos = u64::try_from(offset.saturating_add_unsigned(reading)).unwrap_or(0);
-    UNIX_EPOCH + Duration::from_nanos(nanos)
+/// Readings of a table's clock on the wall clock, and how long ago they were.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    now: u64,
+    offset: i64,
+}
+
+impl Times {
+    pub(crate) fn of(clock: Clock, on_the_wall: &OnTheWall) -> Times {
+        Times { now: clock.now(), offset: on_the_wall.offset(clock) }
+    }
+
+    pub(crate) fn wall(&self, at: u64) -> SystemTime {
+        let nanos = u64::try_from(self.offset.saturating_add_unsigned(at)).unwrap_or(0);
+        UNIX_EPOCH + Duration::from_nanos(nanos)
+    }
+
+    pub(crate) fn since(&self, at: u64) -> Duration {
+        Duration::from_nanos(self.now.saturating_sub(at))
+    }
 }
 
 #[cfg(test)]
@@ -204,8 +220,9 @@ mod tests {
         {
             assert_eq!(OnTheWall::kept(one, seen), shown);
         }
-        assert_eq!(moment(7, one), UNIX_EPOCH + Duration::from_nanos(one.cast_unsigned() + 7));
-        assert_eq!(moment(7, i64::MIN), UNIX_EPOCH);
+        let wall = |offset| Times { now: 9, offset }.wall(7);
+        assert_eq!(wall(one), UNIX_EPOCH + Duration::from_nanos(one.cast_unsigned() + 7));
+        assert_eq!(wall(i64::MIN), UNIX_EPOCH);
     }
 
     #[test]

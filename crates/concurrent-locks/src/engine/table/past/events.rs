@@ -15,8 +15,7 @@ use std::{
 use crate::{
     engine::table::{
         Table,
-        inspect::view::Times,
-        machine::kernel,
+        machine::{clock::Times, kernel},
         map::layout::{Checked, EventSlot, Record},
     },
     os::owner_id::label_text,
