@@ -6,7 +6,7 @@ import asyncio
 import sys
 from concurrent.futures import Future
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, cast
 
 
 def call() -> Future[Any] | None:
@@ -15,8 +15,10 @@ def call() -> Future[Any] | None:
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code is run:
-            future = getattr(frame.f_locals.get("self"), "future", None)
-            return future if isinstance(future, Future) else None
+            future: Any = getattr(frame.f_locals.get("self"), "future", None)
+            # Not by `isinstance`, after which checkers disagree on what kind of future it is.
+            found: Future[Any] | None = future if issubclass(type(future), Future) else None
+            return found
         frame = frame.f_back
     return None
 
@@ -43,7 +45,7 @@ def awaits(task: Any, call: Future[Any]) -> bool:
             continue
         seen.add(id(waited))
         if isinstance(waited, asyncio.Task):
-            waits.append(getattr(waited, "_fut_waiter", None))
+            waits.append(getattr(cast("Any", waited), "_fut_waiter", None))
             continue
         if not waited.done():
             waits.extend(getattr(waited, "_children", ()))

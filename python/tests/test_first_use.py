@@ -21,6 +21,8 @@ from concurrent_locks import LockManager, LockTimeoutError
 
 locks = LockManager(sys.argv[1])
 SHORT = 0.02
+# asyncio makes its policy under a lock of its own, in which a fork would leave the child.
+asyncio.new_event_loop().close()
 
 def first_uses():
     assert locks.write_lock("held").acquire(timeout=SHORT) is False
