@@ -78,7 +78,7 @@ impl Owner {
     pub fn environment(&self) -> [(&'static str, String); 2] {
         let identity = self.identity();
         identity.hand_down();
-        let ids = identity.who.ancestors.iter().chain([&identity.who.id]).map(|id| format!("{id:016x}"));
+        let ids = identity.who.ancestors.iter().chain([&identity.who.id]).map(|id| OwnerId(*id).to_string());
         [(OWNER_VARIABLE, self.label().to_owned()), (OWNER_ID_VARIABLE, ids.collect::<Vec<_>>().join("."))]
     }
 

@@ -94,7 +94,7 @@ mod tests {
         sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     };
 
-    use crate::LockManager;
+    use crate::{LockManager, os::fork_generation::in_a_fork};
 
     fn write(locks: &LockManager, name: &str) {
         locks.write(name).blocking().unwrap().release().unwrap();
@@ -102,26 +102,6 @@ mod tests {
 
     fn connect(url: &str) -> LockManager {
         LockManager::connect(url).blocking().unwrap()
-    }
-
-    /// Forks, and waits for a child that does this and ends. The alarm ends one that hangs.
-    #[expect(unsafe_code, reason = "there is no other way to fork")]
-    fn in_a_fork(child: impl FnOnce()) {
-        // SAFETY: the child uses the library, which says that a forked child may, and memory, which the C library
-        // makes usable after a fork; it ends without running anything of the test harness.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0);
-        if pid == 0 {
-            // SAFETY: its signal has no handler and ends the process.
-            unsafe { libc::alarm(60) };
-            let result = catch_unwind(AssertUnwindSafe(child));
-            // SAFETY: ends the process.
-            unsafe { libc::_exit(i32::from(result.is_err())) };
-        }
-        let mut status = 0;
-        // SAFETY: waits for the child made above.
-        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-        assert_eq!(status, 0, "14 is a child that did not get on");
     }
 
     /// Whatever the other threads of its parent were about at the fork.
@@ -159,13 +139,14 @@ mod tests {
             let all = catch_unwind(AssertUnwindSafe(|| {
                 for _ in 0..50 {
                     forks.fetch_add(1, Relaxed);
-                    in_a_fork(|| {
+                    assert!(in_a_fork(|| {
                         write(&of_table, "b");
                         write(&of_files, "b");
                         write(&connect(&table), "b");
                         write(&connect("local:a child's"), "b");
                         write(&connect(&files(&"child")), "b");
-                    });
+                        true
+                    }));
                 }
             }));
             ended.store(true, Relaxed);

@@ -134,26 +134,30 @@ fn by_pid() -> u64 {
     1 << 63 | u64::from(std::process::id())
 }
 
+/// What `child` says in a forked child. A panic there is a no, and so is a child that hangs: its alarm ends it.
+#[cfg(all(test, unix))]
+#[expect(unsafe_code, reason = "there is no other way to fork")]
+pub(crate) fn in_a_fork(child: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child uses its memory, which the C library makes usable after a fork, and this library, which says
+    // that a forked child may; it ends without running anything of the test harness.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        // SAFETY: its signal has no handler and ends the process.
+        unsafe { libc::alarm(60) };
+        let right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(false);
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(i32::from(!right)) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    status == 0
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-
-    /// What `child` says in a forked child.
-    #[expect(unsafe_code, reason = "there is no other way to fork")]
-    fn in_a_fork(child: impl FnOnce() -> bool) -> bool {
-        // SAFETY: the child only uses its memory, and ends without running anything of the test harness.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0);
-        if pid == 0 {
-            let right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(false);
-            // SAFETY: ends the process.
-            unsafe { libc::_exit(i32::from(!right)) };
-        }
-        let mut status = 0;
-        // SAFETY: waits for the child made above.
-        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-        status == 0
-    }
 
     #[test]
     fn it_lasts_as_long_as_the_process_in_all_threads() {

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     engine::Ending,
-    words::error::{Busy, Error},
+    words::{
+        error::{Busy, Error},
+        owner_id::OwnerId,
+    },
 };
 
 /// How often in turn a request is sent again that the server refuses for a passing reason.
@@ -76,13 +79,13 @@ impl Client {
     }
 
     fn say_acquire(&'static self, link: &Arc<Link>, number: u64, id: &str, asked: &Asked, pace: Pace) {
-        let ancestors = asked.ancestors.iter().map(|id| format!("{id:016x}")).collect::<Vec<_>>().join(".");
+        let ancestors = asked.ancestors.iter().map(|id| OwnerId(*id).to_string()).collect::<Vec<_>>().join(".");
         let arguments = [
             &*self.session,
             id,
             &asked.name,
             asked.mode.as_str(),
-            &format!("{:016x}", asked.owner),
+            &OwnerId(asked.owner).to_string(),
             &ancestors,
             &asked.label,
             &asked.note,
